@@ -1,0 +1,1 @@
+"""The original import paths of the two algorithms, over `opool`."""

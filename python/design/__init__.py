@@ -1,0 +1,1 @@
+"""The original import paths of the pools and the manager, over `opool`."""

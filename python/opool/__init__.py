@@ -1,0 +1,1 @@
+"""Hands out anything scarce exactly once."""

@@ -1,0 +1,1 @@
+//! Triplets that sum to zero.

@@ -1,0 +1,1 @@
+//! The integer manager, pure Rust.

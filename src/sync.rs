@@ -1,0 +1,142 @@
+//! How the core's state is reached: the only place that chooses a lock.
+//!
+//! [`Guarded<T>`] comes in three builds, and the core is one text for all of them:
+//!
+//! | build | what serialises callers |
+//! |---|---|
+//! | extension for an interpreter with a GIL (`opool_gil`) | the GIL itself: no atomic operation at all |
+//! | free-threaded extension, and plain Rust | a `parking_lot` mutex |
+//! | `--cfg loom` | loom's mutex, so that the model checker sees the real code |
+//!
+//! The price of using the GIL is one rule, and it keeps the other two builds free of deadlocks as well: **a closure
+//! given to [`Guarded::with`] never runs Python and never waits.** No allocation by the interpreter, no reference
+//! count that may drop to zero, no user hook. Values that leave the state are returned, and dropped by the caller.
+#![allow(unsafe_code)]
+
+mod parker;
+
+pub use parker::{Parker, Woken};
+
+use std::marker::PhantomData;
+
+/// Proof that the calling thread is attached to the interpreter, and stays so for `'a`.
+///
+/// In GIL builds this is what makes [`Guarded::with`] sound, so only [`Attached::assume`] can make one. The other
+/// builds bring a lock of their own and need no proof: [`Attached::anywhere`].
+#[derive(Clone, Copy)]
+pub struct Attached<'a>(PhantomData<(&'a (), *const ())>);
+
+impl Attached<'_> {
+    /// Takes the caller's word for it.
+    ///
+    /// # Safety
+    /// The calling thread holds the GIL (or, on a free-threaded interpreter, has an attached thread state) and does
+    /// not give it up while the value is alive.
+    #[inline(always)]
+    pub const unsafe fn assume() -> Self {
+        Attached(PhantomData)
+    }
+
+    /// No interpreter is involved: the state is guarded by a real mutex.
+    #[cfg(not(opool_gil))]
+    #[inline(always)]
+    pub const fn anywhere() -> Self {
+        Attached(PhantomData)
+    }
+}
+
+/// State that one thread at a time may see.
+pub struct Guarded<T>(imp::Lock<T>);
+
+impl<T> Guarded<T> {
+    /// Wraps `value`.
+    pub fn new(value: T) -> Self {
+        Guarded(imp::Lock::new(value))
+    }
+
+    /// Runs `critical` with the state. It must not run Python, wait, or come back here.
+    #[inline(always)]
+    pub fn with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
+        self.0.with(attached, critical)
+    }
+
+    /// The state, when the caller is the only one who can have it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+}
+
+#[cfg(opool_gil)]
+mod imp {
+    use super::Attached;
+    use std::cell::UnsafeCell;
+
+    pub(super) struct Lock<T> {
+        value: UnsafeCell<T>,
+        #[cfg(debug_assertions)]
+        entered: std::cell::Cell<bool>,
+    }
+
+    // SAFETY: every access goes through `with`, which asks for the proof that the caller holds the GIL, or through
+    // `get_mut`, which has the only reference. One thread at a time holds the GIL, and passing it on synchronises.
+    unsafe impl<T: Send> Sync for Lock<T> {}
+
+    impl<T> Lock<T> {
+        pub(super) fn new(value: T) -> Self {
+            Lock {
+                value: UnsafeCell::new(value),
+                #[cfg(debug_assertions)]
+                entered: std::cell::Cell::new(false),
+            }
+        }
+
+        #[inline(always)]
+        pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
+            #[cfg(debug_assertions)]
+            assert!(!self.entered.replace(true), "the critical section came back to itself");
+            // SAFETY: the GIL is held from here to the end of `critical`, which runs no Python (module rule), so it
+            // neither releases the GIL nor re-enters this function: no second reference exists.
+            let result = critical(unsafe { &mut *self.value.get() });
+            #[cfg(debug_assertions)]
+            self.entered.set(false);
+            result
+        }
+
+        pub(super) fn get_mut(&mut self) -> &mut T {
+            self.value.get_mut()
+        }
+    }
+}
+
+#[cfg(not(opool_gil))]
+mod imp {
+    use super::Attached;
+
+    #[cfg(loom)]
+    type Mutex<T> = loom::sync::Mutex<T>;
+    #[cfg(not(loom))]
+    type Mutex<T> = parking_lot::Mutex<T>;
+
+    pub(super) struct Lock<T>(Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub(super) fn new(value: T) -> Self {
+            Lock(Mutex::new(value))
+        }
+
+        #[inline(always)]
+        pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
+            #[cfg(not(loom))]
+            return critical(&mut self.0.lock());
+            #[cfg(loom)]
+            return critical(&mut self.0.lock().expect("a model never panics under the lock"));
+        }
+
+        pub(super) fn get_mut(&mut self) -> &mut T {
+            #[cfg(not(loom))]
+            return self.0.get_mut();
+            #[cfg(loom)]
+            return self.0.get_mut().expect("a model never panics under the lock");
+        }
+    }
+}
