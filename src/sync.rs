@@ -18,8 +18,16 @@ mod parker;
 pub use parker::{Parker, Woken};
 
 use std::marker::PhantomData;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex, atomic};
+#[cfg(not(loom))]
+use std::sync::atomic;
+#[cfg(not(any(loom, target_os = "linux")))]
+use std::sync::{Condvar, Mutex};
+
+use atomic::AtomicU8;
+use atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Proof that the calling thread is attached to the interpreter, and stays so for `'a`.
 ///
@@ -75,7 +83,7 @@ pub struct Phase(AtomicU8);
 
 impl Phase {
     /// Starts in `phase`.
-    pub const fn new(phase: u8) -> Self {
+    pub fn new(phase: u8) -> Self {
         Phase(AtomicU8::new(phase))
     }
 
