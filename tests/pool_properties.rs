@@ -104,6 +104,12 @@ impl Run {
         *self.state.value_mut(slot).expect("a slot that is out has a value")
     }
 
+    /// The value that is idle in the state and not yet in the model.
+    fn back_in_the_ring(&mut self) -> Value {
+        let idle = self.state.values().filter(|(_, hold)| *hold == Hold::Idle);
+        *idle.map(|(value, _)| value).find(|value| !self.model.idle.contains(value)).expect("one more than before")
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Add { object } => {
@@ -172,11 +178,15 @@ impl Run {
                 }
             }
             Step::Release { object } => match self.state.release(object) {
-                Ok(slot) => {
-                    let value = self.value(slot);
+                Ok(awaited) => {
+                    let value = match awaited {
+                        Some(slot) => self.value(slot),
+                        None => self.back_in_the_ring(),
+                    };
                     let place = self.model.acquired.iter().position(|(other, _)| *other == value);
                     self.model.acquired.swap_remove(place.expect("acquired in the model too"));
-                    let wake = self.state.give_back(slot);
+                    assert_eq!(value.object, object);
+                    let wake = awaited.and_then(|slot| self.state.give_back(slot));
                     self.comes_free(value, wake);
                 }
                 Err(why) => {
@@ -317,8 +327,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
         state.acquire(slot);
     }
     for _ in 0..copies {
-        let slot = state.release(8).expect("one for each");
-        assert_eq!(state.give_back(slot), None);
+        assert_eq!(state.release(8), Ok(None));
     }
     assert_eq!(state.release(8), Err(NotAcquired::Idle));
     assert_eq!(state.counts(), Counts { size: copies, idle: copies, leased: 0, waiting: 0 });

@@ -43,7 +43,7 @@ pub(super) unsafe fn new_shell(this: *mut PyObject, pool: &Pool, slot: SlotId, o
     unsafe {
         let attached = Attached::assume();
         let home = ffi::PyWeakref_NewRef(this, ptr::null_mut());
-        let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object));
+        let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object.as_ptr()));
         let shell = match object {
             Some(object) if !home.is_null() => allocate(object, this, home, slot),
             _ => ptr::null_mut(),

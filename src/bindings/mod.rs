@@ -22,6 +22,7 @@ mod _opool {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         fork::register(module)?;
+        waiting::register(module);
         pool::register(module)?;
         lease_type::register(module)?;
         objectmgr::register(module)?;

@@ -1,6 +1,6 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
@@ -19,7 +19,7 @@ use crate::sync::{Attached, Guarded, Parker};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
 pub(super) struct Item {
-    pub(super) object: *mut PyObject,
+    pub(super) object: NonNull<PyObject>,
     pub(super) shell: *mut Lease,
 }
 
@@ -29,7 +29,7 @@ unsafe impl Send for Item {}
 impl Identity for Item {
     #[inline(always)]
     fn identity(&self) -> usize {
-        self.object as usize
+        self.object.as_ptr() as usize
     }
 }
 
@@ -154,7 +154,8 @@ impl Pool {
     ///     obj: any object. Added twice, it can be out twice at the same time.
     fn add_obj(&self, obj: Bound<'_, PyAny>) {
         fork::settle(self);
-        let item = Item { object: obj.into_ptr(), shell: ptr::null_mut() };
+        let Some(object) = NonNull::new(obj.into_ptr()) else { return };
+        let item = Item { object, shell: ptr::null_mut() };
         if let Some(parker) = self.with(|core| core.add(item)) {
             parker.unpark();
         }
@@ -171,7 +172,7 @@ impl Pool {
         // SAFETY: the slot owned both, and is vacant now.
         unsafe {
             ffi::Py_XDECREF(item.shell.cast());
-            Ok(Bound::from_owned_ptr(py, item.object).unbind())
+            Ok(Bound::from_owned_ptr(py, item.object.as_ptr()).unbind())
         }
     }
 
@@ -213,7 +214,7 @@ impl Pool {
 
     /// Whether `obj` belongs to this pool, idle or out. Compares by identity, and looks at every object.
     fn __contains__(&self, obj: &Bound<'_, PyAny>) -> bool {
-        self.with(|core| core.values().any(|(item, _)| item.object == obj.as_ptr()))
+        self.with(|core| core.values().any(|(item, _)| item.object.as_ptr() == obj.as_ptr()))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -259,7 +260,7 @@ unsafe fn drop_items(items: Vec<Item>) {
         // SAFETY: as the caller promised.
         unsafe {
             ffi::Py_XDECREF(item.shell.cast());
-            ffi::Py_DECREF(item.object);
+            ffi::Py_DECREF(item.object.as_ptr());
         }
     }
 }
@@ -272,9 +273,8 @@ impl Drop for Pool {
             let acquired: Vec<_> =
                 core.values().filter(|(_, hold)| *hold == Hold::Acquired).map(|(item, _)| item.identity()).collect();
             for identity in acquired {
-                if let Ok(slot) = core.release(identity) {
-                    core.give_back(slot);
-                }
+                // Nobody waits: whoever waits is inside a method, and owns the pool.
+                let _ = core.release(identity);
             }
             core.drain()
         });

@@ -1,13 +1,14 @@
 //! What happens when nothing is idle, or somebody waits: the slow half of `lease.rs`.
 
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use super::errors;
@@ -36,21 +37,10 @@ pub(super) enum Wait {
     Seconds(f64),
 }
 
-static TIMEOUT: PyOnceLock<Py<PyString>> = PyOnceLock::new();
-
 /// The one argument, `timeout`, of a vectorcall; with the exception set, `None`.
 ///
-/// Exact floats pass at once: most calls find an object and never look at the value again.
-#[inline(always)]
+/// A plain number of the usual size passes without further ado: most calls find an object and never look at it again.
 pub(super) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
-    if count == 0 && names.is_null() {
-        return Some(Wait::Default);
-    }
-    // SAFETY: the caller's arguments.
-    unsafe { parse_given(args, count, names) }
-}
-
-unsafe fn parse_given(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
     // SAFETY: there are `count` + len(names) arguments, alive for the call; the thread is attached.
     unsafe {
         let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
@@ -59,11 +49,17 @@ unsafe fn parse_given(args: *const *mut PyObject, count: Py_ssize_t, names: *mut
             return None;
         }
         let value = *args;
-        if ffi::PyFloat_CheckExact(value) != 0 {
-            let seconds = ffi::PyFloat_AS_DOUBLE(value);
-            if seconds >= 0.0 {
-                return Some(Wait::Seconds(seconds));
-            }
+        let seconds = if ffi::PyFloat_CheckExact(value) != 0 {
+            ffi::PyFloat_AS_DOUBLE(value)
+        } else if ffi::PyLong_CheckExact(value) != 0 {
+            let mut overflow = 0;
+            let seconds = ffi::PyLong_AsLongAndOverflow(value, &raw mut overflow);
+            if overflow == 0 { seconds as f64 } else { -1.0 }
+        } else {
+            -1.0
+        };
+        if seconds >= 0.0 {
+            return Some(Wait::Seconds(seconds));
         }
         Python::attach(|py| {
             Bound::from_borrowed_ptr(py, value).extract().map_err(|error: PyErr| error.restore(py)).ok()
@@ -71,13 +67,18 @@ unsafe fn parse_given(args: *const *mut PyObject, count: Py_ssize_t, names: *mut
     }
 }
 
+/// An interned string, set when the module is made and never freed.
+static TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+pub(super) fn register(module: &Bound<'_, PyModule>) {
+    TIMEOUT.store(PyString::intern(module.py(), "timeout").into_ptr(), Relaxed);
+}
+
+#[inline(always)]
 unsafe fn is_timeout(name: *mut PyObject) -> bool {
-    // SAFETY: attached, and a keyword is a string.
-    unsafe {
-        let timeout = TIMEOUT
-            .get_or_init(Python::assume_attached(), || PyString::intern(Python::assume_attached(), "timeout").unbind());
-        name == timeout.as_ptr() || ffi::PyUnicode_Compare(name, timeout.as_ptr()) == 0
-    }
+    let timeout = TIMEOUT.load(Relaxed);
+    // SAFETY: attached, and both are strings. Keywords are interned as a rule, but nothing enforces it.
+    name == timeout || unsafe { ffi::PyUnicode_Compare(name, timeout) == 0 }
 }
 
 #[cold]

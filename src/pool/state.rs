@@ -113,19 +113,21 @@ impl<T: Identity, W> State<T, W> {
         self.acquired.insert(id, &mut self.slots);
     }
 
-    /// acquired → leased, the way back of [`acquire`](Self::acquire); give it back next, in the same section.
+    /// acquired → idle; or, if somebody waits, acquired → leased, and the slot that is to be given back next.
     ///
     /// # Errors
     /// Nothing changes unless the object is out by `acquire`.
     #[inline(always)]
-    pub fn release(&mut self, identity: usize) -> Result<SlotId, NotAcquired> {
-        match self.acquired.remove(identity, &mut self.slots) {
-            Some(id) => {
-                self.slots.get(id).hold = Hold::Leased;
-                Ok(id)
-            }
-            None => Err(self.why_not_acquired(identity)),
+    pub fn release(&mut self, identity: usize) -> Result<Option<SlotId>, NotAcquired> {
+        let Some(id) = self.acquired.remove(identity, &mut self.slots) else {
+            return Err(self.why_not_acquired(identity));
+        };
+        if self.waiters.is_empty() {
+            self.to_idle(id);
+            return Ok(None);
         }
+        self.slots.get(id).hold = Hold::Leased;
+        Ok(Some(id))
     }
 
     /// leased → vacant: the pool forgets the value.
