@@ -26,7 +26,7 @@ struct Pool {
 
 impl Pool {
     fn of(objects: usize) -> Arc<Self> {
-        let mut state = State::new(0);
+        let mut state = State::new();
         for object in 0..objects {
             assert!(state.add(Token(object)).is_none());
         }

@@ -71,15 +71,14 @@ struct Run {
     model: Model,
     order: Order,
     serial: usize,
-    process: u32,
     next_waiter: usize,
 }
 
 impl Run {
     fn new(order: Order) -> Self {
-        let mut state = State::new(0);
+        let mut state = State::new();
         state.set_order(order);
-        Run { state, model: Model::default(), order, serial: 0, process: 0, next_waiter: 0 }
+        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0 }
     }
 
     /// The model's side of a value that comes free; the wake must be for the first who still waits.
@@ -217,9 +216,8 @@ impl Run {
 
     /// Everything of `OTHER` is gone; what it had is free. In which order it comes free is nobody's business.
     fn fork(&mut self) {
-        self.process += 1;
         let mut orphaned = Vec::new();
-        let (forgotten, wake) = self.state.after_fork(self.process, ME, |value, hold| orphaned.push((*value, hold)));
+        let (forgotten, wake) = self.state.keep_only(ME, |value, hold| orphaned.push((*value, hold)));
         let mut free = Vec::new();
         let mut gone = 0;
         self.model.waiters.retain(|(who, given, _)| {
@@ -317,7 +315,7 @@ proptest! {
 
 #[test]
 fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
-    let mut state: State<Value, ()> = State::new(0);
+    let mut state: State<Value, ()> = State::new();
     let copies = 200_000;
     for serial in 0..copies {
         state.add(Value { object: 8, serial });

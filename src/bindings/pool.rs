@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::fork;
+use super::fork::Membership;
 use super::lease::{self, Lease};
 use super::raw::{add_methods, method};
 use super::waiting::{self, Wait};
@@ -69,6 +69,7 @@ const DEFAULT: Options = Options { wait: Wait::Seconds(30.0), name: None };
 pub(super) struct Pool {
     pub(super) core: Guarded<State<Item, Arc<Parker>>>,
     options: OnceLock<Options>,
+    pub(super) membership: Membership,
 }
 
 impl Pool {
@@ -98,7 +99,6 @@ impl Pool {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        fork::settle(self);
         self.with(|core| core.counts())
     }
 
@@ -120,7 +120,7 @@ impl Pool {
         text_signature = "(objects=(), *, timeout=30.0, name=None, order='fifo')"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
-        Pool { core: Guarded::new(State::new(fork::process())), options: OnceLock::new() }
+        Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
     }
 
     #[pyo3(signature = (objects = None, *, timeout = Wait::Seconds(30.0), name = None, order = "fifo"))]
@@ -153,7 +153,7 @@ impl Pool {
     /// Args:
     ///     obj: any object. Added twice, it can be out twice at the same time.
     fn add_obj(&self, obj: Bound<'_, PyAny>) {
-        fork::settle(self);
+        self.membership.join(self);
         let Some(object) = NonNull::new(obj.into_ptr()) else { return };
         let item = Item { object, shell: ptr::null_mut() };
         if let Some(parker) = self.with(|core| core.add(item)) {
@@ -267,6 +267,7 @@ unsafe fn drop_items(items: Vec<Item>) {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.membership.leave(self);
         // A lease that is out owns the pool, so everything is idle or acquired. What was acquired and never released
         // is let go of as well.
         let items = self.with(|core| {

@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::errors;
-use super::fork;
 use super::pool::Pool;
 use crate::pool::{SlotId, Ticket};
 use crate::sync::{Attached, Parker, this_thread};
@@ -153,10 +152,9 @@ impl Deadline {
 // ---------------------------------------------------------------------------------------------------------------------
 // Waiting
 
-/// Takes an idle slot if there is one, after settling a fork.
+/// Takes an idle slot if there is one.
 #[cold]
 pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
-    fork::settle(pool);
     // SAFETY: called by methods of the pool only, which are attached.
     pool.core.with(unsafe { Attached::assume() }, |core| core.lease(this_thread()))
 }
@@ -167,7 +165,7 @@ pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
 /// is returned, or passed on before the exception is raised.
 #[cold]
 pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
-    fork::settle(pool);
+    pool.membership.join(pool);
     Python::attach(|py| queue(py, pool, Deadline::after(pool.wait(wait))).map_err(|error| error.restore(py)).ok())
 }
 
@@ -240,7 +238,6 @@ fn sees_signals() -> bool {
 /// Gives a leased slot back when somebody may be waiting: to them, or to the ring.
 #[cold]
 pub(super) fn give_back(pool: &Pool, slot: SlotId) {
-    fork::settle(pool);
     // SAFETY: called by methods of the pool and of its leases, which are attached.
     if let Some(parker) = pool.core.with(unsafe { Attached::assume() }, |core| core.give_back(slot)) {
         parker.unpark();
