@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod objectmgr;
+mod objectmgr_slots;
 mod palindrome;
 mod triplets;
 
