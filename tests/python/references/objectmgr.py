@@ -1,4 +1,4 @@
-"""The original manager's behaviour in plain Python: what the tests and the benches compare with."""
+"""The original manager's behaviour in plain Python: what the tests compare with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReferenceObjectMgr:
     def free_object(self, obj: object) -> object:
         if obj not in self.allocated_objects:
             raise ValueError("Object is not currently allocated.")
-        stored = next(i for i in self.allocated_objects if i == obj) if type(obj) is not int else obj
-        self.allocated_objects.remove(stored)
-        self.freed_objects.append(stored)
+        self.allocated_objects.remove(obj)  # type: ignore[arg-type]
+        # What comes back is the int, also for something equal to it: an int of this size is its own hash.
+        self.freed_objects.append(hash(obj))
         return obj
