@@ -53,6 +53,7 @@ enum Op {
     FreeAny(i64),
     Untake(usize),
     UntakeAny(i64),
+    Look,
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -63,6 +64,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => any::<i64>().prop_map(Op::FreeAny),
         1 => any::<usize>().prop_map(Op::Untake),
         1 => any::<i64>().prop_map(Op::UntakeAny),
+        1 => Just(Op::Look),
     ];
     vec(op, 1..120)
 }
@@ -99,7 +101,7 @@ proptest! {
             return Ok(());
         };
         let mut model = Model::new(first, count);
-        for op in ops {
+        for op in ops.into_iter().chain([Op::Look]) {
             match op {
                 Op::Take(times) => for _ in 0..times {
                     prop_assert_eq!(ids.take(), Ok(model.take()));
@@ -119,10 +121,12 @@ proptest! {
                     prop_assert_eq!(model.untake(id), Ok(()));
                 },
                 Op::UntakeAny(id) => prop_assert_eq!(ids.untake(id), model.untake(id)),
+                Op::Look => {
+                    prop_assert!(ids.allocated().expect("memory").eq(model.allocated.iter().copied()));
+                    prop_assert!(ids.freed().expect("memory").eq(model.freed.iter().copied()));
+                }
             }
             prop_assert_eq!(ids.fresh(), model.fresh.clone());
-            prop_assert!(ids.allocated().expect("memory").eq(model.allocated.iter().copied()));
-            prop_assert!(ids.freed().expect("memory").eq(model.freed.iter().copied()));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A set of positions, in pages that come as the set grows.
 
+use std::iter;
+
 use super::Error;
 
 /// Positions on one page. It is also what one container of the Roaring format holds.
@@ -59,23 +61,16 @@ impl Bitmap {
         self.pages.get_mut(page)?.get_mut(offset(position))
     }
 
-    /// The positions that are set, ascending.
-    pub fn into_positions(self) -> impl Iterator<Item = u64> {
-        let pages = (0..).step_by(PAGE_BITS as usize).zip(self.pages);
-        let words = pages.flat_map(|(begins, page)| (begins..).step_by(WORD_BITS as usize).zip(page));
-        words.flat_map(|(begins, word)| {
-            (0..WORD_BITS).filter(move |bit| word >> bit & 1 != 0).map(move |bit| begins + bit)
-        })
-    }
-
-    /// A copy, unless there is no memory for it.
-    pub fn try_clone(&self) -> Result<Self, Error> {
-        let mut pages = Vec::new();
-        pages.try_reserve_exact(self.pages.len())?;
+    /// A copy of the positions that are set, ascending.
+    pub fn positions(&self) -> Result<impl Iterator<Item = u64> + use<>, Error> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(self.pages.len())?;
         for page in &self.pages {
-            pages.push(copied(page)?);
+            copy.push(copied(page)?);
         }
-        Ok(Bitmap { pages })
+        let pages = (0..).step_by(PAGE_BITS as usize).zip(copy);
+        let words = pages.flat_map(|(begins, page)| (begins..).step_by(WORD_BITS as usize).zip(page));
+        Ok(words.flat_map(|(begins, word)| bits(word).map(move |bit| begins + bit)))
     }
 }
 
@@ -105,6 +100,15 @@ fn mask(position: u64) -> u64 {
     1 << (position % WORD_BITS)
 }
 
+/// The bits that are set in `word`, lowest first.
+fn bits(mut word: u64) -> impl Iterator<Item = u64> {
+    iter::from_fn(move || {
+        let lowest = word.trailing_zeros();
+        word &= word.checked_sub(1)?;
+        Some(lowest.into())
+    })
+}
+
 /// `len` zeros, or the news that there is no room for them.
 pub(super) fn zeroed<T: Copy + Default>(len: usize) -> Result<Box<[T]>, Error> {
     let mut items = Vec::new();
@@ -114,7 +118,7 @@ pub(super) fn zeroed<T: Copy + Default>(len: usize) -> Result<Box<[T]>, Error> {
 }
 
 /// A copy of `items`, or the news that there is no room for it.
-pub(super) fn copied<T: Copy>(items: &[T]) -> Result<Box<[T]>, Error> {
+fn copied<T: Copy>(items: &[T]) -> Result<Box<[T]>, Error> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(items.len())?;
     copy.extend_from_slice(items);

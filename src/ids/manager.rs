@@ -104,12 +104,13 @@ impl Ids {
     #[cold]
     pub fn untake(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
-        self.allocated.entry(position).ok_or(Error::NotAllocated)?.remove();
+        let entry = self.allocated.entry(position).ok_or(Error::NotAllocated)?;
         if position + 1 == self.fresh {
             self.fresh = position;
         } else {
-            self.freed.unpop(position);
+            self.freed.unpop(position)?;
         }
+        entry.remove();
         Ok(())
     }
 
@@ -138,13 +139,13 @@ impl Ids {
     /// A copy of the ids that came back, oldest first.
     pub fn freed(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
         let base = self.base;
-        Ok(self.freed.try_clone()?.into_positions().map(move |position| base.wrapping_add_unsigned(position)))
+        Ok(self.freed.positions()?.into_iter().map(move |position| base.wrapping_add_unsigned(position)))
     }
 
     /// A copy of the ids that are out, ascending.
     pub fn allocated(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
         let base = self.base;
-        Ok(self.allocated.try_clone()?.into_positions().map(move |position| base.wrapping_add_unsigned(position)))
+        Ok(self.allocated.positions()?.map(move |position| base.wrapping_add_unsigned(position)))
     }
 
     /// The id at a position.

@@ -9,6 +9,7 @@
 //! | FIFO | the ids that came back, oldest first | 4 or 8 bytes for each one waiting |
 
 mod bitmap;
+mod block;
 mod fifo;
 mod manager;
 

@@ -475,6 +475,31 @@ def test_a_billion_ids_cost_no_time_and_no_memory():
     assert float(each) < 16 * 1024  # A page of the bitmap for the first id, and nothing else.
 
 
+def test_freed_ids_give_their_memory_back_when_they_are_given_again():
+    out = in_a_child("""
+        from design.objectmgr import ObjectMgr
+
+        def resident():
+            with open("/proc/self/statm") as statm:
+                return int(statm.read().split()[1]) * 4096
+
+        n = 4_000_001
+        mgr = ObjectMgr(n)
+        while mgr.get_object() is not None:
+            pass
+        given = resident()
+        for i in range(1, n):
+            mgr.free_object(i)
+        freed = resident()
+        while mgr.get_object() is not None:
+            pass
+        print((freed - given) / n, (resident() - given) / n)
+    """)
+    freed, drained = map(float, out.split())
+    assert 3.5 < freed < 4.5
+    assert drained < 0.5
+
+
 def test_where_there_is_no_memory_a_free_raises_and_the_id_stays_allocated():
     # In a child, because the limit is for the process.
     out = in_a_child("""
