@@ -194,3 +194,49 @@ fn ids_end_at_the_largest_number_of_64_bits() {
     assert_eq!(Ids::new(1, 1 << 63).err(), Some(Error::OutOfReach));
     assert_eq!(Ids::new(1, (1 << 63) - 1).expect("in reach").take(), Ok(Some(1)));
 }
+
+/// The build with a mutex: what a free-threaded interpreter runs.
+#[cfg(not(any(opool_gil, loom)))]
+#[test]
+fn threads_never_hold_the_same_id_and_lose_none() {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use opool::sync::{Attached, Guarded};
+
+    const THREADS: usize = 8;
+    const COUNT: usize = 200;
+    let ids = Guarded::new(Ids::new(0, COUNT as u64).expect("in reach"));
+    let holders: Vec<AtomicUsize> = (0..COUNT).map(|_| AtomicUsize::new(0)).collect();
+    let start = Barrier::new(THREADS);
+    let work = |me: usize| {
+        let mut held = VecDeque::new();
+        start.wait();
+        for turn in 0..125_000 {
+            if let Some(id) = ids.with(Attached::anywhere(), Ids::take).expect("memory") {
+                assert_eq!(holders[id as usize].swap(me, Relaxed), 0, "id {id} has a holder");
+                held.push_back(id);
+            }
+            if (turn % 3 == 0 || held.len() > 30)
+                && let Some(id) = held.pop_front()
+            {
+                assert_eq!(holders[id as usize].swap(0, Relaxed), me, "id {id} has another holder");
+                ids.with(Attached::anywhere(), |ids| ids.free(id)).expect("it is allocated");
+            }
+        }
+        for id in held {
+            holders[id as usize].store(0, Relaxed);
+            ids.with(Attached::anywhere(), |ids| ids.free(id)).expect("it is allocated");
+        }
+    };
+    std::thread::scope(|scope| {
+        for me in 1..=THREADS {
+            let work = &work;
+            scope.spawn(move || work(me));
+        }
+    });
+    let left = ids.with(Attached::anywhere(), |ids| (ids.fresh(), ids.freed().expect("memory")));
+    let all: BTreeSet<i64> = left.1.chain(left.0.map(|id| id as i64)).collect();
+    assert_eq!(all.len(), COUNT);
+}

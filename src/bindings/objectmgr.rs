@@ -120,8 +120,9 @@ impl ObjectMgr {
 
 /// The ids 1 to `n` - 1, and `n` too if it is `inclusive`.
 fn ids_up_to(n: &Bound<'_, PyAny>, inclusive: bool) -> PyResult<Ids> {
-    // `operator.index` is what `range` asks, so this refuses what `range` refuses, in the same words.
-    let n = n.py().import("operator")?.call_method1("index", (n,))?;
+    // What `range` asks too, so this refuses what `range` refuses, in the same words.
+    // SAFETY: attached, and what comes back is null with an exception set, or a reference of our own.
+    let n = unsafe { Bound::from_owned_ptr_or_err(n.py(), ffi::PyNumber_Index(n.as_ptr())) }?;
     if n.le(0)? {
         return Ok(Ids::default());
     }
