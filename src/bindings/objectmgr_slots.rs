@@ -123,7 +123,7 @@ unsafe extern "C" fn get_object(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) 
             int
         }
         // SAFETY: attached.
-        Ok(None) => unsafe { ffi::Py_NewRef(ffi::Py_None()) },
+        Ok(None) => unsafe { new_ref(ffi::Py_None()) },
         Err(error) => raise(attached, error),
     }
 }
@@ -153,10 +153,21 @@ unsafe extern "C" fn free_object(slf: *mut ffi::PyObject, obj: *mut ffi::PyObjec
             }
         };
         match freed {
-            Ok(()) => ffi::Py_NewRef(obj),
+            Ok(()) => new_ref(obj),
             Err(error) => raise(attached, error),
         }
     }
+}
+
+/// What `Py_NewRef` does, which Python 3.9 lacks and the others do not inline.
+///
+/// # Safety
+/// The thread is attached, and `obj` is alive.
+#[inline(always)]
+unsafe fn new_ref(obj: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the promise above.
+    unsafe { ffi::Py_INCREF(obj) };
+    obj
 }
 
 /// A Python exception is set.
