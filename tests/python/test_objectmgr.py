@@ -422,9 +422,15 @@ def test_a_subclass_that_forgets_the_init_has_no_ids():
     assert Forgets().get_object() is None
 
 
-def test_attributes_and_weak_references_work_and_cycles_are_collected():
-    mgr = ObjectMgr(3)
-    mgr.label = "seat"
+def test_weak_references_work_and_cycles_through_a_subclass_are_collected():
+    class Labelled(ObjectMgr):
+        pass
+
+    plain = ObjectMgr(3)
+    gone = weakref.ref(plain)
+    del plain
+    assert gone() is None
+    mgr = Labelled(3)
     mgr.itself = mgr
     gone = weakref.ref(mgr)
     del mgr
