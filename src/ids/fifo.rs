@@ -160,3 +160,52 @@ impl<B: Block> Fifo<B> {
         Ok(positions)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Grows to four blocks and drains, with every third pop undone once.
+    fn keeps_the_order_and_drops_what_drained<B: Block>() {
+        let most = 4 * B::LEN as u64;
+        let mut fifo = Fifo::<B>::new(most);
+        for round in 0..2 {
+            for position in 0..most {
+                fifo.push(position).expect("memory");
+            }
+            assert!(fifo.blocks.len() <= 5, "round {round}");
+            for position in 0..most {
+                assert_eq!(fifo.pop(), Some(position));
+                if position % 3 == 0 {
+                    fifo.unpop(position).expect("memory");
+                    assert_eq!(fifo.pop(), Some(position));
+                }
+            }
+            assert_eq!((fifo.pop(), fifo.len, fifo.blocks.len()), (None, 0, 1), "round {round}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_block_keeps_the_order_and_is_dropped_when_it_drained() {
+        keeps_the_order_and_drops_what_drained::<Small>();
+        keeps_the_order_and_drops_what_drained::<Narrow>();
+        keeps_the_order_and_drops_what_drained::<Wide>();
+    }
+
+    #[test]
+    fn a_wide_queue_keeps_positions_of_64_bits() {
+        let mut freed = Freed::new(u64::MAX);
+        for position in [u64::MAX - 1, 0, 1 << 32] {
+            freed.push(position).expect("memory");
+        }
+        assert_eq!(freed.positions(), Ok(vec![u64::MAX - 1, 0, 1 << 32]));
+        assert_eq!(freed.pop(), Some(u64::MAX - 1));
+    }
+
+    #[test]
+    fn a_narrow_queue_keeps_positions_of_32_bits() {
+        let mut freed = Freed::new(1 << 32);
+        freed.push(u32::MAX.into()).expect("memory");
+        assert_eq!(freed.pop(), Some(u32::MAX.into()));
+    }
+}

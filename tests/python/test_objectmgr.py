@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
+import inspect
 import json
 import pickle
 import subprocess
@@ -17,10 +19,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from design.objectmgr import ObjectMgr
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from design.objectmgr import ObjectMgr
 from references.objectmgr import ReferenceObjectMgr
 
 RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "objectmgr.json").read_text(encoding="utf-8"))["cases"]
@@ -220,12 +223,12 @@ class Same:
         return self.value == other
 
 
-class Flaw(Exception):
+class FlawError(Exception):
     pass
 
 
 def flaw():
-    raise Flaw
+    raise FlawError
 
 
 @pytest.mark.parametrize("obj", [True, 1.0, 1 + 0j, Fraction(1), Decimal("1.00"), Same(1), type("Int", (int,), {})(1)])
@@ -296,11 +299,11 @@ def test_a_set_is_looked_for_as_a_set_does_it():
 def test_an_exception_of_the_hash_or_the_comparison_passes_through_and_changes_nothing():
     class Unhashed:
         def __hash__(self):
-            raise Flaw
+            raise FlawError
 
     mgr = exhausted(3)
     for obj in (Unhashed(), Same(1, then=flaw)):
-        with pytest.raises(Flaw):
+        with pytest.raises(FlawError):
             mgr.free_object(obj)
     assert (mgr.allocated_objects, mgr.freed_objects) == ({1, 2}, [])
 
@@ -313,7 +316,7 @@ def test_a_truth_value_that_raises_passes_through():
             return type("Truth", (), {"__bool__": lambda _: flaw()})()
 
     mgr = exhausted(3)
-    with pytest.raises(Flaw):
+    with pytest.raises(FlawError):
         mgr.free_object(Vague(1))
     assert mgr.allocated_objects == {1, 2}
 
@@ -348,7 +351,6 @@ def result_of(call, *args):
     except Exception as error:  # noqa: BLE001
         return type(error), str(error)
     return type(result), result
-
 
 
 ODD = st.one_of(
@@ -445,8 +447,6 @@ def test_a_copy_is_refused(clone):
 
 
 def test_the_methods_are_documented_and_have_signatures():
-    import inspect
-
     assert str(inspect.signature(ObjectMgr)) == "(n, *, inclusive=False)"
     assert str(inspect.signature(ObjectMgr.get_object)) == "(self, /)"
     assert str(inspect.signature(ObjectMgr.free_object)) == "(self, obj, /)"
@@ -622,10 +622,8 @@ def test_of_many_who_free_one_id_one_succeeds():
     def work():
         for _ in range(200):
             start.wait()
-            try:
+            with contextlib.suppress(ValueError):
                 successes.append(mgr.free_object(1))
-            except ValueError:
-                pass
             if start.wait() == 0:
                 mgr.get_object()
 

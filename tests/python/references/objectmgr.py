@@ -26,7 +26,7 @@ class ReferenceObjectMgr:
     def free_object(self, obj: object) -> object:
         if obj not in self.allocated_objects:
             raise ValueError("Object is not currently allocated.")
-        self.allocated_objects.remove(obj)  # type: ignore[arg-type]
+        self.allocated_objects.discard(obj)
         # What comes back is the int, also for something equal to it: an int of this size is its own hash.
         self.freed_objects.append(hash(obj))
         return obj
