@@ -127,7 +127,7 @@ fn ids_up_to(n: &Bound<'_, PyAny>, inclusive: bool) -> PyResult<Ids> {
     if n.le(0)? {
         return Ok(Ids::default());
     }
-    let count = n.extract::<u64>().ok().map(|n| if inclusive { n } else { n - 1 });
+    let count = n.extract::<u64>().ok().map(|n| if inclusive { n } else { n.saturating_sub(1) });
     count.and_then(|count| Ids::new(1, count).ok()).ok_or_else(|| too_large(&n, inclusive))
 }
 
