@@ -6,6 +6,7 @@ mod fork;
 mod lease;
 mod lease_type;
 mod objectmgr;
+mod objectmgr_slots;
 mod palindrome;
 mod pool;
 mod raw;
