@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 __all__ = ["Lease", "ObjectMgr", "Pool", "__version__"]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 __version__: str
 
-class Pool(Generic[T]):
+@disjoint_base
+class Pool(Generic[_T]):
     """Hands out each of its objects to one holder at a time.
 
     Threads that find no object idle wait in the order in which they came, with the GIL released, and get the next
@@ -41,13 +42,13 @@ class Pool(Generic[T]):
     def __new__(cls, *_args: Any, **_options: Any) -> Self: ...
     def __init__(
         self,
-        objects: Iterable[T] | None = None,
+        objects: Iterable[_T] = (),
         *,
         timeout: float | None = 30.0,
         name: str | None = None,
         order: Literal["fifo", "lifo"] = "fifo",
     ) -> None: ...
-    def lease(self, timeout: float | None = ...) -> Lease[T]:
+    def lease(self, timeout: float | None = ...) -> Lease[_T]:
         """Takes an object, and returns the lease that gives it back.
 
         The object is taken at the call. If none is idle, the thread waits its turn,
@@ -72,7 +73,7 @@ class Pool(Generic[T]):
             ...     obj
             'a'
         """
-    def try_lease(self) -> Lease[T] | None:
+    def try_lease(self) -> Lease[_T] | None:
         """As `lease`, but never waits: returns None if no object is idle.
 
         Example:
@@ -80,7 +81,7 @@ class Pool(Generic[T]):
             >>> opool.Pool([]).try_lease() is None
             True
         """
-    def acquire(self, timeout: float | None = ...) -> T:
+    def acquire(self, timeout: float | None = ...) -> _T:
         """Takes an object without a lease around it; `release` gives it back.
 
         Prefer `lease`: what is acquired and never released is lost to the pool.
@@ -102,7 +103,7 @@ class Pool(Generic[T]):
             >>> obj = pool.acquire()
             >>> pool.release(obj)
         """
-    def release(self, obj: T, /) -> None:
+    def release(self, obj: _T, /) -> None:
         """Gives back an object that `acquire` took. It is recognised by identity.
 
         Args:
@@ -112,13 +113,13 @@ class Pool(Generic[T]):
             LeaseError: if the object is not out by `acquire`: released twice, held by
                 a lease, or never in this pool. Nothing changes.
         """
-    def add_obj(self, obj: T) -> None:
+    def add_obj(self, obj: _T) -> None:
         """Appends an object, or hands it to whoever has waited longest.
 
         Args:
             obj: any object. Added twice, it can be out twice at the same time.
         """
-    def _remove(self, timeout: float | None) -> T: ...
+    def _remove(self, timeout: float | None) -> _T: ...
     @property
     def size(self) -> int:
         """How many objects there are: idle + leased."""
@@ -139,10 +140,10 @@ class Pool(Generic[T]):
         """How many seconds `lease` and `acquire` wait by default; None is for ever."""
     def __contains__(self, key: object, /) -> bool: ...
     def __reduce__(self) -> NoReturn: ...
-    def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
-class Lease(Generic[T]):
+class Lease(Generic[_T]):
     """One object of a pool, yours until you give it back.
 
     `Pool.lease` makes it. Use it in a `with`, or call `release` yourself. A lease
@@ -160,9 +161,9 @@ class Lease(Generic[T]):
         ...     obj
         'a'
     """
-    def __new__(cls, obj: T, pool: Any) -> Self: ...
+    def __new__(cls, obj: _T, pool: Any) -> Self: ...
     @property
-    def obj(self) -> T:
+    def obj(self) -> _T:
         """The leased object."""
     @property
     def pool(self) -> Any:
@@ -176,12 +177,14 @@ class Lease(Generic[T]):
         Raises:
             LeaseError: if the lease is over already.
         """
-    def __enter__(self) -> T: ...
+    def __enter__(self) -> _T: ...
     def __exit__(
         self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
 
+@disjoint_base
 class ObjectMgr:
     """Hands out integers, each to one holder at a time.
 
@@ -227,7 +230,7 @@ class ObjectMgr:
             >>> mgr.get_object(), mgr.get_object(), mgr.get_object()
             (1, 2, None)
         """
-    def free_object(self, obj: T, /) -> T:
+    def free_object(self, obj: _T, /) -> _T:
         """Takes an id back, so that it can be given again.
 
         Args:
