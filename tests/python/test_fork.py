@@ -457,3 +457,121 @@ assert forked(check) == 0
 stay.set()
 crew.join()
 """)
+
+
+def test_what_threads_of_the_child_lease_first_stays_theirs():
+    child("""
+objects = things(4)
+pool, stay = opool.Pool(objects), threading.Event()
+
+def holder(i):
+    with pool.lease():
+        stay.wait(60)
+
+crew = Crew(2, holder)
+eventually(lambda: pool.leased == 2)
+
+def check():
+    ready, go = [], threading.Event()
+
+    def first(i):                       # before the child has asked the pool anything else
+        with pool.lease() as obj:
+            ready.append(obj)
+            go.wait(60)
+        return obj
+
+    young = Crew(2, first)
+    eventually(lambda: len(ready) == 2)
+    rest = take_all(pool)
+    got = [lease.obj for lease in rest]
+    assert sorted(map(id, got + ready)) == sorted(map(id, objects)), (got, ready)
+    go.set()
+    young.join(5)
+    del rest[:]
+    assert_whole(pool, objects)
+
+for _ in range(5):
+    assert forked(check) == 0
+stay.set()
+crew.join()
+""")
+
+
+def test_the_child_may_use_the_pool_in_new_threads_only_and_still_finds_every_object():
+    child("""
+objects = things(6)
+pool, stay = opool.Pool(objects), threading.Event()
+
+def holder(i):
+    with pool.lease():
+        stay.wait(60)
+
+crew = Crew(5, holder)
+eventually(lambda: pool.leased == 5)
+
+def check():
+    together = threading.Barrier(6)     # new threads of the child may well look like old ones of the parent
+
+    def young(i):
+        with pool.lease(timeout=3) as obj:
+            together.wait(5)
+            return obj
+
+    got = Crew(6, young).join(8)
+    assert sorted(map(id, got)) == sorted(map(id, objects)), got
+    assert_whole(pool, objects)
+
+for _ in range(5):
+    assert forked(check) == 0
+stay.set()
+crew.join()
+""")
+
+
+@pytest.mark.parametrize("taken", ["lease", "acquire"])
+@pytest.mark.parametrize("given", ["first", "after a look", "dropped"])
+def test_what_a_gone_thread_took_and_the_child_gives_back_comes_back_once(taken, given):
+    child(f"""
+objects = things(2)
+pool = opool.Pool(objects, timeout=None)
+box, stay = [], threading.Event()
+
+def taker(_):
+    box.append(pool.{taken}())
+    box.append(pool.{taken}())
+    stay.wait(60)
+
+taking = Crew(1, taker)
+eventually(lambda: len(box) == 2)
+waiting = Crew(1, lambda i: pool.lease().release())
+eventually(lambda: pool.waiting == 1)
+
+def give_back(it):
+    try:
+        it.release() if {taken!r} == "lease" else pool.release(it)
+    except opool.LeaseError:
+        pass
+
+def check():
+    if {given!r} == "after a look":
+        assert pool.waiting == 0
+    if {given!r} == "dropped":
+        box.clear()
+    for it in box:
+        give_back(it)
+    leases = take_all(pool)
+    assert sorted(id(lease.obj) for lease in leases) == sorted(map(id, objects)), leases
+    assert state(pool) == (2, 0, 2, 0)
+    del leases[:]
+    box.clear()
+    gc.collect()
+    assert_whole(pool, objects)
+
+assert forked(check) == 0
+stay.set()
+taking.join()
+for it in box:
+    give_back(it)
+waiting.join()
+assert_whole(pool, objects)
+""")

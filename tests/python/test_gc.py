@@ -108,8 +108,8 @@ gc.set_threshold(1)
 crew = Crew(3, worker)
 for _ in range(300):
     garbage(pool.lease())
+    gc.collect()
 crew.join()
-gc.collect()
 assert served[0] == 900
 assert_whole(pool, [x])
 """)
@@ -205,6 +205,20 @@ def with_a_bound_method(pool):
     pool.add_obj(pool.lease)
 
 
+def with_an_acquired_tuple(pool):
+    pool.add_obj((pool, "a tuple lets go of nothing when the collector asks it to"))
+    for _ in range(pool.idle):
+        pool.acquire(timeout=0)
+
+
+def with_a_leased_tuple(pool):
+    pool.add_obj((pool,))
+    for _ in range(pool.idle - 1):
+        pool.acquire(timeout=0)
+    loop = [pool.lease()]
+    loop.append(loop)
+
+
 def with_a_waiting_error(pool):
     held = pool.lease(), pool.lease()
     try:
@@ -222,6 +236,8 @@ TIES = [
     with_its_own_lease_inside,
     with_an_ended_lease_inside,
     with_a_bound_method,
+    with_an_acquired_tuple,
+    with_a_leased_tuple,
     with_a_waiting_error,
 ]
 
@@ -267,7 +283,6 @@ def test_the_collector_sees_what_a_pool_and_a_lease_hold():
     assert gc.is_tracked(pool) and gc.is_tracked(lease)
     seen = {id(it) for it in gc.get_referents(pool)}
     assert {id(obj) for obj in objects[2:]} <= seen
-    assert id(lease.obj) not in seen
     assert {id(lease.obj), id(pool)} <= {id(it) for it in gc.get_referents(lease)}
     assert any(it is pool for it in gc.get_referrers(objects[4]))
     pool.release(bare)
@@ -363,6 +378,76 @@ for phoenix, pool, lease in saved:
     if lease is not None:
         lease.release()
     pool.acquire(timeout=0)
+saved.clear()
+gc.collect()
+""")
+
+
+@pytest.mark.parametrize("before", ["pool.lease().release()", "pool.release(pool.acquire())", "pass"])
+def test_a_pool_that_came_back_from_the_dead_still_gets_its_lost_leases_back(before):
+    child(f"""
+class Phoenix:
+    def __init__(self, *keep):
+        self.keep = keep
+
+    def __del__(self):
+        saved.append(self.keep)
+
+for held in ("idle", "leased", "acquired"):
+    saved = []
+    pool = opool.Pool(things(3))
+    for _ in range(3):
+        {before}
+    if held == "leased":
+        kept = pool.lease()
+        garbage(Phoenix(pool, kept), kept)
+        del kept
+    else:
+        if held == "acquired":
+            pool.acquire()
+        garbage(Phoenix(pool), pool)
+    del pool
+    gc.collect()
+    (pool, *rest), = saved
+    out = pool.leased
+    for _ in range(10):
+        leases = [lease for lease in (pool.try_lease() for _ in range(3)) if lease is not None]
+        for lease in leases:
+            garbage(lease)
+        assert leases
+        del lease, leases
+        gc.collect()
+        gc.collect()
+        assert state(pool) == (3, 3 - out, out, 0), (held, state(pool))
+    saved.clear()
+    rest.clear()
+    del pool
+    gc.collect()
+""")
+
+
+def test_a_pool_whose_own_del_leases_from_it_may_come_back_and_go_again():
+    child("""
+saved = []
+
+class Phoenix(opool.Pool):
+    def __del__(self):
+        with self.lease(timeout=0):
+            saved.append(self.lease(timeout=0))
+
+for shape in range(100):
+    pool = Phoenix(things(2))
+    if shape % 2:
+        pool.me = pool
+    del pool
+    gc.collect()
+assert len(saved) == 100
+for lease in saved:
+    pool = lease.pool
+    assert state(pool) == (2, 1, 1, 0)
+    lease.release()
+    assert len({id(it) for it in (pool.acquire(timeout=0), pool.acquire(timeout=0))}) == 2
+del pool, lease
 saved.clear()
 gc.collect()
 """)

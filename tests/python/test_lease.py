@@ -460,3 +460,18 @@ def test_a_subscripted_pool_can_be_a_base_class():
         pass
 
     assert drain(Numbers([1, 2])) == [1, 2]
+
+
+def test_leases_open_at_every_level_of_a_recursion_that_goes_too_deep_are_all_back():
+    objects = things(3000)
+    pool = opool.Pool(objects, timeout=0)
+
+    def deeper():
+        with pool.lease():
+            deeper()
+
+    for _ in range(5):
+        with pytest.raises(RecursionError):
+            deeper()
+        gc.collect()
+        assert_whole(pool, objects)

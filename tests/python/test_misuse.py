@@ -2,8 +2,10 @@
 
 import contextlib
 import copy
+import functools
 import gc
 import pickle
+import weakref
 
 import opool
 import pytest
@@ -115,20 +117,21 @@ def test_a_lease_made_by_hand_over_a_real_pool_cannot_double_what_is_out():
     [
         "raw = opool.Pool.__new__(opool.Pool)",
         "class Forgetful(opool.Pool):\n    def __init__(self): pass\nraw = Forgetful()",
-        "raw = opool.Pool([1, 2]); raw.__init__([3]); raw.__init__()",
-        "raw = opool.Pool([1]); kept = raw.lease(); raw.__init__([2]); kept.release()",
+        "raw = opool.Pool([1, 2]); attempt(lambda: raw.__init__([3])); attempt(raw.__init__)",
+        "raw = opool.Pool([1]); kept = raw.lease(); attempt(lambda: raw.__init__([2])); kept.release()",
+        "raw = opool.Pool([1]); kept = raw.lease(); attempt(lambda: raw.__init__(5, timeout='x')); del kept",
     ],
 )
 def test_a_pool_set_up_wrongly_or_twice_never_crashes(body):
     run_child(
         f"""
 import gc, opool
-{body}
 def attempt(call):
     try:
         return call()
     except Exception:
         return None
+{body}
 for _ in range(2):
     attempt(lambda: (raw.size, raw.idle, raw.leased, raw.waiting, raw.name, raw.timeout, repr(raw)))
     attempt(lambda: raw.lease(timeout=0))
@@ -159,5 +162,78 @@ def test_a_lease_made_without_its_constructor_never_crashes():
             attempt(call)
         del raw
         gc.collect()
+        """
+    )
+
+
+def test_no_weak_reference_to_an_ended_lease_leads_to_the_next_one():
+    pool = opool.Pool(things(1))
+    lease = pool.lease()
+    try:
+        ended = weakref.ref(lease)
+    except TypeError:
+        return
+    lease.release()
+    del lease
+    lease = pool.lease()
+    assert ended() is not lease
+
+
+def test_a_wrong_number_of_arguments_to_enter_or_exit_never_loses_or_doubles_the_object():
+    x = Thing()
+    for name in ("__enter__", "__exit__"):
+        for count in range(6):
+            pool = opool.Pool([x])
+            for call in (getattr(pool.lease(), name), functools.partial(getattr(opool.Lease, name), pool.try_lease())):
+                with contextlib.suppress(TypeError, opool.LeaseError):
+                    call(*[None] * count)
+            del call
+            assert_whole(pool, [x])
+
+
+def test_a_failing_allocation_anywhere_loses_no_object():
+    pytest.importorskip("_testcapi")
+    run_child(
+        """
+        import gc, _testcapi, opool
+        from support import assert_whole, things
+
+        objects = things(2)
+        pool = opool.Pool(objects)
+        kept = []
+
+        def with_fresh_lease():
+            kept.append(pool.lease())       # the next one cannot use its memory again
+            with pool.lease(timeout=0):
+                pass
+
+        def with_timeout():
+            with pool.lease(), pool.lease():
+                pool.lease(timeout=0)
+
+        def with_error():
+            pool.release(5)
+
+        def with_acquire():
+            pool.release(pool.acquire())
+
+        def with_try():
+            kept.append(pool.try_lease())
+
+        failed = 0
+        pool.lease().release()
+        for use in (with_fresh_lease, with_timeout, with_error, with_acquire, with_try):
+            for n in range(60):
+                try:
+                    _testcapi.set_nomemory(n, n + 1)
+                    use()
+                except (MemoryError, opool.PoolError):
+                    failed += 1
+                finally:
+                    _testcapi.remove_mem_hooks()
+                kept.clear()
+                gc.collect()
+                assert_whole(pool, objects)
+        assert failed > 20
         """
     )
