@@ -1,0 +1,524 @@
+"""Signals and asynchronous exceptions at any instant: none is lost, none loses an object.
+
+Everything runs in children: a pool that is broken here freezes.
+"""
+
+import signal
+
+import pytest
+
+from support import run_child
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers"),
+]
+
+PRELUDE = """
+import os, random, signal, statistics, sys, threading, time
+import opool
+from support import Crew, Hit, Thing, assert_whole, eventually, state, things
+
+def raise_hit(*_):
+    raise Hit
+
+def after(seconds):
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+signal.signal(signal.SIGALRM, raise_hit)
+rng = random.Random(20)
+"""
+
+
+def child(code, timeout=60):
+    return run_child(PRELUDE + code, timeout)
+
+
+def test_control_c_interrupts_a_blocked_lease_within_milliseconds():
+    child("""
+pool, took = opool.Pool(timeout=None), []
+sent = [0.0]
+
+def interrupt(_):
+    for n in range(50):
+        eventually(lambda: pool.waiting == 1 and len(took) == n)
+        time.sleep(0.002)
+        sent[0] = time.perf_counter()
+        os.kill(os.getpid(), signal.SIGINT)
+
+crew = Crew(1, interrupt)
+for n in range(50):
+    try:
+        pool.lease() if n % 2 else pool.acquire()
+    except KeyboardInterrupt:
+        took.append(time.perf_counter() - sent[0])
+        assert pool.waiting == 0
+crew.join()
+assert len(took) == 50 and statistics.median(took) < 0.01 and max(took) < 0.3, sorted(took)
+pool.add_obj("x")
+assert_whole(pool, ["x"])
+""")
+
+
+def test_control_c_with_a_timeout_or_in_the_middle_of_a_with_statement():
+    child("""
+pool = opool.Pool(["x"])
+held = pool.lease()
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for timeout in (None, 30, 1e300):
+    try:
+        after(0.02)
+        with pool.lease(timeout=timeout):
+            raise AssertionError
+    except KeyboardInterrupt:
+        assert state(pool) == (1, 0, 1, 0)
+held.release()
+assert_whole(pool, ["x"])
+""")
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_still_interrupts_the_wait():
+    child("""
+pool, took = opool.Pool(timeout=None), []
+sent = [0.0]
+
+def interrupt(_):
+    for n in range(20):
+        eventually(lambda: pool.waiting == 1 and len(took) == n)
+        time.sleep(0.002)
+        sent[0] = time.perf_counter()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+crew = Crew(1, interrupt)
+for _ in range(20):
+    try:
+        pool.lease()
+    except KeyboardInterrupt:
+        took.append(time.perf_counter() - sent[0])
+crew.join()
+assert len(took) == 20 and max(took) < 0.3, sorted(took)
+""")
+
+
+@pytest.mark.parametrize("call", ["pool.acquire()", "pool.lease()", "pool.lease(timeout=30)"])
+def test_a_thousand_signals_around_the_entry_of_the_wait_are_never_lost(call):
+    child(f"""
+pool, late = opool.Pool([], timeout=None), []
+for _ in range(1000):
+    delay = rng.uniform(2e-6, 60e-6)
+    start = time.perf_counter()
+    try:
+        after(delay)
+        {call}
+    except Hit:
+        late.append(time.perf_counter() - start - delay)
+    assert pool.waiting == 0
+assert len(late) == 1000
+assert max(late) < 0.3 and statistics.median(late) < 2e-3, (max(late), statistics.median(late))
+x = Thing()
+pool.add_obj(x)
+assert_whole(pool, [x])
+""")
+
+
+def test_three_thousand_signals_while_an_object_is_handed_over_lose_neither():
+    child("""
+x = Thing()
+pool, over = opool.Pool([x], timeout=None), []
+
+def partner(i):
+    rng = random.Random(i)
+    while not over:
+        with pool.lease():
+            end = time.perf_counter() + rng.uniform(0, 6e-5)
+            while time.perf_counter() < end:
+                pass
+        time.sleep(0)
+
+sys.setswitchinterval(2e-5)
+crew = Crew(2, partner)
+hits = served = 0
+for _ in range(3000):
+    try:
+        after(rng.uniform(2e-6, 2e-4))
+        with pool.lease() as obj:
+            assert obj is x
+            served += 1
+        while True:
+            pass
+    except Hit:
+        hits += 1
+over.append(True)
+crew.join()
+assert hits == 3000 and served > 0, (hits, served)
+assert_whole(pool, [x])
+""")
+
+
+def test_five_thousand_exceptions_from_a_handler_in_a_tight_loop_lose_nothing():
+    child("""
+objects = things(3)
+pool = opool.Pool(objects, timeout=None)
+hits = 0
+for n in range(5000):
+    try:
+        after(rng.uniform(5e-6, 3e-4))
+        while True:
+            with pool.lease():
+                pass
+    except Hit:
+        hits += 1
+    if n % 100 == 0:
+        assert_whole(pool, objects)
+assert hits == 5000
+assert_whole(pool, objects)
+""")
+
+
+def test_exceptions_from_a_handler_in_loops_of_every_kind_lose_nothing():
+    child("""
+objects = things(4)
+pool = opool.Pool(objects, timeout=None)
+
+def nested():
+    with pool.lease() as one, pool.lease() as two:
+        assert one is not two
+
+def by_name():
+    lease = pool.lease()
+    with lease:
+        pass
+
+def by_release():
+    pool.lease().release()
+
+def by_drop():
+    pool.lease()
+
+def with_timeout():
+    with pool.lease(timeout=1):
+        pass
+
+def tried():
+    with pool.try_lease():
+        pass
+
+def generator():
+    def body():
+        with pool.lease() as obj:
+            yield obj
+    for _ in body():
+        pass
+
+def failing():
+    try:
+        with pool.lease():
+            raise KeyError
+    except KeyError:
+        pass
+
+def empty():
+    with pool.lease(), pool.lease(), pool.lease(), pool.lease():
+        try:
+            pool.lease(timeout=0)
+        except opool.PoolTimeout:
+            pass
+
+uses = [nested, by_name, by_release, by_drop, with_timeout, tried, generator, failing, empty]
+for n in range(3000):
+    use = uses[n % len(uses)]
+    try:
+        after(rng.uniform(5e-6, 2e-4))
+        while True:
+            use()
+    except Hit:
+        pass
+    if n % 50 == 0:
+        assert_whole(pool, objects)
+assert_whole(pool, objects)
+""")
+
+
+def test_exceptions_from_a_handler_lose_nothing_while_other_threads_fight_for_the_objects():
+    child("""
+objects = things(2)
+pool, over = opool.Pool(objects, timeout=None), []
+
+def rival(_):
+    while not over:
+        with pool.lease():
+            time.sleep(0)
+
+sys.setswitchinterval(5e-5)
+crew = Crew(4, rival)
+for _ in range(1500):
+    try:
+        after(rng.uniform(5e-6, 5e-4))
+        while True:
+            with pool.lease():
+                pass
+    except Hit:
+        pass
+over.append(True)
+crew.join()
+assert_whole(pool, objects)
+""")
+
+
+@pytest.mark.parametrize("rivals", [0, 2])
+def test_exceptions_set_in_a_worker_thread_lose_nothing(rivals):
+    child(f"""
+import ctypes
+objects = things(2)
+pool, over = opool.Pool(objects, timeout=None), []
+armed, hits, rounds = [0], [0], 1500
+
+def worker(_):
+    while hits[0] < rounds:
+        try:
+            armed[0] += 1
+            while True:
+                with pool.lease():
+                    pass
+        except Hit:
+            hits[0] += 1
+
+def rival(_):
+    while not over:
+        with pool.lease():
+            time.sleep(0)
+
+sys.setswitchinterval(2e-5)
+crew = Crew(1, worker)
+others = [Crew(1, rival) for _ in range({rivals})]
+(ident,) = crew.idents
+deliver = ctypes.pythonapi.PyThreadState_SetAsyncExc
+for n in range(rounds):
+    eventually(lambda: armed[0] == n + 1)
+    end = time.perf_counter() + rng.uniform(0, 1e-4)
+    while time.perf_counter() < end:
+        pass
+    assert deliver(ctypes.c_ulong(ident), ctypes.py_object(Hit)) == 1
+    eventually(lambda: hits[0] == n + 1)
+over.append(True)
+for some in [crew, *others]:
+    some.join()
+assert_whole(pool, objects)
+""")
+
+
+def test_an_exception_set_in_a_thread_that_waits_comes_out_when_it_is_served_and_loses_nothing():
+    child("""
+import ctypes
+x = Thing()
+pool, outcome = opool.Pool(timeout=None), []
+
+def waiter(_):
+    try:
+        with pool.lease():
+            outcome.append("body")
+    except Hit:
+        outcome.append("hit")
+
+crew = Crew(1, waiter)
+eventually(lambda: pool.waiting == 1)
+ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(crew.idents[0]), ctypes.py_object(Hit))
+pool.add_obj(x)
+crew.join()
+assert outcome[-1] == "hit"
+assert_whole(pool, [x])
+""")
+
+
+def test_a_handler_may_serve_the_very_wait_it_interrupts():
+    child("""
+x = Thing()
+signal.signal(signal.SIGALRM, lambda *_: pool.add_obj(x))
+for n in range(200):
+    pool = opool.Pool(timeout=None)
+    after(rng.uniform(5e-6, 5e-4))
+    assert (pool.lease().obj if n % 2 else pool.acquire()) is x
+    assert pool.size == 1
+""")
+
+
+def test_a_handler_that_releases_what_its_thread_holds_serves_the_wait():
+    child("""
+x = Thing()
+pool = opool.Pool([x], timeout=None)
+held = []
+signal.signal(signal.SIGALRM, lambda *_: held.pop().release())
+for _ in range(200):
+    held.append(pool.lease())
+    after(rng.uniform(5e-6, 5e-4))
+    with pool.lease() as obj:
+        assert obj is x
+assert_whole(pool, [x])
+""")
+
+
+def test_an_object_handed_over_to_a_wait_that_its_handler_breaks_goes_to_the_next_in_the_queue():
+    child("""
+x = Thing()
+second = []
+
+def waiter(_):
+    eventually(lambda: pool.waiting == 1)
+    with pool.lease() as obj:
+        second.append(obj)
+
+def handler(*_):
+    eventually(lambda: pool.waiting == 2)
+    pool.add_obj(x)          # goes to the wait under this handler, the first in the queue
+    assert pool.waiting == 1
+    raise Hit
+
+signal.signal(signal.SIGALRM, handler)
+for n in range(20):
+    pool = opool.Pool(timeout=None)
+    crew = Crew(1, waiter)
+    try:
+        after(0.005)
+        pool.lease() if n % 2 else pool.acquire()
+        raise AssertionError
+    except Hit:
+        pass
+    crew.join()
+    assert second.pop() is x
+    assert_whole(pool, [x])
+""")
+
+
+def test_an_object_handed_over_to_a_wait_that_its_handler_breaks_becomes_idle_when_nobody_waits():
+    child("""
+x = Thing()
+
+def handler(*_):
+    pool.add_obj(x)
+    assert state(pool) == (1, 0, 1, 0)
+    raise Hit
+
+signal.signal(signal.SIGALRM, handler)
+for n in range(100):
+    pool = opool.Pool(timeout=None)
+    try:
+        after(0.001)
+        pool.lease() if n % 2 else pool.acquire()
+        raise AssertionError
+    except Hit:
+        pass
+    assert_whole(pool, [x])
+""")
+
+
+def test_a_handler_may_wait_in_the_same_pool_while_its_thread_waits_already():
+    child("""
+x, y = things(2)
+pool, log = opool.Pool(timeout=None), []
+
+def handler(*_):
+    assert pool.try_lease() is None
+    try:
+        pool.lease(timeout=0.01)
+    except opool.PoolTimeout:
+        log.append("inner timed out")
+    with pool.lease() as obj:
+        log.append(obj)
+        assert obj is y and pool.waiting == 0
+
+def giver(_):
+    eventually(lambda: log == ["inner timed out"] and pool.waiting == 2)
+    pool.add_obj(x)          # to the outer wait, which came first and cannot take it yet
+    pool.add_obj(y)
+
+signal.signal(signal.SIGALRM, handler)
+crew = Crew(1, giver)
+after(0.01)
+with pool.lease() as obj:
+    assert obj is x
+crew.join()
+assert log == ["inner timed out", y]
+assert_whole(pool, [x, y])
+""")
+
+
+def test_a_handler_that_outlasts_the_timeout_of_its_wait_ends_it_properly():
+    child("""
+x = Thing()
+pool = opool.Pool(timeout=None)
+signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.1))
+after(0.01)
+try:
+    pool.lease(timeout=0.03)
+    raise AssertionError
+except opool.PoolTimeout:
+    pass
+signal.signal(signal.SIGALRM, lambda *_: (time.sleep(0.1), pool.add_obj(x)))
+after(0.01)
+try:
+    lease = pool.lease(timeout=0.03)
+    assert lease.obj is x
+    lease.release()
+except opool.PoolTimeout:
+    pass
+assert_whole(pool, [x])
+""")
+
+
+def test_a_storm_of_harmless_signals_neither_shortens_nor_stretches_a_timeout():
+    child("""
+pool, count = opool.Pool(), [0]
+
+def note(*_):
+    count[0] += 1
+
+signal.signal(signal.SIGALRM, note)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+start = time.perf_counter()
+try:
+    pool.lease(timeout=0.3)
+    raise AssertionError
+except opool.PoolTimeout:
+    took = time.perf_counter() - start
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert 0.2995 <= took < 0.8 and count[0] > 50, (took, count)
+""")
+
+
+def test_a_signal_that_python_ignores_does_not_end_a_wait():
+    child("""
+x = Thing()
+pool = opool.Pool(timeout=None)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+
+def giver(_):
+    eventually(lambda: pool.waiting == 1)
+    time.sleep(0.05)
+    pool.add_obj(x)
+
+crew = Crew(1, giver)
+with pool.lease() as obj:
+    assert obj is x
+crew.join()
+""")
+
+
+def test_workers_that_wait_are_not_disturbed_by_signals_for_the_main_thread():
+    child("""
+objects = things(4)
+pool, hits = opool.Pool(timeout=None), 0
+crew = Crew(4, lambda i: pool.lease().obj)
+eventually(lambda: pool.waiting == 4)
+for _ in range(100):
+    try:
+        after(1e-4)
+        while True:
+            pass
+    except Hit:
+        hits += 1
+assert hits == 100 and pool.waiting == 4
+for obj in objects:
+    pool.add_obj(obj)
+assert sorted(map(id, crew.join())) == sorted(map(id, objects))
+""")
