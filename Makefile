@@ -27,7 +27,7 @@ help: ## print this
 
 .PHONY: venv
 venv:
-	@$(PYTHON) scripts/make_venv.py $(VENV) --lock requirements/dev.lock
+	@$(PYTHON) scripts/make_venv.py $(VENV) --lock requirements/tools.lock
 
 .PHONY: develop
 develop: venv
@@ -90,7 +90,8 @@ endif
 	$(call say,mypy --strict)
 	@$(BIN)/mypy
 	$(call say,stubtest: is the stub true?)
-	@MYPYPATH=python $(BIN)/python -m mypy.stubtest opool._opool
+	@test -f python/opool/_opool.pyi || { echo 'python/opool/_opool.pyi is missing' && false; } # stubtest would pass
+	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml opool._opool
 
 .PHONY: fix
 fix: venv ## format, and repair what can be repaired by itself
@@ -121,7 +122,7 @@ bench-quick: develop ## the same in two minutes, less exact
 lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in dev venv; do \
+	@for group in tools venv; do \
 		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy fewest \
 			--generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
 			--group $$group --output-file requirements/$$group.lock || exit 1; \
