@@ -6,7 +6,8 @@ VENV   ?= .venv#	where its environment goes
 BIN := $(VENV)/bin
 # Every interpreter, and every way to compile the core, builds in a directory of its own, so that none undoes another's.
 PY_TARGET = target/$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
-MATURIN = VIRTUAL_ENV=$(abspath $(VENV)) CARGO_TARGET_DIR=$(PY_TARGET) $(BIN)/maturin
+VENV_PATH = "$$(cd $(VENV) && pwd)"
+MATURIN = VIRTUAL_ENV=$(VENV_PATH) CARGO_TARGET_DIR=$(PY_TARGET) $(BIN)/maturin
 CLIPPY = cargo clippy --locked --quiet --all-targets
 LOOM = RUSTFLAGS="$$RUSTFLAGS --cfg loom" CARGO_TARGET_DIR=target-loom
 LOOM_TESTS := $(wildcard tests/loom*.rs)
@@ -67,10 +68,16 @@ test-py: develop ## rebuild the extension and run pytest (ARGS='-k fork' goes to
 
 .PHONY: test-all
 test-all: ## run pytest on every interpreter from 3.9 to 3.13 that is here
-	@found=$$($(PYTHON) scripts/interpreters.py) && printf 'interpreters:\n%s\n' "$$found" && test -n "$$found"
-	@set -e; $(PYTHON) scripts/interpreters.py | while read -r version python; do \
-		$(MAKE) --no-print-directory test-py PYTHON="$$python" VENV=".venv-$$version" </dev/null; \
-	done
+	@$(PYTHON) scripts/interpreters.py | { \
+		tried= failed=; \
+		while read -r version python; do \
+			tried="$$tried $$version"; \
+			$(MAKE) --no-print-directory test-py PYTHON="$$python" VENV=".venv-$$version" </dev/null \
+				|| failed="$$failed $$version"; \
+		done; \
+		echo; echo "pytest ran on:$$tried; failed on:$${failed:- none}"; \
+		test -n "$$tried" && test -z "$$failed"; \
+	}
 
 .PHONY: lint
 lint: develop ## check format, lints, types and the stub
@@ -78,7 +85,7 @@ lint: develop ## check format, lints, types and the stub
 	@cargo fmt --check
 	$(call say,clippy: the core; the extension)
 	@$(CLIPPY) --no-default-features -- -D warnings
-	@PYO3_PYTHON=$(abspath $(BIN))/python CARGO_TARGET_DIR=$(PY_TARGET) $(CLIPPY) -- -D warnings
+	@PYO3_PYTHON=$(VENV_PATH)/bin/python CARGO_TARGET_DIR=$(PY_TARGET) $(CLIPPY) -- -D warnings
 ifneq ($(LOOM_TESTS),)
 	@$(LOOM) cargo clippy --locked --quiet --no-default-features --test 'loom*' -- -D warnings
 endif
