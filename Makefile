@@ -82,6 +82,7 @@ test-all: ## run pytest on every interpreter from 3.9 to 3.13 that is here
 .PHONY: lint
 lint: develop ## check format, lints, types and the stub
 	$(call say,rustfmt)
+	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || rustup component add rustfmt clippy
 	@cargo fmt --check
 	$(call say,clippy: the core; the extension)
 	@$(CLIPPY) --no-default-features -- -D warnings

@@ -9,6 +9,7 @@ from __future__ import annotations  # older interpreters must get as far as the 
 import argparse
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def make(target: Path) -> None:
 def main() -> None:
     """Reads the command line."""
     if sys.version_info < (3, 9) or sys.implementation.name != "cpython":
-        sys.exit(f"opool needs CPython 3.9 or newer, but {sys.executable} is {sys.version}; set PYTHON=...")
+        found = f"{platform.python_implementation()} {platform.python_version()}"
+        sys.exit(f"opool needs CPython 3.9 or newer, but {sys.executable} is {found}: set PYTHON=...")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path, help="where the environment goes")
     parser.add_argument("--lock", type=Path, help="what to install in it")
@@ -76,8 +78,7 @@ def main() -> None:
     made_from = fingerprint(lock)
     if stamp.is_file() and stamp.read_text() == made_from and (target / "bin" / "python").exists():
         return
-    version = "{}.{}.{}".format(*sys.version_info)
-    print(f"----- making {arguments.target} (Python {version})", flush=True)
+    print(f"----- making {arguments.target} (Python {platform.python_version()})", flush=True)
     make(target)
     if lock:
         print(f"      installing {lock}", flush=True)
