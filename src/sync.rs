@@ -19,6 +19,16 @@ pub use parker::{Parker, Woken};
 
 use std::marker::PhantomData;
 
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex, atomic};
+#[cfg(not(loom))]
+use std::sync::atomic;
+#[cfg(not(any(loom, target_os = "linux")))]
+use std::sync::{Condvar, Mutex};
+
+use atomic::AtomicU8;
+use atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
 /// Proof that the calling thread is attached to the interpreter, and stays so for `'a`.
 ///
 /// In GIL builds this is what makes [`Guarded::with`] sound, so only [`Attached::assume`] can make one. The other
@@ -63,6 +73,69 @@ impl<T> Guarded<T> {
     /// The state, when the caller is the only one who can have it.
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
+    }
+}
+
+/// A small state that several threads may try to move on: one of them wins.
+///
+/// With a GIL plain loads and stores decide that; without one it takes an atomic exchange.
+pub struct Phase(AtomicU8);
+
+impl Phase {
+    /// Starts in `phase`.
+    pub fn new(phase: u8) -> Self {
+        Phase(AtomicU8::new(phase))
+    }
+
+    /// The phase at this moment.
+    #[inline(always)]
+    pub fn get(&self, _: Attached<'_>) -> u8 {
+        self.0.load(Acquire)
+    }
+
+    /// Moves from `from` to `to`; false if it was not in `from`.
+    #[inline(always)]
+    pub fn advance(&self, _: Attached<'_>, from: u8, to: u8) -> bool {
+        if cfg!(opool_gil) {
+            let right = self.0.load(Relaxed) == from;
+            if right {
+                self.0.store(to, Relaxed);
+            }
+            right
+        } else {
+            self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()
+        }
+    }
+
+    /// Moves to `to` from wherever it was, which is returned.
+    #[inline(always)]
+    pub fn replace(&self, _: Attached<'_>, to: u8) -> u8 {
+        if cfg!(opool_gil) {
+            let before = self.0.load(Relaxed);
+            self.0.store(to, Relaxed);
+            before
+        } else {
+            self.0.swap(to, AcqRel)
+        }
+    }
+
+    /// As `replace`, for a value that nobody else can see yet.
+    #[inline(always)]
+    pub fn reset(&self, to: u8) {
+        self.0.store(to, Release);
+    }
+}
+
+/// A number that no other living thread of this process has. With pthreads it is `threading.get_ident()`.
+#[inline(always)]
+pub fn this_thread() -> usize {
+    #[cfg(unix)]
+    // SAFETY: has no preconditions and cannot fail.
+    return unsafe { libc::pthread_self() as usize };
+    #[cfg(not(unix))]
+    {
+        thread_local!(static HERE: u8 = const { 0 });
+        HERE.with(|here| std::ptr::from_ref(here) as usize)
     }
 }
 

@@ -1,9 +1,17 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
 #![allow(unsafe_code)]
 
+mod errors;
+mod fork;
+mod lease;
+mod lease_type;
 mod objectmgr;
+mod objectmgr_slots;
 mod palindrome;
+mod pool;
+mod raw;
 mod triplets;
+mod waiting;
 
 use pyo3::prelude::*;
 
@@ -13,6 +21,11 @@ mod _opool {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        fork::register(module)?;
+        waiting::register(module);
+        pool::register(module)?;
+        lease_type::register(module)?;
         objectmgr::register(module)?;
         palindrome::register(module)?;
         triplets::register(module)

@@ -1,1 +1,32 @@
-//! The pool, pure Rust.
+//! The pool's core: decides who gets what, and knows no Python.
+//!
+//! [`State`] is a plain data structure behind one [`Guarded`](crate::sync::Guarded): every method is one critical
+//! section, none waits, runs foreign code or reads a clock. What has to happen outside (dropping a value, waking a
+//! sleeper) is returned to the caller.
+//!
+//! **Invariant.** Waiters are queued only while nothing is idle. So the fast paths test one thing each: a lease whether
+//! something is idle, a return whether somebody waits.
+//!
+//! An object's way is a slot's way, one named method an edge:
+//!
+//! ```text
+//!            add                   lease / acquire
+//!   (vacant) ──► idle ────────────────────────────────► leased | acquired
+//!      ▲          ▲ ▲                                      │ give_back / release
+//!      │ retire   │ └───────── nobody waits ◄──────────────┤
+//!      └──────────┼──────── (from leased)                  │ somebody waits
+//!                 │                                        ▼
+//!                 └───────── cancel, give_back ◄──────── handed ──collect──► leased
+//! ```
+#![forbid(unsafe_code)]
+
+mod acquired;
+mod ring;
+mod slots;
+mod state;
+mod waiters;
+
+pub use ring::Order;
+pub use slots::{Hold, Identity, SlotId};
+pub use state::{Counts, NotAcquired, State};
+pub use waiters::Ticket;

@@ -1,0 +1,314 @@
+//! The hot path, all of it: `pool.lease()`, entering and leaving the `with`, `acquire` and `release`.
+//!
+//! A cycle costs what the interpreter needs for an empty context manager, because nothing here is done twice:
+//!
+//! * **Nothing is allocated.** Each slot of the pool keeps the `Lease` object that served it last, its *shell*, and the
+//!   next lease of that slot is the same Python object, provided that nobody but the pool still refers to it. Whoever
+//!   kept a lease keeps a dead one: it stays released for ever, and the slot gets a new shell.
+//! * **Nothing is bound.** Up to CPython 3.13 `with` looks up `__enter__` and `__exit__` and binds them, which allocates
+//!   two method objects. Here the descriptors return the lease itself and calling the lease does the work:
+//!   no argument enters, three leave (see `lease_type.rs`). From 3.14 on ordinary methods are faster.
+//! * **Nothing is locked** while there is a GIL (see `sync.rs`).
+//!
+//! Who owns what: a slot owns its object for good. It owns its shell (one reference) while the slot is idle, handed to
+//! a waiter or acquired; while the slot is leased the user owns the shell, and the slot merely knows where it is. A
+//! lease that is out owns a reference to its pool, so the pool outlives it, and the slot's object with it.
+//!
+//! What must never happen here: a call into the interpreter inside `core.with` (it could run a destructor or the
+//! collector, which may come back to this pool); a panic (these functions are `extern "C"`: it would abort); a
+//! `Py<T>` that is dropped (PyO3 does not know that this thread is attached, and would postpone it).
+
+use std::ptr;
+
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+
+use super::errors;
+use super::lease_type;
+use super::pool::Pool;
+use super::waiting::{self, Wait};
+use crate::pool::SlotId;
+use crate::sync::{Attached, Phase, this_thread};
+
+/// A lease that was handed out and not entered yet.
+pub(super) const NEW: u8 = 0;
+/// Inside its `with`.
+pub(super) const ENTERED: u8 = 1;
+/// Over. A lease never comes back from here, only its shell does.
+pub(super) const RELEASED: u8 = 2;
+
+/// `opool.Lease`. Made in `lease_type.rs`.
+#[repr(C)]
+pub(super) struct Lease {
+    pub(super) head: PyObject,
+    /// [`call`], where CPython's vectorcall protocol looks for it.
+    pub(super) vectorcall: Option<ffi::vectorcallfunc>,
+    /// The leased object. Owned, from birth to death.
+    pub(super) object: *mut PyObject,
+    /// While out: the pool (owned). Else null. Of a lease made by hand: whatever has `put` (owned, for good).
+    pub(super) pool: *mut PyObject,
+    /// A weak reference to the pool (owned), so that a lease that is over can still name it. Null if made by hand.
+    pub(super) home: *mut PyObject,
+    /// The slot of the pool, or `NONE` if made by hand.
+    pub(super) slot: SlotId,
+    pub(super) phase: Phase,
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Taking
+
+/// `Pool.lease(timeout=...)`, METH_FASTCALL | METH_KEYWORDS.
+pub(super) unsafe extern "C" fn lease(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the interpreter calls this as a method of `Pool`, attached, with `count` + len(names) arguments.
+    unsafe {
+        if count == 0 && names.is_null() {
+            return lease_within(this, Wait::Default);
+        }
+        waiting::parse(args, count, names).map_or(ptr::null_mut(), |wait| lease_within(this, wait))
+    }
+}
+
+#[inline(always)]
+unsafe fn lease_within(this: *mut PyObject, wait: Wait) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let pool = Pool::from_raw(this);
+        let me = this_thread();
+        let taken = pool.core.with(Attached::assume(), |core| {
+            let slot = core.lease(me)?;
+            core.value_mut(slot).map(|item| (slot, item.shell))
+        });
+        match taken {
+            Some((slot, shell)) => hand_out(this, pool, slot, shell),
+            None => lease_after_wait(this, pool, wait),
+        }
+    }
+}
+
+#[cold]
+unsafe fn lease_after_wait(this: *mut PyObject, pool: &Pool, wait: Wait) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        match waiting::wait_for_slot(pool, wait) {
+            Some(slot) => hand_out(this, pool, slot, pool.shell(slot)),
+            None => ptr::null_mut(),
+        }
+    }
+}
+
+/// `Pool.try_lease()`, METH_NOARGS.
+pub(super) unsafe extern "C" fn try_lease(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let pool = Pool::from_raw(this);
+        match waiting::take_now(pool) {
+            Some(slot) => hand_out(this, pool, slot, pool.shell(slot)),
+            None => none(),
+        }
+    }
+}
+
+/// Wraps a leased slot into its shell, or into a new one.
+#[inline(always)]
+unsafe fn hand_out(this: *mut PyObject, pool: &Pool, slot: SlotId, shell: *mut Lease) -> *mut PyObject {
+    // SAFETY: the shell is null or a live `Lease` that the slot owned until now; if nobody else refers to it, no other
+    // thread can come to refer to it either, and the slot's reference becomes the caller's.
+    unsafe {
+        if shell.is_null() || !is_unique(shell.cast()) {
+            return lease_type::new_shell(this, pool, slot, shell);
+        }
+        ffi::Py_INCREF(this);
+        (*shell).pool = this;
+        (*shell).phase.reset(NEW);
+        shell.cast()
+    }
+}
+
+/// Is the caller's reference the only one?
+#[inline(always)]
+unsafe fn is_unique(object: *mut PyObject) -> bool {
+    // SAFETY: the object is alive, and the thread is attached.
+    unsafe {
+        #[cfg(not(Py_GIL_DISABLED))]
+        return ffi::Py_REFCNT(object) == 1;
+        #[cfg(all(Py_GIL_DISABLED, Py_3_14))]
+        return ffi::PyUnstable_Object_IsUniquelyReferenced(object) != 0;
+        // Only the thread that made the object may conclude anything from its local count.
+        #[cfg(all(Py_GIL_DISABLED, not(Py_3_14)))]
+        {
+            use std::sync::atomic::Ordering::Relaxed;
+            (*object).ob_tid == this_thread()
+                && (*object).ob_ref_local.load(Relaxed) == 1
+                && (*object).ob_ref_shared.load(Relaxed) == 0
+        }
+    }
+}
+
+/// `Pool.acquire(timeout=...)`, METH_FASTCALL | METH_KEYWORDS.
+pub(super) unsafe extern "C" fn acquire(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        if count == 0 && names.is_null() {
+            return acquire_within(this, Wait::Default);
+        }
+        waiting::parse(args, count, names).map_or(ptr::null_mut(), |wait| acquire_within(this, wait))
+    }
+}
+
+#[inline(always)]
+unsafe fn acquire_within(this: *mut PyObject, wait: Wait) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let pool = Pool::from_raw(this);
+        let me = this_thread();
+        let taken = pool.core.with(Attached::assume(), |core| {
+            let slot = core.lease(me)?;
+            core.acquire(slot);
+            core.value_mut(slot).map(|item| item.object.as_ptr())
+        });
+        match taken {
+            Some(object) => new_reference(object),
+            None => acquire_after_wait(pool, wait),
+        }
+    }
+}
+
+#[cold]
+unsafe fn acquire_after_wait(pool: &Pool, wait: Wait) -> *mut PyObject {
+    // SAFETY: the slot keeps its object alive.
+    unsafe {
+        let Some(slot) = waiting::wait_for_slot(pool, wait) else { return ptr::null_mut() };
+        let object = pool.core.with(Attached::assume(), |core| {
+            core.acquire(slot);
+            core.value_mut(slot).map(|item| item.object.as_ptr())
+        });
+        object.map_or(ptr::null_mut(), |object| new_reference(object))
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Giving back
+
+/// `Pool.release(obj)`, METH_O.
+pub(super) unsafe extern "C" fn release(this: *mut PyObject, object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let pool = Pool::from_raw(this);
+        match pool.core.with(Attached::assume(), |core| core.release(object as usize)) {
+            Ok(None) => none(),
+            Ok(Some(slot)) => {
+                waiting::give_back(pool, slot);
+                none()
+            }
+            Err(why) => errors::not_acquired(pool, object, why),
+        }
+    }
+}
+
+/// Entering: what `__enter__` does.
+#[inline(always)]
+pub(super) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: `lease` is alive for the call and owns its object.
+    unsafe {
+        if !(*lease).phase.advance(Attached::assume(), NEW, ENTERED) {
+            return errors::cannot_enter(lease);
+        }
+        new_reference((*lease).object)
+    }
+}
+
+/// Leaving: what `__exit__` and `Lease.release()` do. Whatever happened in the body passes through.
+#[inline(always)]
+pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: `lease` is alive for the call. Whoever moves the phase to RELEASED, and nobody else, gives back; until
+    // then the lease owns its pool.
+    unsafe {
+        if (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
+            return errors::released_twice(lease);
+        }
+        if (*lease).slot == SlotId::NONE {
+            return lease_type::put_back_by_hand(lease);
+        }
+        let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
+        let pool = Pool::from_raw(this);
+        let slot = (*lease).slot;
+        // The slot knows this shell already; from here on it owns it.
+        ffi::Py_INCREF(lease.cast());
+        if !pool.core.with(Attached::assume(), |core| core.give_back_unless_awaited(slot)) {
+            waiting::give_back(pool, slot);
+        }
+        ffi::Py_DECREF(this);
+        none()
+    }
+}
+
+/// Calling a lease: `lease()` enters, `lease(type, value, traceback)` leaves.
+pub(super) unsafe extern "C" fn call(
+    this: *mut PyObject,
+    _args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: reached through the type's vectorcall offset only, so `this` is a `Lease`.
+    unsafe {
+        if names.is_null() {
+            match ffi::PyVectorcall_NARGS(count) {
+                0 => return enter(this.cast()),
+                3 => return leave(this.cast()),
+                _ => {}
+            }
+        }
+        errors::wrong_call(ffi::PyVectorcall_NARGS(count))
+    }
+}
+
+#[inline(always)]
+unsafe fn none() -> *mut PyObject {
+    // SAFETY: None is always there.
+    unsafe { new_reference(ffi::Py_None()) }
+}
+
+#[inline(always)]
+unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller names an object that is alive.
+    unsafe {
+        ffi::Py_INCREF(object);
+        object
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The end of a lease that nobody released
+
+/// Gives the object back if that has not happened: for `tp_finalize` and `tp_dealloc`. The shell is about to die, so
+/// the slot forgets it instead of owning it.
+pub(super) unsafe fn abandon(lease: *mut Lease) {
+    // SAFETY: as in `leave`; the slot's pointer to the shell is cleared before anybody else can take the slot.
+    unsafe {
+        if (*lease).slot == SlotId::NONE || (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
+            return;
+        }
+        let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
+        let pool = Pool::from_raw(this);
+        let slot = (*lease).slot;
+        let done = pool.core.with(Attached::assume(), |core| {
+            if let Some(item) = core.value_mut(slot) {
+                item.shell = ptr::null_mut();
+            }
+            core.give_back_unless_awaited(slot)
+        });
+        if !done {
+            waiting::give_back(pool, slot);
+        }
+        ffi::Py_DECREF(this);
+    }
+}

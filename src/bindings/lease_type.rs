@@ -1,0 +1,462 @@
+//! `opool.Lease` as a type: how shells are made and die, what they show, and how `with` finds its way into `lease.rs`.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyType, PyWeakrefMethods, PyWeakrefReference};
+
+use super::errors;
+use super::lease::{self, ENTERED, Lease, NEW, RELEASED};
+use super::pool::Pool;
+use super::raw::{method, slot};
+use super::waiting;
+use crate::pool::SlotId;
+use crate::sync::{Attached, Phase};
+
+static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// The type object; `register` has made it.
+fn lease_type() -> *mut ffi::PyTypeObject {
+    // SAFETY: only called by functions of the module, so the thread is attached.
+    let py = unsafe { Python::assume_attached() };
+    TYPE.get(py).map_or(ptr::null_mut(), |made| made.as_ptr().cast())
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let made = TYPE.get_or_try_init(py, || make_type(py))?;
+    module.add("Lease", made)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Birth
+
+/// A new shell for a leased slot, instead of `old`, which the slot gives up. On failure the slot is given back.
+#[cold]
+pub(super) unsafe fn new_shell(this: *mut PyObject, pool: &Pool, slot: SlotId, old: *mut Lease) -> *mut PyObject {
+    // SAFETY: attached; the slot is leased by the caller, so nobody else touches it or its object meanwhile, whatever
+    // the collector runs during the allocations.
+    unsafe {
+        let attached = Attached::assume();
+        let home = ffi::PyWeakref_NewRef(this, ptr::null_mut());
+        let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object.as_ptr()));
+        let shell = match object {
+            Some(object) if !home.is_null() => allocate(object, this, home, slot),
+            _ => ptr::null_mut(),
+        };
+        if shell.is_null() {
+            ffi::Py_XDECREF(home);
+            waiting::give_back(pool, slot);
+            return ptr::null_mut();
+        }
+        pool.core.with(attached, |core| {
+            if let Some(item) = core.value_mut(slot) {
+                item.shell = shell;
+            }
+        });
+        ffi::Py_XDECREF(old.cast());
+        shell.cast()
+    }
+}
+
+/// Takes new references to `object` and `pool`, and the caller's to `home`.
+unsafe fn allocate(object: *mut PyObject, pool: *mut PyObject, home: *mut PyObject, slot: SlotId) -> *mut Lease {
+    // SAFETY: the memory is written field by field before the collector or anybody else can see it.
+    unsafe {
+        let new: *mut Lease = ffi::PyObject_GC_New(lease_type());
+        if !new.is_null() {
+            ffi::Py_INCREF(object);
+            ffi::Py_INCREF(pool);
+            (&raw mut (*new).vectorcall).write(Some(lease::call));
+            (&raw mut (*new).object).write(object);
+            (&raw mut (*new).pool).write(pool);
+            (&raw mut (*new).home).write(home);
+            (&raw mut (*new).slot).write(slot);
+            (&raw mut (*new).phase).write(Phase::new(NEW));
+            ffi::PyObject_GC_Track(new.cast());
+        }
+        new
+    }
+}
+
+/// `Lease(obj, pool)`: made by hand, for anything with `put`.
+unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
+    const KEYWORDS: [*const std::ffi::c_char; 3] = [c"obj".as_ptr(), c"pool".as_ptr(), ptr::null()];
+    let (mut object, mut pool) = (ptr::null_mut::<PyObject>(), ptr::null_mut::<PyObject>());
+    // SAFETY: the format asks for two objects, and two places follow.
+    unsafe {
+        if ffi::PyArg_ParseTupleAndKeywords(
+            args,
+            names,
+            c"OO:Lease".as_ptr(),
+            KEYWORDS.as_ptr().cast_mut().cast(),
+            &raw mut object,
+            &raw mut pool,
+        ) == 0
+        {
+            return ptr::null_mut();
+        }
+        allocate(object, pool, ptr::null_mut(), SlotId::NONE).cast()
+    }
+}
+
+/// Leaving a lease that was made by hand. If `put` fails, the lease still holds the object.
+#[cold]
+pub(super) unsafe fn put_back_by_hand(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: a lease made by hand owns its pool for good.
+    unsafe {
+        let name = ffi::PyUnicode_InternFromString(c"put".as_ptr());
+        if name.is_null() {
+            (*lease).phase.reset(ENTERED);
+            return ptr::null_mut();
+        }
+        let result = ffi::PyObject_CallMethodObjArgs((*lease).pool, name, (*lease).object, ptr::null_mut::<PyObject>());
+        ffi::Py_DECREF(name);
+        if result.is_null() {
+            (*lease).phase.reset(ENTERED);
+            return ptr::null_mut();
+        }
+        ffi::Py_DECREF(result);
+        ffi::Py_INCREF(ffi::Py_None());
+        ffi::Py_None()
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Death
+
+/// Found unreachable by the collector: give back now, while the pool is still whole.
+unsafe extern "C" fn finalize(this: *mut PyObject) {
+    // SAFETY: called once, by the interpreter, on a live lease.
+    unsafe { lease::abandon(this.cast()) }
+}
+
+unsafe extern "C" fn dealloc(this: *mut PyObject) {
+    // SAFETY: the last reference is gone. Giving back may run foreign code (the pool may die with this lease), so
+    // the collector forgets the lease first and an exception in flight is kept.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(this.cast());
+        let in_flight = Exception::take();
+        lease::abandon(this.cast());
+        clear(this);
+        let kind = ffi::Py_TYPE(this);
+        ffi::PyObject_GC_Del(this.cast());
+        ffi::Py_DECREF(kind.cast());
+        in_flight.put_back();
+    }
+}
+
+unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
+    // SAFETY: each reference is taken out before it is dropped, so that code that runs then finds none.
+    unsafe {
+        let lease: *mut Lease = this.cast();
+        for field in [&raw mut (*lease).pool, &raw mut (*lease).object, &raw mut (*lease).home] {
+            ffi::Py_XDECREF(ptr::replace(field, ptr::null_mut()));
+        }
+        0
+    }
+}
+
+unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the interpreter calls this on a live lease and lets nothing else run meanwhile.
+    unsafe {
+        let lease: *mut Lease = this.cast();
+        for object in [ffi::Py_TYPE(this).cast(), (*lease).pool, (*lease).object, (*lease).home] {
+            if !object.is_null() {
+                let result = visit(object, arg);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+        0
+    }
+}
+
+/// An exception that was being raised when the interpreter called us.
+struct Exception([*mut PyObject; 3]);
+
+impl Exception {
+    #[allow(deprecated)]
+    unsafe fn take() -> Self {
+        let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
+        // SAFETY: three places for three references.
+        unsafe { ffi::PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut traceback) };
+        Exception([kind, value, traceback])
+    }
+
+    #[allow(deprecated)]
+    unsafe fn put_back(self) {
+        let [kind, value, traceback] = self.0;
+        // SAFETY: they are what `take` took.
+        unsafe { ffi::PyErr_Restore(kind, value, traceback) }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// What it shows
+
+unsafe extern "C" fn get_obj(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    // SAFETY: a lease owns its object until the collector clears it.
+    unsafe {
+        let object = (*this.cast::<Lease>()).object;
+        ffi::Py_XINCREF(object);
+        if object.is_null() { errors::cleared() } else { object }
+    }
+}
+
+unsafe extern "C" fn get_pool(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a live lease. `pool` itself is read only where it never changes.
+    unsafe {
+        let lease: *mut Lease = this.cast();
+        if (*lease).slot == SlotId::NONE {
+            let pool = (*lease).pool;
+            ffi::Py_XINCREF(pool);
+            return if pool.is_null() { errors::cleared() } else { pool };
+        }
+        let py = Python::assume_attached();
+        let Some(home) = Bound::from_borrowed_ptr_or_opt(py, (*lease).home) else { return errors::cleared() };
+        home.cast_unchecked::<PyWeakrefReference>().upgrade().unwrap_or_else(|| py.None().into_bound(py)).into_ptr()
+    }
+}
+
+unsafe extern "C" fn get_released(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a live lease.
+    unsafe { ffi::PyBool_FromLong((phase(this.cast()) == RELEASED).into()) }
+}
+
+unsafe fn phase(lease: *mut Lease) -> u8 {
+    // SAFETY: the caller is attached and has a live lease.
+    unsafe { (*lease).phase.get(Attached::assume()) }
+}
+
+unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a live lease.
+    unsafe {
+        let lease: *mut Lease = this.cast();
+        let state = match phase(lease) {
+            NEW => c"leased",
+            ENTERED => c"entered",
+            _ => c"released",
+        };
+        ffi::PyUnicode_FromFormat(c"<opool.Lease of %R, %s>".as_ptr(), (*lease).object, state.as_ptr())
+    }
+}
+
+unsafe extern "C" fn release(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method of `Lease`.
+    unsafe { lease::leave(this.cast()) }
+}
+
+const DOC: &CStr = c"Lease(obj, pool)
+--
+
+One object of a pool, yours until you give it back.
+
+`Pool.lease` makes it. Use it in a `with`, or call `release` yourself. A lease
+that is dropped without either gives its object back as well. A lease that is
+over stays over: entering or releasing it again raises `LeaseError`, and never
+touches the object's next holder.
+
+A lease made by hand, `Lease(obj, pool)`, calls `pool.put(obj)` at its end, for
+any `pool` that has a `put`.
+
+Example:
+    >>> import opool
+    >>> pool = opool.Pool([\"a\"])
+    >>> with pool.lease() as obj:
+    ...     obj
+    'a'
+";
+
+const RELEASE_DOC: &CStr = c"release($self, /)
+--
+
+Gives the object back, as leaving the `with` does.
+
+Raises:
+    LeaseError: if the lease is over already.
+";
+
+const ENTER_DOC: &CStr = c"__enter__($self, /)
+--
+
+Returns the object.
+
+Raises:
+    LeaseError: if the lease was entered before, or is over.
+";
+
+const EXIT_DOC: &CStr = c"__exit__($self, type, value, traceback, /)
+--
+
+Gives the object back. An exception of the body passes through.
+
+Raises:
+    LeaseError: if the lease is over already.
+";
+
+fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
+    let getters = Box::leak(Box::new([
+        getter(c"obj", get_obj, c"The leased object."),
+        getter(c"pool", get_pool, c"The pool it came from; None if the lease is over and the pool is gone."),
+        getter(c"released", get_released, c"Whether the lease is over."),
+        ffi::PyGetSetDef::default(),
+    ]));
+    let methods = Box::leak(Box::new([
+        method(c"release", ffi::PyMethodDefPointer { PyCFunction: release }, ffi::METH_NOARGS, RELEASE_DOC),
+        method(
+            c"__class_getitem__",
+            ffi::PyMethodDefPointer { PyCFunction: ffi::Py_GenericAlias },
+            ffi::METH_O | ffi::METH_CLASS,
+            c"See PEP 585.",
+        ),
+        #[cfg(Py_3_14)]
+        ordinary::ENTER,
+        #[cfg(Py_3_14)]
+        ordinary::EXIT,
+        ffi::PyMethodDef::zeroed(),
+    ]));
+    let members = Box::leak(Box::new([
+        ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: offset_of!(Lease, vectorcall) as Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        },
+        ffi::PyMemberDef::default(),
+    ]));
+    let mut slots = [
+        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_new, new as *mut c_void),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_tp_getset, getters.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(0, ptr::null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"opool.Lease".as_ptr(),
+        basicsize: size_of::<Lease>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as _,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.
+    let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?.cast_into_unchecked() };
+    #[cfg(not(Py_3_14))]
+    self_descriptor::install(&made)?;
+    Ok(made.unbind())
+}
+
+fn getter(name: &'static CStr, get: ffi::getter, doc: &'static CStr) -> ffi::PyGetSetDef {
+    ffi::PyGetSetDef { name: name.as_ptr(), get: Some(get), set: None, doc: doc.as_ptr(), closure: ptr::null_mut() }
+}
+
+/// `__enter__` and `__exit__` as everybody writes them: CPython 3.14 calls these without binding anything.
+#[cfg(Py_3_14)]
+mod ordinary {
+    use super::*;
+
+    pub(super) const ENTER: ffi::PyMethodDef =
+        method(c"__enter__", ffi::PyMethodDefPointer { PyCFunction: enter }, ffi::METH_NOARGS, ENTER_DOC);
+    pub(super) const EXIT: ffi::PyMethodDef =
+        method(c"__exit__", ffi::PyMethodDefPointer { PyCFunctionFast: exit }, ffi::METH_FASTCALL, EXIT_DOC);
+
+    unsafe extern "C" fn enter(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+        // SAFETY: a method of `Lease`.
+        unsafe { lease::enter(this.cast()) }
+    }
+
+    unsafe extern "C" fn exit(this: *mut PyObject, _: *const *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+        // SAFETY: a method of `Lease`.
+        unsafe { if count == 3 { lease::leave(this.cast()) } else { errors::wrong_call(count) } }
+    }
+}
+
+/// `__enter__` and `__exit__` as descriptors that give the lease itself, so that `with` binds nothing.
+///
+/// Calling the lease then does the work (`lease::call`). A descriptor is callable too, for `type(lease).__exit__(lease,
+/// …)`, which is how `contextlib.ExitStack` goes about it.
+#[cfg(not(Py_3_14))]
+mod self_descriptor {
+    use super::*;
+
+    #[repr(C)]
+    struct Descriptor {
+        head: PyObject,
+        /// How many arguments after the lease: 0 enters, 3 leaves.
+        arguments: Py_ssize_t,
+    }
+
+    unsafe extern "C" fn get(this: *mut PyObject, lease: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+        let found = if lease.is_null() { this } else { lease };
+        // SAFETY: both are alive for the call.
+        unsafe { ffi::Py_INCREF(found) };
+        found
+    }
+
+    unsafe extern "C" fn call(this: *mut PyObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
+        // SAFETY: the interpreter passes a tuple and a dict or null; the first argument's type is checked.
+        unsafe {
+            let count = ffi::PyTuple_GET_SIZE(args);
+            let plain = names.is_null() || ffi::PyDict_Size(names) == 0;
+            if !plain || count != 1 + (*this.cast::<Descriptor>()).arguments {
+                return errors::wrong_call(count - 1);
+            }
+            let lease = ffi::PyTuple_GET_ITEM(args, 0);
+            if ffi::Py_TYPE(lease) != lease_type() {
+                return errors::not_a_lease(lease);
+            }
+            if count == 1 { lease::enter(lease.cast()) } else { lease::leave(lease.cast()) }
+        }
+    }
+
+    unsafe extern "C" fn get_doc(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+        // SAFETY: called by the interpreter on a live descriptor.
+        unsafe {
+            let doc = if (*this.cast::<Descriptor>()).arguments == 0 { ENTER_DOC } else { EXIT_DOC };
+            ffi::PyUnicode_FromString(doc.as_ptr())
+        }
+    }
+
+    pub(super) fn install(lease: &Bound<'_, PyType>) -> PyResult<()> {
+        let py = lease.py();
+        let getters = Box::leak(Box::new([getter(c"__doc__", get_doc, c""), ffi::PyGetSetDef::default()]));
+        let mut slots = [
+            slot(ffi::Py_tp_descr_get, get as *mut c_void),
+            slot(ffi::Py_tp_call, call as *mut c_void),
+            slot(ffi::Py_tp_getset, getters.as_mut_ptr().cast()),
+            slot(0, ptr::null_mut()),
+        ];
+        let mut spec = ffi::PyType_Spec {
+            name: c"opool._opool.LeaseSlot".as_ptr(),
+            basicsize: size_of::<Descriptor>() as c_int,
+            itemsize: 0,
+            flags: ffi::Py_TPFLAGS_DEFAULT as _,
+            slots: slots.as_mut_ptr(),
+        };
+        // SAFETY: the spec is complete; a descriptor is written before it is used.
+        unsafe {
+            let kind = Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?;
+            for (name, arguments) in [("__enter__", 0), ("__exit__", 3)] {
+                let descriptor = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0))?;
+                (*descriptor.as_ptr().cast::<Descriptor>()).arguments = arguments;
+                super::super::raw::make_immortal(descriptor.as_ptr());
+                lease.setattr(name, descriptor)?;
+            }
+            super::super::raw::make_immortal(kind.as_ptr());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! Small helpers for type slots and methods that bypass PyO3's wrappers.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+pub(super) const fn method(
+    name: &'static CStr,
+    function: ffi::PyMethodDefPointer,
+    flags: c_int,
+    doc: &'static CStr,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: function, ml_flags: flags, ml_doc: doc.as_ptr() }
+}
+
+pub(super) fn slot(slot: c_int, pfunc: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot, pfunc }
+}
+
+/// Adds methods to a class of PyO3's. Each is called with an instance of the class, and only with one.
+pub(super) fn add_methods<const N: usize>(class: &Bound<'_, PyType>, methods: [ffi::PyMethodDef; N]) -> PyResult<()> {
+    for definition in Box::leak(Box::new(methods)) {
+        // SAFETY: the definition is never freed, and the descriptor checks the type of what it is called on.
+        let (name, descriptor) = unsafe {
+            let name = CStr::from_ptr(definition.ml_name);
+            let descriptor = ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition);
+            (name, Bound::from_owned_ptr_or_err(class.py(), descriptor)?)
+        };
+        class.setattr(name.to_string_lossy(), descriptor)?;
+    }
+    Ok(())
+}
+
+/// Takes an object that every thread uses out of reference counting, for as long as the process lives.
+///
+/// Without a GIL every `with` in every thread would else write to the same cache line.
+pub(super) unsafe fn make_immortal(object: *mut PyObject) {
+    #[cfg(Py_GIL_DISABLED)]
+    // SAFETY: the caller has just made the object and nobody else knows it. This is what CPython's own
+    // `_Py_SetImmortal` writes (Include/internal/pycore_object.h, 3.13).
+    unsafe {
+        use std::sync::atomic::Ordering::Relaxed;
+        (*object).ob_tid = 0;
+        (*object).ob_ref_local.store(u32::MAX, Relaxed);
+        (*object).ob_ref_shared.store(0, Relaxed);
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    let _ = object;
+}

@@ -1,0 +1,129 @@
+//! Which bare objects are out: finds the slot of an object that somebody brings back with `release`.
+
+use super::{Identity, SlotId, slots::Slots};
+
+/// An open-addressed table from an object's identity to its slot, with room for every slot reserved beforehand.
+///
+/// The same object may stand in the pool several times. Its acquired slots then form a chain (`Slot::same`) behind one
+/// entry, so that a pool of a thousand equal tokens is no slower than a pool of one.
+///
+/// What went out last mostly comes back first, so the last slot is kept outside the table.
+pub(super) struct Acquired {
+    last: SlotId,
+    table: Box<[SlotId]>,
+    shift: u32,
+}
+
+/// 2**64 divided by the golden ratio: the multiplier of Fibonacci hashing (Knuth, TAOCP vol. 3, 6.4).
+const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Acquired {
+    pub(super) fn new() -> Self {
+        Acquired { last: SlotId::NONE, table: Box::new([SlotId::NONE; 16]), shift: 64 - 4 }
+    }
+
+    /// Keeps the table at most half full when `slots` are out at once.
+    pub(super) fn reserve<T: Identity>(&mut self, slots: &mut Slots<T>) {
+        let wanted = (slots.capacity() * 2).next_power_of_two();
+        if wanted <= self.table.len() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.table, vec![SlotId::NONE; wanted].into_boxed_slice());
+        self.shift = 64 - wanted.trailing_zeros();
+        for slot in old.into_iter().filter(|&slot| slot != SlotId::NONE) {
+            let place = self.place(identity(slots, slot), slots);
+            self.table[place] = slot;
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn insert<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
+        let before = std::mem::replace(&mut self.last, slot);
+        if before != SlotId::NONE {
+            self.insert_in_table(before, slots);
+        }
+    }
+
+    /// Takes out a slot of the object.
+    #[inline(always)]
+    pub(super) fn remove<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
+        let last = self.last;
+        if slots.value(last).is_some_and(|value| value.identity() == key) {
+            self.last = SlotId::NONE;
+            return Some(last);
+        }
+        self.remove_from_table(key, slots)
+    }
+
+    /// Takes out this very slot, wherever it stands in its chain.
+    pub(super) fn remove_slot<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
+        let key = identity(slots, slot);
+        let mut passed = Vec::new();
+        while let Some(found) = self.remove(key, slots) {
+            if found == slot {
+                break;
+            }
+            passed.push(found);
+        }
+        for other in passed {
+            self.insert(other, slots);
+        }
+    }
+
+    fn insert_in_table<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
+        let place = self.place(identity(slots, slot), slots);
+        let chain = std::mem::replace(&mut self.table[place], slot);
+        slots.get(slot).same = chain;
+    }
+
+    fn remove_from_table<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
+        let place = self.place(key, slots);
+        let slot = self.table[place];
+        if slot == SlotId::NONE {
+            return None;
+        }
+        match slots.get(slot).same {
+            SlotId::NONE => self.close_gap(place, slots),
+            chain => self.table[place] = chain,
+        }
+        Some(slot)
+    }
+
+    /// Where the object's entry is, or where it would be.
+    fn place<T: Identity>(&self, key: usize, slots: &Slots<T>) -> usize {
+        let mask = self.table.len() - 1;
+        let mut place = self.home(key);
+        loop {
+            let slot = self.table[place & mask];
+            if slot == SlotId::NONE || identity(slots, slot) == key {
+                return place & mask;
+            }
+            place += 1;
+        }
+    }
+
+    fn home(&self, key: usize) -> usize {
+        ((key as u64).wrapping_mul(FIBONACCI) >> self.shift) as usize
+    }
+
+    /// Empties `gap` and moves later entries of the same run forward, so that every search still finds them.
+    fn close_gap<T: Identity>(&mut self, mut gap: usize, slots: &Slots<T>) {
+        let mask = self.table.len() - 1;
+        let mut next = (gap + 1) & mask;
+        while self.table[next] != SlotId::NONE {
+            let home = self.home(identity(slots, self.table[next]));
+            // The entry may move into the gap unless its home lies between the gap and itself.
+            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(gap) & mask) {
+                self.table[gap] = self.table[next];
+                gap = next;
+            }
+            next = (next + 1) & mask;
+        }
+        self.table[gap] = SlotId::NONE;
+    }
+}
+
+#[inline(always)]
+fn identity<T: Identity>(slots: &Slots<T>, slot: SlotId) -> usize {
+    slots.value(slot).map_or(0, Identity::identity)
+}

@@ -1,0 +1,224 @@
+//! The decisions.
+
+use super::acquired::Acquired;
+use super::ring::Ring;
+use super::slots::Slots;
+use super::waiters::{Outcome, Waiters};
+use super::{Hold, Identity, Order, SlotId, Ticket};
+
+/// How many objects there are, and what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// All objects: `idle` + `leased`.
+    pub size: usize,
+    /// Free to take.
+    pub idle: usize,
+    /// Out, by a lease or bare, or on the way to a waiter.
+    pub leased: usize,
+    /// Those who wait.
+    pub waiting: usize,
+}
+
+/// Why an object could not be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAcquired {
+    /// It never was in this pool, or it was taken out for good.
+    Foreign,
+    /// It is idle: it was released before.
+    Idle,
+    /// A lease holds it, and the lease gives it back.
+    Leased,
+}
+
+/// The pool's state. `T` is the pooled value, `W` what wakes a waiter.
+///
+/// Invariant: `waiters` is empty or `idle` is.
+pub struct State<T, W> {
+    slots: Slots<T>,
+    idle: Ring,
+    waiters: Waiters<W>,
+    acquired: Acquired,
+}
+
+impl<T: Identity, W> State<T, W> {
+    /// A pool of nothing.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        State { slots: Slots::new(), idle: Ring::new(), waiters: Waiters::new(), acquired: Acquired::new() }
+    }
+
+    /// Chooses which idle object goes out next.
+    pub fn set_order(&mut self, order: Order) {
+        self.idle.set_order(order);
+    }
+
+    /// vacant → idle, or straight to the first waiter, whom the caller wakes.
+    pub fn add(&mut self, value: T) -> Option<W> {
+        let slot = self.slots.insert(value);
+        self.idle.reserve(self.slots.capacity());
+        self.acquired.reserve(&mut self.slots);
+        self.pass_on(slot)
+    }
+
+    /// idle → leased, if anything is idle.
+    #[inline(always)]
+    pub fn lease(&mut self, holder: usize) -> Option<SlotId> {
+        let id = self.idle.pop()?;
+        self.hold(id, Hold::Leased, holder);
+        Some(id)
+    }
+
+    /// As [`lease`](Self::lease); else takes a place in the queue. One critical section, so no wake can be missed.
+    pub fn lease_or_queue(&mut self, holder: usize, wake: W) -> Result<SlotId, Ticket> {
+        self.lease(holder).ok_or_else(|| self.waiters.push(holder, wake))
+    }
+
+    /// handed → leased, if the waiter's turn has come; else the ticket is still good.
+    pub fn collect(&mut self, ticket: Ticket, holder: usize) -> Result<SlotId, Ticket> {
+        match self.waiters.collect(ticket) {
+            Outcome::Queued(ticket) => Err(ticket),
+            Outcome::Given(slot) => {
+                self.hold(slot, Hold::Leased, holder);
+                Ok(slot)
+            }
+        }
+    }
+
+    /// Leaves the queue. `Err`: the object came first (handed → leased); keep it or give it back.
+    pub fn cancel(&mut self, ticket: Ticket, holder: usize) -> Result<W, SlotId> {
+        self.waiters.cancel(ticket).inspect_err(|&slot| self.hold(slot, Hold::Leased, holder))
+    }
+
+    /// leased → idle, unless somebody waits: then nothing changes, and [`give_back`](Self::give_back) is to be called.
+    #[inline(always)]
+    pub fn give_back_unless_awaited(&mut self, id: SlotId) -> bool {
+        if !self.waiters.is_empty() {
+            return false;
+        }
+        self.to_idle(id);
+        true
+    }
+
+    /// leased → idle, or handed to the first waiter, whom the caller wakes.
+    pub fn give_back(&mut self, id: SlotId) -> Option<W> {
+        debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.pass_on(id)
+    }
+
+    /// leased → acquired: the bare object goes out, and `release` will know it.
+    #[inline(always)]
+    pub fn acquire(&mut self, id: SlotId) {
+        self.slots.get(id).hold = Hold::Acquired;
+        self.acquired.insert(id, &mut self.slots);
+    }
+
+    /// acquired → idle; or, if somebody waits, acquired → leased, and the slot that is to be given back next.
+    ///
+    /// # Errors
+    /// Nothing changes unless the object is out by `acquire`.
+    #[inline(always)]
+    pub fn release(&mut self, identity: usize) -> Result<Option<SlotId>, NotAcquired> {
+        let Some(id) = self.acquired.remove(identity, &mut self.slots) else {
+            return Err(self.why_not_acquired(identity));
+        };
+        if self.waiters.is_empty() {
+            self.to_idle(id);
+            return Ok(None);
+        }
+        self.slots.get(id).hold = Hold::Leased;
+        Ok(Some(id))
+    }
+
+    /// leased → vacant: the pool forgets the value.
+    pub fn retire(&mut self, id: SlotId) -> Option<T> {
+        debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.slots.remove(id)
+    }
+
+    /// Empties the pool: every idle value, in order. What is out stays the holders' until they bring it back.
+    pub fn drain(&mut self) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.idle.len());
+        while let Some(id) = self.lease(0) {
+            values.extend(self.retire(id));
+        }
+        values
+    }
+
+    /// Settles that no thread but `survivor` exists any more, which is what a fork does to the child.
+    ///
+    /// Waiters of other threads are forgotten. What other threads held or had been handed is free again; `orphaned`
+    /// is told of each such value. Returns what used to wake the forgotten, to be dropped, and whom to wake.
+    pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold)) -> (Vec<W>, Vec<W>) {
+        let (forgotten, mut free) = self.waiters.keep_only(survivor);
+        for id in self.slots.ids() {
+            let slot = self.slots.get(id);
+            if slot.holder == survivor || !matches!(slot.hold, Hold::Leased | Hold::Acquired) {
+                continue;
+            }
+            let hold = slot.hold;
+            if let Some(value) = slot.value.as_mut() {
+                orphaned(value, hold);
+            }
+            if hold == Hold::Acquired {
+                self.acquired.remove_slot(id, &mut self.slots);
+            }
+            free.push(id);
+        }
+        let wake = free.into_iter().filter_map(|id| self.pass_on(id)).collect();
+        (forgotten, wake)
+    }
+
+    /// The value in a slot.
+    #[inline(always)]
+    pub fn value_mut(&mut self, id: SlotId) -> Option<&mut T> {
+        self.slots.get(id).value.as_mut()
+    }
+
+    /// Every value, with what it is doing.
+    pub fn values(&self) -> impl Iterator<Item = (&T, Hold)> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref().map(|value| (value, slot.hold)))
+    }
+
+    /// How many objects there are, and what they do.
+    pub fn counts(&self) -> Counts {
+        let (size, idle) = (self.slots.len(), self.idle.len());
+        Counts { size, idle, leased: size - idle, waiting: self.waiters.len() }
+    }
+
+    #[inline(always)]
+    fn hold(&mut self, id: SlotId, hold: Hold, holder: usize) {
+        let slot = self.slots.get(id);
+        slot.hold = hold;
+        slot.holder = holder;
+    }
+
+    #[inline(always)]
+    fn to_idle(&mut self, id: SlotId) {
+        self.slots.get(id).hold = Hold::Idle;
+        self.idle.push(id);
+    }
+
+    /// To the first waiter, else idle. Keeps the invariant: the ring is filled only when nobody waits.
+    fn pass_on(&mut self, id: SlotId) -> Option<W> {
+        let wake = self.waiters.give(id);
+        match wake {
+            Some(_) => self.slots.get(id).hold = Hold::Handed,
+            None => self.to_idle(id),
+        }
+        wake
+    }
+
+    #[cold]
+    fn why_not_acquired(&self, identity: usize) -> NotAcquired {
+        let mut found = NotAcquired::Foreign;
+        for (value, hold) in self.values() {
+            if value.identity() == identity {
+                match hold {
+                    Hold::Idle => return NotAcquired::Idle,
+                    _ => found = NotAcquired::Leased,
+                }
+            }
+        }
+        found
+    }
+}

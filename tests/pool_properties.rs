@@ -1,0 +1,332 @@
+//! The pool's state against a model that is too simple to be wrong: lists that are searched from end to end.
+
+use std::collections::VecDeque;
+
+use opool::pool::{Counts, Hold, Identity, NotAcquired, Order, SlotId, State, Ticket};
+use proptest::prelude::*;
+
+const ME: usize = 1;
+const OTHER: usize = 2;
+
+/// A pooled value: the object that it stands for (several may stand for one), and a serial number of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Value {
+    object: usize,
+    serial: usize,
+}
+
+impl Identity for Value {
+    fn identity(&self) -> usize {
+        self.object
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Add { object: usize },
+    Lease { who: usize },
+    Queue { who: usize },
+    Collect { which: usize },
+    Cancel { which: usize },
+    GiveBack { which: usize },
+    Acquire { who: usize },
+    Release { object: usize },
+    Retire { which: usize },
+    Fork,
+    Drain,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let who = prop_oneof![Just(ME), Just(OTHER)];
+    let object = 0usize..6;
+    let which = any::<usize>();
+    let step = prop_oneof![
+        3 => object.clone().prop_map(|object| Step::Add { object }),
+        4 => who.clone().prop_map(|who| Step::Lease { who }),
+        4 => who.clone().prop_map(|who| Step::Queue { who }),
+        3 => which.prop_map(|which| Step::Collect { which }),
+        2 => which.prop_map(|which| Step::Cancel { which }),
+        6 => which.prop_map(|which| Step::GiveBack { which }),
+        4 => who.prop_map(|who| Step::Acquire { who }),
+        5 => object.prop_map(|object| Step::Release { object }),
+        1 => which.prop_map(|which| Step::Retire { which }),
+        1 => Just(Step::Fork),
+        1 => Just(Step::Drain),
+    ];
+    prop::collection::vec(step, 1..200)
+}
+
+/// What the model knows: every value is in exactly one of these places.
+#[derive(Default)]
+struct Model {
+    idle: VecDeque<Value>,
+    leased: Vec<(Value, usize, SlotId)>,
+    acquired: Vec<(Value, usize)>,
+    /// In the order of their arrival; `Some` once handed over.
+    waiters: Vec<(usize, Option<Value>, Option<Ticket>)>,
+}
+
+struct Run {
+    state: State<Value, usize>,
+    model: Model,
+    order: Order,
+    serial: usize,
+    next_waiter: usize,
+}
+
+impl Run {
+    fn new(order: Order) -> Self {
+        let mut state = State::new();
+        state.set_order(order);
+        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0 }
+    }
+
+    /// The model's side of a value that comes free; the wake must be for the first who still waits.
+    fn comes_free(&mut self, value: Value, wake: Option<usize>) {
+        let first = self.model.waiters.iter_mut().find(|(_, given, _)| given.is_none());
+        match first {
+            Some((_, given, _)) => {
+                assert!(wake.is_some(), "nobody was woken although somebody waits");
+                *given = Some(value);
+            }
+            None => {
+                assert_eq!(wake, None);
+                match self.order {
+                    Order::Fifo => self.model.idle.push_back(value),
+                    Order::Lifo => self.model.idle.push_front(value),
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, slot: SlotId) -> Value {
+        *self.state.value_mut(slot).expect("a slot that is out has a value")
+    }
+
+    /// The value that is idle in the state and not yet in the model.
+    fn back_in_the_ring(&mut self) -> Value {
+        let idle = self.state.values().filter(|(_, hold)| *hold == Hold::Idle);
+        *idle.map(|(value, _)| value).find(|value| !self.model.idle.contains(value)).expect("one more than before")
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Add { object } => {
+                self.serial += 1;
+                let value = Value { object, serial: self.serial };
+                let wake = self.state.add(value);
+                self.comes_free(value, wake);
+            }
+            Step::Lease { who } => {
+                let slot = self.state.lease(who);
+                let expected = self.model.idle.pop_front();
+                assert_eq!(slot.map(|slot| self.value(slot)), expected);
+                self.model.leased.extend(slot.zip(expected).map(|(slot, value)| (value, who, slot)));
+            }
+            Step::Queue { who } => {
+                self.next_waiter += 1;
+                match self.state.lease_or_queue(who, self.next_waiter) {
+                    Ok(slot) => {
+                        let expected = self.model.idle.pop_front().expect("the model has something idle too");
+                        assert_eq!(self.value(slot), expected);
+                        self.model.leased.push((expected, who, slot));
+                    }
+                    Err(ticket) => {
+                        assert!(self.model.idle.is_empty(), "queued although something is idle");
+                        self.model.waiters.push((who, None, Some(ticket)));
+                    }
+                }
+            }
+            Step::Collect { which } if !self.model.waiters.is_empty() => {
+                let which = which % self.model.waiters.len();
+                let (who, given, ticket) = self.model.waiters.remove(which);
+                match self.state.collect(ticket.expect("kept until the end"), who) {
+                    Ok(slot) => {
+                        let value = given.expect("not handed over in the model");
+                        assert_eq!(self.value(slot), value);
+                        self.model.leased.push((value, who, slot));
+                    }
+                    Err(ticket) => {
+                        assert_eq!(given, None);
+                        self.model.waiters.insert(which, (who, given, Some(ticket)));
+                    }
+                }
+            }
+            Step::Cancel { which } if !self.model.waiters.is_empty() => {
+                let (who, given, ticket) = self.model.waiters.remove(which % self.model.waiters.len());
+                match self.state.cancel(ticket.expect("kept until the end"), who) {
+                    Ok(_) => assert_eq!(given, None),
+                    Err(slot) => {
+                        let value = given.expect("not handed over in the model");
+                        assert_eq!(self.value(slot), value);
+                        self.model.leased.push((value, who, slot));
+                    }
+                }
+            }
+            Step::GiveBack { which } if !self.model.leased.is_empty() => {
+                let (value, _, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
+                let wake = if self.state.give_back_unless_awaited(slot) { None } else { self.state.give_back(slot) };
+                self.comes_free(value, wake);
+            }
+            Step::Acquire { who } => {
+                if let Some(slot) = self.state.lease(who) {
+                    let value = self.model.idle.pop_front().expect("the model has something idle too");
+                    assert_eq!(self.value(slot), value);
+                    self.state.acquire(slot);
+                    self.model.acquired.push((value, who));
+                }
+            }
+            Step::Release { object } => match self.state.release(object) {
+                Ok(awaited) => {
+                    let value = match awaited {
+                        Some(slot) => self.value(slot),
+                        None => self.back_in_the_ring(),
+                    };
+                    let place = self.model.acquired.iter().position(|(other, _)| *other == value);
+                    self.model.acquired.swap_remove(place.expect("acquired in the model too"));
+                    assert_eq!(value.object, object);
+                    let wake = awaited.and_then(|slot| self.state.give_back(slot));
+                    self.comes_free(value, wake);
+                }
+                Err(why) => {
+                    assert!(self.model.acquired.iter().all(|(value, _)| value.object != object));
+                    let idle = self.model.idle.iter().any(|value| value.object == object);
+                    let out = self.model.leased.iter().any(|(value, _, _)| value.object == object)
+                        || self.model.waiters.iter().any(|(_, given, _)| given.is_some_and(|v| v.object == object));
+                    let expected = match (idle, out) {
+                        (true, _) => NotAcquired::Idle,
+                        (false, true) => NotAcquired::Leased,
+                        (false, false) => NotAcquired::Foreign,
+                    };
+                    assert_eq!(why, expected);
+                }
+            },
+            Step::Retire { which } if !self.model.leased.is_empty() => {
+                let (value, _, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
+                assert_eq!(self.state.retire(slot), Some(value));
+            }
+            Step::Fork => self.fork(),
+            Step::Drain => {
+                let drained = self.state.drain();
+                assert!(self.model.idle.drain(..).eq(drained));
+            }
+            Step::Collect { .. } | Step::Cancel { .. } | Step::GiveBack { .. } | Step::Retire { .. } => {}
+        }
+    }
+
+    /// Everything of `OTHER` is gone; what it had is free. In which order it comes free is nobody's business.
+    fn fork(&mut self) {
+        let mut orphaned = Vec::new();
+        let (forgotten, wake) = self.state.keep_only(ME, |value, hold| orphaned.push((*value, hold)));
+        let mut free = Vec::new();
+        let mut gone = 0;
+        self.model.waiters.retain(|(who, given, _)| {
+            if *who == OTHER {
+                gone += usize::from(given.is_none());
+                free.extend(*given);
+            }
+            *who == ME
+        });
+        assert_eq!(forgotten.len(), gone);
+        let mut expected = Vec::new();
+        self.model.leased.retain(|(value, who, _)| {
+            if *who == OTHER {
+                expected.push((*value, Hold::Leased));
+            }
+            *who == ME
+        });
+        self.model.acquired.retain(|(value, who)| {
+            if *who == OTHER {
+                expected.push((*value, Hold::Acquired));
+            }
+            *who == ME
+        });
+        let serial = |(value, _): &(Value, Hold)| value.serial;
+        expected.sort_by_key(serial);
+        orphaned.sort_by_key(serial);
+        assert_eq!(orphaned, expected);
+        free.extend(expected.into_iter().map(|(value, _)| value));
+
+        // Those who still wait are served first, in order; the model learns from the state who got which.
+        let served = free.len().min(self.model.waiters.iter().filter(|(_, given, _)| given.is_none()).count());
+        assert_eq!(wake.len(), served);
+        let handed: Vec<Value> =
+            self.state.values().filter(|(_, hold)| *hold == Hold::Handed).map(|(value, _)| *value).collect();
+        let mut index = 0;
+        while index < self.model.waiters.len() {
+            let (who, given, ticket) = self.model.waiters.remove(index);
+            let result = self.state.collect(ticket.expect("kept until the end"), who);
+            match result {
+                Ok(slot) => {
+                    let value = self.value(slot);
+                    assert!(handed.contains(&value));
+                    assert!(given.is_none_or(|given| given == value));
+                    free.retain(|other| *other != value);
+                    self.model.leased.push((value, who, slot));
+                }
+                Err(ticket) => {
+                    self.model.waiters.insert(index, (who, None, Some(ticket)));
+                    index += 1;
+                }
+            }
+        }
+        // The rest is idle now, behind (or before) what was idle.
+        let before: Vec<Value> = self.model.idle.drain(..).collect();
+        let mut all = Vec::new();
+        while let Some(slot) = self.state.lease(ME) {
+            all.push((self.value(slot), slot));
+        }
+        let mut kept: Vec<Value> = all.iter().map(|(value, _)| *value).filter(|value| before.contains(value)).collect();
+        assert_eq!(kept, before);
+        kept.extend(free);
+        assert_eq!(all.len(), kept.len());
+        assert!(all.iter().all(|(value, _)| kept.contains(value)));
+        for (value, slot) in all {
+            let wake = self.state.give_back(slot);
+            self.comes_free(value, wake);
+        }
+    }
+
+    fn check(&self) {
+        let idle = self.model.idle.len();
+        let handed = self.model.waiters.iter().filter(|(_, given, _)| given.is_some()).count();
+        let leased = self.model.leased.len() + self.model.acquired.len() + handed;
+        let waiting = self.model.waiters.len() - handed;
+        assert_eq!(self.state.counts(), Counts { size: idle + leased, idle, leased, waiting });
+        assert!(idle == 0 || waiting == 0, "waiters are queued only while nothing is idle");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_value_is_in_one_place_and_comes_out_in_order(
+        steps in steps(),
+        order in prop_oneof![Just(Order::Fifo), Just(Order::Lifo)],
+    ) {
+        let mut run = Run::new(order);
+        for step in steps {
+            run.step(step);
+            run.check();
+        }
+    }
+}
+
+#[test]
+fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
+    let mut state: State<Value, ()> = State::new();
+    let copies = 200_000;
+    for serial in 0..copies {
+        state.add(Value { object: 8, serial });
+    }
+    for _ in 0..copies {
+        let slot = state.lease(ME).expect("one for each");
+        state.acquire(slot);
+    }
+    for _ in 0..copies {
+        assert_eq!(state.release(8), Ok(None));
+    }
+    assert_eq!(state.release(8), Err(NotAcquired::Idle));
+    assert_eq!(state.counts(), Counts { size: copies, idle: copies, leased: 0, waiting: 0 });
+}
