@@ -94,7 +94,7 @@ def check_command(words: list[str]) -> None:
 
 
 BLOCKS = blocks(README.read_text(encoding="utf-8"))
-SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS if block.language == "python"))
+PYTHON = [block for block in BLOCKS if block.language == "python"]
 COMMANDS = [
     pytest.param(words, id=f"line {block.line}: {' '.join(words)}")
     for block in BLOCKS
@@ -104,7 +104,7 @@ COMMANDS = [
 
 
 def test_the_readme_has_python_to_run_and_commands_to_check() -> None:
-    assert SECTIONS
+    assert PYTHON
     assert COMMANDS
 
 
@@ -116,23 +116,16 @@ def test_the_readme_fits_on_a_few_screens() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_the_python_of_a_section_runs_in_order(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_python_of_the_page_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in BLOCKS:
-        if block.language != "python" or block.section != section:
-            continue
+    for block in PYTHON:
         if block.text.lstrip().startswith(">>>"):
-            test = doctest.DocTestParser().get_doctest(block.text, names, section, str(README), block.line)
-            failures: list[str] = []
-            result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(
-                test, out=failures.append, clear_globs=False
-            )
+            test = doctest.DocTestParser().get_doctest(block.text, names, block.section, str(README), block.line)
+            said: list[str] = []
+            result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append, clear_globs=False)
             assert result.attempted > 0
-            assert result.failed == 0, "".join(failures)
+            assert result.failed == 0, "".join(said)
             names.update(test.globs)
         else:
             # As many empty lines as stand above it: a traceback then names the line of the page.

@@ -29,7 +29,9 @@ from interpreters import SUPPORTED, interpreters  # noqa: E402
 
 # What a wheel may take from python/, and what the source distribution takes from the whole tree.
 IN_WHEEL = re.compile(r"(opool|design|algorithms)/(.+\.pyi?|py\.typed)")
-IN_SDIST = re.compile(r"Cargo\.(toml|lock)|build\.rs|pyproject\.toml|LICENSE|[^/]+\.md|src/.+\.rs|python/.+")
+IN_SDIST = re.compile(
+    r"Cargo\.(toml|lock)|\.cargo/config\.toml|build\.rs|pyproject\.toml|LICENSE|[^/]+\.md|src/.+\.rs|python/.+"
+)
 
 
 class WrongError(Exception):
