@@ -378,7 +378,7 @@ mod ordinary {
         unsafe { lease::enter(this.cast()) }
     }
 
-    unsafe extern "C" fn exit(this: *mut PyObject, _: *const *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+    unsafe extern "C" fn exit(this: *mut PyObject, _: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
         // SAFETY: a method of `Lease`.
         unsafe { if count == 3 { lease::leave(this.cast()) } else { errors::wrong_call(count) } }
     }

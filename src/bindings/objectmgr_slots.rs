@@ -9,31 +9,12 @@ use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::PyType;
 
 use super::objectmgr::ObjectMgr;
+use super::raw::{add_methods, method};
 use crate::ids::{Error, Ids};
 use crate::sync::{Attached, Guarded};
-
-struct Methods([ffi::PyMethodDef; 2]);
-
-// SAFETY: the table is never written, and the pointers in it are to functions and literals.
-unsafe impl Sync for Methods {}
-
-static METHODS: Methods = Methods([
-    ffi::PyMethodDef {
-        ml_name: c"get_object".as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: get_object },
-        ml_flags: ffi::METH_NOARGS,
-        ml_doc: GET_OBJECT.as_ptr(),
-    },
-    ffi::PyMethodDef {
-        ml_name: c"free_object".as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: free_object },
-        ml_flags: ffi::METH_O,
-        ml_doc: FREE_OBJECT.as_ptr(),
-    },
-]);
 
 const GET_OBJECT: &CStr = c"get_object($self, /)
 --
@@ -82,16 +63,15 @@ Example:
 
 /// Puts both methods on the type.
 pub(super) fn add_to(class: &Bound<'_, PyType>) -> PyResult<()> {
-    for method in &METHODS.0 {
-        let definition = ptr::from_ref(method).cast_mut();
-        // SAFETY: attached; the type is alive, and the definition is static. CPython does not write to it.
-        let descriptor = unsafe {
-            let descriptor = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
-            Bound::from_owned_ptr_or_err(class.py(), descriptor)?
-        };
-        class.setattr(descriptor.getattr("__name__")?.cast::<PyString>()?, &descriptor)?;
-    }
-    Ok(())
+    let get_object = ffi::PyMethodDefPointer { PyCFunction: get_object };
+    let free_object = ffi::PyMethodDefPointer { PyCFunction: free_object };
+    add_methods(
+        class,
+        [
+            method(c"get_object", get_object, ffi::METH_NOARGS, GET_OBJECT),
+            method(c"free_object", free_object, ffi::METH_O, FREE_OBJECT),
+        ],
+    )
 }
 
 /// The state behind `slf`.

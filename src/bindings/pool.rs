@@ -123,14 +123,8 @@ impl Pool {
         Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
     }
 
-    #[pyo3(signature = (objects = None, *, timeout = Wait::Seconds(30.0), name = None, order = "fifo"))]
-    fn __init__(
-        &self,
-        objects: Option<&Bound<'_, PyAny>>,
-        timeout: Wait,
-        name: Option<String>,
-        order: &str,
-    ) -> PyResult<()> {
+    #[pyo3(signature = (objects = Objects(None), *, timeout = Wait::Seconds(30.0), name = None, order = "fifo"))]
+    fn __init__(&self, objects: Objects<'_>, timeout: Wait, name: Option<String>, order: &str) -> PyResult<()> {
         let order = match order {
             "fifo" => Order::Fifo,
             "lifo" => Order::Lifo,
@@ -140,7 +134,7 @@ impl Pool {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
         }
         self.with(|core| core.set_order(order));
-        if let Some(objects) = objects {
+        if let Some(objects) = objects.0 {
             for object in objects.try_iter()? {
                 self.add_obj(object?);
             }
@@ -250,6 +244,17 @@ impl Pool {
         let items = self.with(|core| core.drain());
         // SAFETY: the caller is attached; the items are out of the pool, which owned them.
         unsafe { drop_items(items) };
+    }
+}
+
+/// The first argument of the constructor. None is no pool of nothing, but a mistake.
+struct Objects<'py>(Option<Bound<'py, PyAny>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Objects<'py> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Objects(Some(value.to_owned())))
     }
 }
 
