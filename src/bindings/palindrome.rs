@@ -15,9 +15,9 @@ use crate::algorithms::palindrome::wide::{self, BLOCK, Block, CONTEXT, Fold, Fol
 /// Shorter texts are read in one go, for less than it costs to give up the interpreter's lock and to take it back.
 const LONG: usize = 16 * 1024;
 
-/// Read between two looks at signals: some ten milliseconds' worth.
-const BYTES_AT_ONCE: usize = 16 << 20;
-const CODE_POINTS_AT_ONCE: usize = 2 << 20;
+/// Read between two looks at signals: a few milliseconds' worth.
+const BYTES_AT_ONCE: usize = 8 << 20;
+const CODE_POINTS_AT_ONCE: usize = 1 << 20;
 
 /// The one character whose lower case depends on its neighbours: ς ends a word, σ does not.
 const CAPITAL_SIGMA: char = 'Σ';
@@ -43,10 +43,10 @@ static LATIN_FOLDS: PyOnceLock<Option<Folds>> = PyOnceLock::new();
 ///     TypeError: `p` is not a `str`.
 ///
 /// Example:
+///     >>> from opool._opool import is_palindrome
 ///     >>> is_palindrome("A man, a plan, a canal: Panama")
 ///     True
 #[pyfunction]
-#[pyo3(text_signature = "(p)")]
 fn is_palindrome(p: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = p.py();
     let Ok(text) = p.cast::<PyString>() else {

@@ -1,5 +1,6 @@
 //! `opool._opool.zero_triplets`: machine numbers go to the core, everything else is asked itself.
 
+mod collector;
 mod numbers;
 mod objects;
 
@@ -29,18 +30,20 @@ const MANY: usize = 128;
 ///     Exception: Whatever adding or comparing the values raises.
 ///
 /// Example:
+///     >>> from opool._opool import zero_triplets
 ///     >>> found = []
 ///     >>> zero_triplets([-1, 0, 0, 1], found)
 ///     >>> found
 ///     [[-1, 0, 1]]
 #[pyfunction]
-#[pyo3(text_signature = "(s, found, /)")]
+#[pyo3(signature = (s, found, /))]
 fn zero_triplets(s: &Bound<'_, PyAny>, found: &Bound<'_, PyList>) -> PyResult<()> {
     let Ok(list) = s.cast_exact::<PyList>() else { return objects::search(s, found) };
     // A copy, because the list may change while other threads run, and the collector may run other code in this one.
     let values: Vec<_> = list.iter().collect();
     match Numbers::of(&values) {
-        Some(Numbers::Small(numbers)) => search(numbers, &values, found),
+        Some(Numbers::Int32(numbers)) => search(numbers, &values, found),
+        Some(Numbers::Int64(numbers)) => search(numbers, &values, found),
         Some(Numbers::Wide(numbers)) => search(numbers, &values, found),
         Some(Numbers::Float(numbers)) => search(numbers, &values, found),
         None => objects::search(s, found),
@@ -67,8 +70,13 @@ fn search<V: Value + Send>(numbers: Vec<V>, values: &[Bound<'_, PyAny>], found: 
 }
 
 fn append(found: &Bound<'_, PyList>, values: &[Bound<'_, PyAny>], hits: &[Hit]) -> PyResult<()> {
-    for places in hits {
-        found.append(PyList::new(found.py(), places.map(|place| &values[place]))?)?;
+    let py = found.py();
+    for batch in hits.chunks(HITS_AT_ONCE) {
+        py.check_signals()?;
+        let _rest = collector::Rest::begin(py);
+        for places in batch {
+            found.append(PyList::new(py, places.map(|place| &values[place]))?)?;
+        }
     }
     Ok(())
 }

@@ -1,22 +1,23 @@
-//! The walk of the two pointers, several rows at a time.
+//! All rows of a list, in order.
 
 use super::Value;
+use super::row::{Ends, Row, walk};
 
 /// The places of one triplet in the list, ascending.
 pub type Hit = [usize; 3];
 
-/// Rows that walk together. One row's steps wait for each other (load, add, compare, move); those of several rows do
-/// not, and fill the time.
-const ROWS: usize = 8;
+/// Rows that walk together; more do not fit into the registers.
+const ROWS: usize = 6;
 
 /// A search under way.
-///
-/// A *row* is one value of the list with the two pointers to the right of it.
 pub struct Search<V> {
     values: Vec<V>,
     next: usize,
     foretell: Option<Beginnings>,
-    hits: [Vec<(usize, usize)>; ROWS],
+    distinct: bool,
+    /// Strides pay while few of them have a hit in them.
+    sparse: bool,
+    hits: [Vec<Ends>; ROWS],
 }
 
 impl<V: Value> Search<V> {
@@ -24,7 +25,8 @@ impl<V: Value> Search<V> {
     pub fn new(values: Vec<V>) -> Self {
         let tame = values.is_sorted() && values.iter().all(|value| value.is_tame());
         let foretell = tame.then(|| Beginnings::new(values.len()));
-        Search { values, next: 0, foretell, hits: [const { Vec::new() }; ROWS] }
+        let distinct = values.is_sorted_by(|one, next| one < next);
+        Search { values, next: 0, foretell, distinct, sparse: true, hits: [const { Vec::new() }; ROWS] }
     }
 
     /// Walks about `steps` steps further, or until it has found about `enough` triplets more, and appends these to
@@ -33,27 +35,25 @@ impl<V: Value> Search<V> {
         let enough = found.len().saturating_add(enough);
         let mut walked = 0_usize;
         while walked < steps && found.len() < enough {
-            let mut rows = [Row::EMPTY; ROWS];
-            for row in &mut rows {
-                match self.next_row() {
-                    Some(next) => *row = next,
-                    None => break,
-                }
+            let Some(first) = self.next_row() else { return false };
+            let mut rows = [first; ROWS];
+            for row in &mut rows[1..] {
+                *row = self.next_row().unwrap_or(Row { right: 0, ..first });
             }
-            if rows[0].gap() == 0 {
-                return false;
-            }
-            walked = rows.iter().fold(walked, |sum, row| sum.saturating_add(row.gap()));
-            self.walk(&mut rows);
+            let gaps = rows.iter().fold(0_usize, |sum, row| sum.saturating_add(row.gap()));
+            let before = found.len();
+            walk(&mut rows, &self.values, &mut self.hits, V::STRIDES && self.distinct && self.sparse);
             for (row, hits) in rows.iter().zip(&mut self.hits) {
                 found.extend(hits.drain(..).map(|(left, right)| [row.at, left, right]));
             }
+            self.sparse = found.len() - before < gaps / 16;
+            walked = walked.saturating_add(gaps);
         }
         true
     }
 
     /// The next row in which there is a step to walk.
-    fn next_row(&mut self) -> Option<Row> {
+    fn next_row(&mut self) -> Option<Row<V>> {
         while self.next + 2 < self.values.len() {
             let at = self.next;
             self.next += 1;
@@ -62,52 +62,10 @@ impl<V: Value> Search<V> {
                 None => (at + 1, self.values.len() - 1),
             };
             if left < right {
-                return Some(Row { at, left, right });
+                return Some(Row { value: self.values[at], at, left, right });
             }
         }
         None
-    }
-
-    fn walk(&mut self, rows: &mut [Row; ROWS]) {
-        // A step narrows a gap by two at most. So this many steps need no look at whether a row has ended.
-        while let Some(gap @ 1..) = rows.iter().map(Row::gap).min() {
-            for _ in 0..gap.div_ceil(2) {
-                for (row, hits) in rows.iter_mut().zip(&mut self.hits) {
-                    row.step(&self.values, hits);
-                }
-            }
-        }
-        for (row, hits) in rows.iter_mut().zip(&mut self.hits) {
-            while row.gap() > 0 {
-                row.step(&self.values, hits);
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Row {
-    at: usize,
-    left: usize,
-    right: usize,
-}
-
-impl Row {
-    const EMPTY: Row = Row { at: 0, left: 0, right: 0 };
-
-    fn gap(&self) -> usize {
-        self.right.saturating_sub(self.left)
-    }
-
-    #[inline(always)]
-    fn step<V: Value>(&mut self, values: &[V], hits: &mut Vec<(usize, usize)>) {
-        let (left, right) = values[self.at].moves(values[self.left], values[self.right]);
-        if left & right {
-            hits.push((self.left, self.right));
-        }
-        // Arithmetic instead of branches: which pointer moves is a coin toss to the processor.
-        self.left += usize::from(left);
-        self.right -= usize::from(right);
     }
 }
 

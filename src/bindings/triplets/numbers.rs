@@ -5,15 +5,19 @@ use pyo3::types::{PyBool, PyFloat, PyInt};
 
 use crate::algorithms::triplets::Wide;
 
+/// Three of these sum without leaving 32 bits.
+const FITS_I32: u64 = 1 << 29;
+
 /// Three of these sum without leaving 64 bits.
-const SMALL: u64 = 1 << 61;
+const FITS_I64: u64 = 1 << 61;
 
 /// Two of these sum exactly in a float, as they do before Python makes a float of their sum.
 const EXACT_IN_FLOAT: u64 = 1 << 51;
 
 /// The values of a list as machine numbers, one type for all.
 pub(super) enum Numbers {
-    Small(Vec<i64>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
     Wide(Vec<Wide>),
     Float(Vec<f64>),
 }
@@ -32,12 +36,15 @@ impl Numbers {
         let ints = || numbers.iter().map_while(|number| number.as_int());
         if ints().count() < numbers.len() {
             let floats = || numbers.iter().map(|number| number.to_float()).collect();
-            (largest <= EXACT_IN_FLOAT).then(|| Numbers::Float(floats()))
-        } else if largest <= SMALL {
-            Some(Numbers::Small(ints().collect()))
-        } else {
-            Some(Numbers::Wide(ints().map(Wide).collect()))
+            return (largest <= EXACT_IN_FLOAT).then(|| Numbers::Float(floats()));
         }
+        Some(if largest <= FITS_I32 {
+            Numbers::Int32(ints().map(|int| int as i32).collect())
+        } else if largest <= FITS_I64 {
+            Numbers::Int64(ints().collect())
+        } else {
+            Numbers::Wide(ints().map(Wide).collect())
+        })
     }
 }
 
