@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import sys
@@ -260,6 +261,17 @@ def test_the_triplets_own_their_objects() -> None:
     after = references()
     assert during == [count + 1 for count in before]
     assert after == before
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_the_collector_is_left_as_it_was(collecting: bool) -> None:
+    was_collecting = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        assert len(Solution().get_triplets([0] * 200)) == 9900
+        assert gc.isenabled() is collecting
+    finally:
+        (gc.enable if was_collecting else gc.disable)()
 
 
 # No three odd numbers sum to zero: a search of many of them is long and has nothing to show.

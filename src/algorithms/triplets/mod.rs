@@ -4,8 +4,8 @@
 //! towards each other: a sum below zero moves the left one, a sum of zero is a hit and moves both, any other sum moves
 //! the right one. So a value that occurs twice leads to its triplets twice, and that is part of the contract.
 //!
-//! [`value`] says which machine numbers take part and how three of them sum, [`row`] walks the pointers of one value,
-//! and [`search`] goes through the values, several at a time.
+//! `value` says which machine numbers take part and how three of them sum, `row` walks the pointers of one value,
+//! and `search` goes through the values, several at a time.
 
 mod row;
 mod search;

@@ -1,6 +1,6 @@
 //! Rest for the garbage collector while many lists are made at once.
 
-/// Keeps the collector from running in this thread until it is dropped.
+/// Keeps the collector from running until it is dropped. Nobody else misses it: the interpreter's lock is held.
 ///
 /// CPython 3.10 and 3.11 collect inside allocations. Among thousands of lists that are all going to live that is time
 /// for nothing, and more than making them takes. Later versions wait for the next bytecode; 3.9 cannot be asked from C.
