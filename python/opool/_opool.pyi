@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, NoReturn, SupportsIndex, TypeVar, fina
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["Lease", "ObjectMgr", "Pool", "__version__"]
+__all__ = ["Lease", "ObjectMgr", "Pool", "__version__", "is_palindrome", "zero_triplets"]
 
 _T = TypeVar("_T")
 
@@ -298,3 +298,41 @@ class ObjectMgr:
             >>> mgr.freed_objects
             [1]
         """
+
+def is_palindrome(p: str) -> bool:
+    """Tell whether a text reads the same backwards.
+
+    Only letters and digits count (`str.isalnum`), and case does not (`str.lower`).
+
+    Args:
+        p: The text. Lone surrogates are allowed; they do not count.
+
+    Returns:
+        True if it is a palindrome. A text in which nothing counts is one.
+
+    Raises:
+        TypeError: `p` is not a `str`.
+
+    Example:
+        >>> from opool._opool import is_palindrome
+        >>> is_palindrome("A man, a plan, a canal: Panama")
+        True
+    """
+def zero_triplets(s: list[Any], found: list[list[Any]], /) -> None:
+    """Find the triplets of a sorted list that sum to zero.
+
+    Args:
+        s: The values, sorted: numbers, or anything with `+`, `==` and `<`.
+        found: Each triplet is appended to this list, as a list `[a, b, c]` of the very objects of `s`, in the order
+            and with the repetitions of the two-pointer search. What was found before an exception stays.
+
+    Raises:
+        Exception: Whatever adding or comparing the values raises.
+
+    Example:
+        >>> from opool._opool import zero_triplets
+        >>> found = []
+        >>> zero_triplets([-1, 0, 0, 1], found)
+        >>> found
+        [[-1, 0, 1]]
+    """
