@@ -26,7 +26,7 @@ struct Pool {
 
 impl Pool {
     fn of(objects: usize) -> Arc<Self> {
-        let mut state = State::new(0);
+        let mut state = State::new();
         for object in 0..objects {
             assert!(state.add(Token(object)).is_none());
         }
@@ -81,11 +81,11 @@ impl Pool {
     }
 }
 
-/// Three threads have too many interleavings to try all of them. Up to three preemptions at any places find what is
+/// Three threads have too many interleavings to try all of them. Up to five preemptions at any places find what is
 /// known to go wrong in practice (Musuvathi and Qadeer, PLDI 2007), in seconds.
 fn three_threads(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(5);
     builder.check(model);
 }
 

@@ -71,15 +71,14 @@ struct Run {
     model: Model,
     order: Order,
     serial: usize,
-    process: u32,
     next_waiter: usize,
 }
 
 impl Run {
     fn new(order: Order) -> Self {
-        let mut state = State::new(0);
+        let mut state = State::new();
         state.set_order(order);
-        Run { state, model: Model::default(), order, serial: 0, process: 0, next_waiter: 0 }
+        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0 }
     }
 
     /// The model's side of a value that comes free; the wake must be for the first who still waits.
@@ -102,6 +101,12 @@ impl Run {
 
     fn value(&mut self, slot: SlotId) -> Value {
         *self.state.value_mut(slot).expect("a slot that is out has a value")
+    }
+
+    /// The value that is idle in the state and not yet in the model.
+    fn back_in_the_ring(&mut self) -> Value {
+        let idle = self.state.values().filter(|(_, hold)| *hold == Hold::Idle);
+        *idle.map(|(value, _)| value).find(|value| !self.model.idle.contains(value)).expect("one more than before")
     }
 
     fn step(&mut self, step: Step) {
@@ -172,11 +177,15 @@ impl Run {
                 }
             }
             Step::Release { object } => match self.state.release(object) {
-                Ok(slot) => {
-                    let value = self.value(slot);
+                Ok(awaited) => {
+                    let value = match awaited {
+                        Some(slot) => self.value(slot),
+                        None => self.back_in_the_ring(),
+                    };
                     let place = self.model.acquired.iter().position(|(other, _)| *other == value);
                     self.model.acquired.swap_remove(place.expect("acquired in the model too"));
-                    let wake = self.state.give_back(slot);
+                    assert_eq!(value.object, object);
+                    let wake = awaited.and_then(|slot| self.state.give_back(slot));
                     self.comes_free(value, wake);
                 }
                 Err(why) => {
@@ -207,9 +216,8 @@ impl Run {
 
     /// Everything of `OTHER` is gone; what it had is free. In which order it comes free is nobody's business.
     fn fork(&mut self) {
-        self.process += 1;
         let mut orphaned = Vec::new();
-        let (forgotten, wake) = self.state.after_fork(self.process, ME, |value, hold| orphaned.push((*value, hold)));
+        let (forgotten, wake) = self.state.keep_only(ME, |value, hold| orphaned.push((*value, hold)));
         let mut free = Vec::new();
         let mut gone = 0;
         self.model.waiters.retain(|(who, given, _)| {
@@ -307,7 +315,7 @@ proptest! {
 
 #[test]
 fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
-    let mut state: State<Value, ()> = State::new(0);
+    let mut state: State<Value, ()> = State::new();
     let copies = 200_000;
     for serial in 0..copies {
         state.add(Value { object: 8, serial });
@@ -317,8 +325,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
         state.acquire(slot);
     }
     for _ in 0..copies {
-        let slot = state.release(8).expect("one for each");
-        assert_eq!(state.give_back(slot), None);
+        assert_eq!(state.release(8), Ok(None));
     }
     assert_eq!(state.release(8), Err(NotAcquired::Idle));
     assert_eq!(state.counts(), Counts { size: copies, idle: copies, leased: 0, waiting: 0 });

@@ -56,7 +56,7 @@ class Pool(Generic[T]):
 
 def main() -> None:
     """Lends two lists and shows which one comes next."""
-    pool = Pool(2, list)
+    pool: Pool[list[str]] = Pool(2, list)
     first, second = pool.acquire(), pool.acquire()
     first.append("first")
     second.append("second")

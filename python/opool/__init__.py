@@ -6,7 +6,7 @@
 Errors derive from `PoolError`.
 """
 
-from opool._opool import Lease, Pool, __version__
+from opool._opool import Lease, ObjectMgr, Pool, __version__
 from opool.errors import LeaseError, PoolError, PoolTimeout
 
-__all__ = ["Lease", "LeaseError", "Pool", "PoolError", "PoolTimeout", "__version__"]
+__all__ = ["Lease", "LeaseError", "ObjectMgr", "Pool", "PoolError", "PoolTimeout", "__version__"]

@@ -1,50 +1,71 @@
 //! What `os.fork` does to pools: only the forking thread exists in the child.
 //!
-//! Nothing is touched in the hook that the interpreter calls: it counts. A pool compares the count with its own before
-//! it queues, hands over or counts, and settles then what other threads of the parent left behind. The fast paths need
-//! not look: an idle object is free in either process, and to give one back while ghosts wait is a slow path.
+//! The interpreter calls a hook in the child before anything else runs there. It goes through all pools at once: were a
+//! pool settled later, when it is used, threads of the child (whose numbers may be those of the parent's dead ones)
+//! could hold objects by then, and nobody could tell them from the dead.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::collections::HashSet;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::lease::RELEASED;
 use super::pool::Pool;
 use crate::pool::Hold;
-use crate::sync::{Attached, this_thread};
+use crate::sync::{Attached, Guarded, this_thread};
 
-/// How many forks lie between the first process and this one.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// Where the pools are that hold something or are waited for. A pool leaves the set when it is dropped.
+static POOLS: LazyLock<Guarded<HashSet<Address>>> = LazyLock::new(|| Guarded::new(HashSet::new()));
 
-pub(super) fn process() -> u32 {
-    FORKS.load(Relaxed)
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+struct Address(*const Pool);
+
+// SAFETY: it is only a number until the hook looks behind it, in the only thread of its process.
+unsafe impl Send for Address {}
+
+/// A pool's membership in the set.
+#[derive(Default)]
+pub(super) struct Membership(AtomicBool);
+
+impl Membership {
+    /// Puts the pool into the set, once. It does not move any more: it lives in its Python object.
+    pub(super) fn join(&self, pool: &Pool) {
+        if !self.0.load(Relaxed) {
+            // SAFETY: the callers are methods of the pool, which are attached.
+            POOLS.with(unsafe { Attached::assume() }, |pools| pools.insert(Address(pool)));
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn leave(&self, pool: *const Pool) {
+        if self.0.load(Relaxed) {
+            // SAFETY: Python objects die attached.
+            POOLS.with(unsafe { Attached::assume() }, |pools| pools.remove(&Address(pool)));
+        }
+    }
 }
 
-/// Called by the interpreter in the child.
+/// Called by the interpreter in the child, by the thread that forked.
 #[pyfunction]
 fn _after_fork_in_child() {
-    FORKS.fetch_add(1, Relaxed);
-}
-
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let hook = wrap_pyfunction!(_after_fork_in_child, module)?;
-    let os = module.py().import("os")?;
-    if os.hasattr("register_at_fork")? {
-        let arguments = pyo3::types::PyDict::new(module.py());
-        arguments.set_item("after_in_child", hook)?;
-        os.call_method("register_at_fork", (), Some(&arguments))?;
+    // SAFETY: the interpreter calls this attached.
+    let pools: Vec<Address> = POOLS.with(unsafe { Attached::assume() }, |pools| pools.iter().copied().collect());
+    for Address(pool) in pools {
+        // SAFETY: a pool that dies leaves the set first, and nothing below runs Python, so none dies meanwhile.
+        settle(unsafe { &*pool });
     }
-    Ok(())
 }
 
 /// Takes back what threads that do not exist in this process held, and forgets that they waited.
 ///
 /// Their leases are over: should one still be reachable, it raises when it is used.
-pub(super) fn settle(pool: &Pool) {
-    // SAFETY: the callers are methods of the pool and of its leases, which are attached.
+fn settle(pool: &Pool) {
+    // SAFETY: called by the hook only, which is attached.
     let attached = unsafe { Attached::assume() };
     let (forgotten, wake) = pool.core.with(attached, |core| {
-        core.after_fork(process(), this_thread(), |item, hold| {
+        core.keep_only(this_thread(), |item, hold| {
             if hold == Hold::Leased && !item.shell.is_null() {
                 // SAFETY: a leased slot's shell is alive as long as the lease is not over. Here it ends: the slot
                 // forgets it, and the lease knows that it no longer holds anything.
@@ -57,4 +78,15 @@ pub(super) fn settle(pool: &Pool) {
     for parker in wake {
         parker.unpark();
     }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let hooks = PyDict::new(py);
+        hooks.set_item("after_in_child", wrap_pyfunction!(_after_fork_in_child, module)?)?;
+        os.call_method("register_at_fork", (), Some(&hooks))?;
+    }
+    Ok(())
 }

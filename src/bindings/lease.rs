@@ -25,7 +25,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use super::errors;
 use super::lease_type;
 use super::pool::Pool;
-use super::waiting;
+use super::waiting::{self, Wait};
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase, this_thread};
 
@@ -65,22 +65,38 @@ pub(super) unsafe extern "C" fn lease(
 ) -> *mut PyObject {
     // SAFETY: the interpreter calls this as a method of `Pool`, attached, with `count` + len(names) arguments.
     unsafe {
-        let Some(wait) = waiting::parse(args, count, names) else { return ptr::null_mut() };
+        if count == 0 && names.is_null() {
+            return lease_within(this, Wait::Default);
+        }
+        waiting::parse(args, count, names).map_or(ptr::null_mut(), |wait| lease_within(this, wait))
+    }
+}
+
+#[inline(always)]
+unsafe fn lease_within(this: *mut PyObject, wait: Wait) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
         let pool = Pool::from_raw(this);
-        let attached = Attached::assume();
         let me = this_thread();
-        let taken = pool.core.with(attached, |core| {
+        let taken = pool.core.with(Attached::assume(), |core| {
             let slot = core.lease(me)?;
             core.value_mut(slot).map(|item| (slot, item.shell))
         });
-        let (slot, shell) = match taken {
-            Some(taken) => taken,
-            None => match waiting::wait_for_slot(pool, wait) {
-                Some(slot) => (slot, pool.shell(slot)),
-                None => return ptr::null_mut(),
-            },
-        };
-        hand_out(this, pool, slot, shell)
+        match taken {
+            Some((slot, shell)) => hand_out(this, pool, slot, shell),
+            None => lease_after_wait(this, pool, wait),
+        }
+    }
+}
+
+#[cold]
+unsafe fn lease_after_wait(this: *mut PyObject, pool: &Pool, wait: Wait) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        match waiting::wait_for_slot(pool, wait) {
+            Some(slot) => hand_out(this, pool, slot, pool.shell(slot)),
+            None => ptr::null_mut(),
+        }
     }
 }
 
@@ -141,31 +157,41 @@ pub(super) unsafe extern "C" fn acquire(
 ) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let Some(wait) = waiting::parse(args, count, names) else { return ptr::null_mut() };
+        if count == 0 && names.is_null() {
+            return acquire_within(this, Wait::Default);
+        }
+        waiting::parse(args, count, names).map_or(ptr::null_mut(), |wait| acquire_within(this, wait))
+    }
+}
+
+#[inline(always)]
+unsafe fn acquire_within(this: *mut PyObject, wait: Wait) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
         let pool = Pool::from_raw(this);
         let me = this_thread();
         let taken = pool.core.with(Attached::assume(), |core| {
             let slot = core.lease(me)?;
             core.acquire(slot);
-            core.value_mut(slot).map(|item| item.object)
+            core.value_mut(slot).map(|item| item.object.as_ptr())
         });
         match taken {
             Some(object) => new_reference(object),
-            None => waiting::wait_for_slot(pool, wait).map_or(ptr::null_mut(), |slot| acquired(pool, slot)),
+            None => acquire_after_wait(pool, wait),
         }
     }
 }
 
-/// leased → acquired, after a wait.
 #[cold]
-unsafe fn acquired(pool: &Pool, slot: SlotId) -> *mut PyObject {
+unsafe fn acquire_after_wait(pool: &Pool, wait: Wait) -> *mut PyObject {
     // SAFETY: the slot keeps its object alive.
     unsafe {
+        let Some(slot) = waiting::wait_for_slot(pool, wait) else { return ptr::null_mut() };
         let object = pool.core.with(Attached::assume(), |core| {
             core.acquire(slot);
-            core.value_mut(slot).map(|item| item.object)
+            core.value_mut(slot).map(|item| item.object.as_ptr())
         });
-        object.map_or_else(|| ptr::null_mut(), |object| new_reference(object))
+        object.map_or(ptr::null_mut(), |object| new_reference(object))
     }
 }
 
@@ -177,13 +203,9 @@ pub(super) unsafe extern "C" fn release(this: *mut PyObject, object: *mut PyObje
     // SAFETY: as in `lease`.
     unsafe {
         let pool = Pool::from_raw(this);
-        let released = pool.core.with(Attached::assume(), |core| {
-            let slot = core.release(object as usize)?;
-            Ok((slot, core.give_back_unless_awaited(slot)))
-        });
-        match released {
-            Ok((_, true)) => none(),
-            Ok((slot, false)) => {
+        match pool.core.with(Attached::assume(), |core| core.release(object as usize)) {
+            Ok(None) => none(),
+            Ok(Some(slot)) => {
                 waiting::give_back(pool, slot);
                 none()
             }

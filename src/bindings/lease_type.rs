@@ -43,7 +43,7 @@ pub(super) unsafe fn new_shell(this: *mut PyObject, pool: &Pool, slot: SlotId, o
     unsafe {
         let attached = Attached::assume();
         let home = ffi::PyWeakref_NewRef(this, ptr::null_mut());
-        let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object));
+        let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object.as_ptr()));
         let shell = match object {
             Some(object) if !home.is_null() => allocate(object, this, home, slot),
             _ => ptr::null_mut(),
@@ -378,7 +378,7 @@ mod ordinary {
         unsafe { lease::enter(this.cast()) }
     }
 
-    unsafe extern "C" fn exit(this: *mut PyObject, _: *const *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+    unsafe extern "C" fn exit(this: *mut PyObject, _: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
         // SAFETY: a method of `Lease`.
         unsafe { if count == 3 { lease::leave(this.cast()) } else { errors::wrong_call(count) } }
     }

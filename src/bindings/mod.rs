@@ -6,6 +6,7 @@ mod fork;
 mod lease;
 mod lease_type;
 mod objectmgr;
+mod objectmgr_slots;
 mod palindrome;
 mod pool;
 mod raw;
@@ -22,6 +23,7 @@ mod _opool {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         fork::register(module)?;
+        waiting::register(module);
         pool::register(module)?;
         lease_type::register(module)?;
         objectmgr::register(module)?;

@@ -1,6 +1,6 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyDict, PyTuple};
 
-use super::fork;
+use super::fork::Membership;
 use super::lease::{self, Lease};
 use super::raw::{add_methods, method};
 use super::waiting::{self, Wait};
@@ -19,7 +19,7 @@ use crate::sync::{Attached, Guarded, Parker};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
 pub(super) struct Item {
-    pub(super) object: *mut PyObject,
+    pub(super) object: NonNull<PyObject>,
     pub(super) shell: *mut Lease,
 }
 
@@ -29,7 +29,7 @@ unsafe impl Send for Item {}
 impl Identity for Item {
     #[inline(always)]
     fn identity(&self) -> usize {
-        self.object as usize
+        self.object.as_ptr() as usize
     }
 }
 
@@ -69,6 +69,7 @@ const DEFAULT: Options = Options { wait: Wait::Seconds(30.0), name: None };
 pub(super) struct Pool {
     pub(super) core: Guarded<State<Item, Arc<Parker>>>,
     options: OnceLock<Options>,
+    pub(super) membership: Membership,
 }
 
 impl Pool {
@@ -98,7 +99,6 @@ impl Pool {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        fork::settle(self);
         self.with(|core| core.counts())
     }
 
@@ -120,17 +120,11 @@ impl Pool {
         text_signature = "(objects=(), *, timeout=30.0, name=None, order='fifo')"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
-        Pool { core: Guarded::new(State::new(fork::process())), options: OnceLock::new() }
+        Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
     }
 
-    #[pyo3(signature = (objects = None, *, timeout = Wait::Seconds(30.0), name = None, order = "fifo"))]
-    fn __init__(
-        &self,
-        objects: Option<&Bound<'_, PyAny>>,
-        timeout: Wait,
-        name: Option<String>,
-        order: &str,
-    ) -> PyResult<()> {
+    #[pyo3(signature = (objects = Objects(None), *, timeout = Wait::Seconds(30.0), name = None, order = "fifo"))]
+    fn __init__(&self, objects: Objects<'_>, timeout: Wait, name: Option<String>, order: &str) -> PyResult<()> {
         let order = match order {
             "fifo" => Order::Fifo,
             "lifo" => Order::Lifo,
@@ -140,7 +134,7 @@ impl Pool {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
         }
         self.with(|core| core.set_order(order));
-        if let Some(objects) = objects {
+        if let Some(objects) = objects.0 {
             for object in objects.try_iter()? {
                 self.add_obj(object?);
             }
@@ -153,8 +147,9 @@ impl Pool {
     /// Args:
     ///     obj: any object. Added twice, it can be out twice at the same time.
     fn add_obj(&self, obj: Bound<'_, PyAny>) {
-        fork::settle(self);
-        let item = Item { object: obj.into_ptr(), shell: ptr::null_mut() };
+        self.membership.join(self);
+        let Some(object) = NonNull::new(obj.into_ptr()) else { return };
+        let item = Item { object, shell: ptr::null_mut() };
         if let Some(parker) = self.with(|core| core.add(item)) {
             parker.unpark();
         }
@@ -171,7 +166,7 @@ impl Pool {
         // SAFETY: the slot owned both, and is vacant now.
         unsafe {
             ffi::Py_XDECREF(item.shell.cast());
-            Ok(Bound::from_owned_ptr(py, item.object).unbind())
+            Ok(Bound::from_owned_ptr(py, item.object.as_ptr()).unbind())
         }
     }
 
@@ -213,7 +208,7 @@ impl Pool {
 
     /// Whether `obj` belongs to this pool, idle or out. Compares by identity, and looks at every object.
     fn __contains__(&self, obj: &Bound<'_, PyAny>) -> bool {
-        self.with(|core| core.values().any(|(item, _)| item.object == obj.as_ptr()))
+        self.with(|core| core.values().any(|(item, _)| item.object.as_ptr() == obj.as_ptr()))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -252,6 +247,17 @@ impl Pool {
     }
 }
 
+/// The first argument of the constructor. None is no pool of nothing, but a mistake.
+struct Objects<'py>(Option<Bound<'py, PyAny>>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Objects<'py> {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Objects(Some(value.to_owned())))
+    }
+}
+
 /// # Safety
 /// The thread is attached, and owns what idle slots own.
 unsafe fn drop_items(items: Vec<Item>) {
@@ -259,22 +265,22 @@ unsafe fn drop_items(items: Vec<Item>) {
         // SAFETY: as the caller promised.
         unsafe {
             ffi::Py_XDECREF(item.shell.cast());
-            ffi::Py_DECREF(item.object);
+            ffi::Py_DECREF(item.object.as_ptr());
         }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.membership.leave(self);
         // A lease that is out owns the pool, so everything is idle or acquired. What was acquired and never released
         // is let go of as well.
         let items = self.with(|core| {
             let acquired: Vec<_> =
                 core.values().filter(|(_, hold)| *hold == Hold::Acquired).map(|(item, _)| item.identity()).collect();
             for identity in acquired {
-                if let Ok(slot) = core.release(identity) {
-                    core.give_back(slot);
-                }
+                // Nobody waits: whoever waits is inside a method, and owns the pool.
+                let _ = core.release(identity);
             }
             core.drain()
         });

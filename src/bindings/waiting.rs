@@ -1,17 +1,17 @@
 //! What happens when nothing is idle, or somebody waits: the slow half of `lease.rs`.
 
 use std::fmt;
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use super::errors;
-use super::fork;
 use super::pool::Pool;
 use crate::pool::{SlotId, Ticket};
 use crate::sync::{Attached, Parker, this_thread};
@@ -36,21 +36,10 @@ pub(super) enum Wait {
     Seconds(f64),
 }
 
-static TIMEOUT: PyOnceLock<Py<PyString>> = PyOnceLock::new();
-
 /// The one argument, `timeout`, of a vectorcall; with the exception set, `None`.
 ///
-/// Exact floats pass at once: most calls find an object and never look at the value again.
-#[inline(always)]
+/// A plain number of the usual size passes without further ado: most calls find an object and never look at it again.
 pub(super) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
-    if count == 0 && names.is_null() {
-        return Some(Wait::Default);
-    }
-    // SAFETY: the caller's arguments.
-    unsafe { parse_given(args, count, names) }
-}
-
-unsafe fn parse_given(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
     // SAFETY: there are `count` + len(names) arguments, alive for the call; the thread is attached.
     unsafe {
         let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
@@ -59,11 +48,17 @@ unsafe fn parse_given(args: *const *mut PyObject, count: Py_ssize_t, names: *mut
             return None;
         }
         let value = *args;
-        if ffi::PyFloat_CheckExact(value) != 0 {
-            let seconds = ffi::PyFloat_AS_DOUBLE(value);
-            if seconds >= 0.0 {
-                return Some(Wait::Seconds(seconds));
-            }
+        let seconds = if ffi::PyFloat_CheckExact(value) != 0 {
+            ffi::PyFloat_AS_DOUBLE(value)
+        } else if ffi::PyLong_CheckExact(value) != 0 {
+            let mut overflow = 0;
+            let seconds = ffi::PyLong_AsLongAndOverflow(value, &raw mut overflow);
+            if overflow == 0 { seconds as f64 } else { -1.0 }
+        } else {
+            -1.0
+        };
+        if seconds >= 0.0 {
+            return Some(Wait::Seconds(seconds));
         }
         Python::attach(|py| {
             Bound::from_borrowed_ptr(py, value).extract().map_err(|error: PyErr| error.restore(py)).ok()
@@ -71,13 +66,18 @@ unsafe fn parse_given(args: *const *mut PyObject, count: Py_ssize_t, names: *mut
     }
 }
 
+/// An interned string, set when the module is made and never freed.
+static TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+pub(super) fn register(module: &Bound<'_, PyModule>) {
+    TIMEOUT.store(PyString::intern(module.py(), "timeout").into_ptr(), Relaxed);
+}
+
+#[inline(always)]
 unsafe fn is_timeout(name: *mut PyObject) -> bool {
-    // SAFETY: attached, and a keyword is a string.
-    unsafe {
-        let timeout = TIMEOUT
-            .get_or_init(Python::assume_attached(), || PyString::intern(Python::assume_attached(), "timeout").unbind());
-        name == timeout.as_ptr() || ffi::PyUnicode_Compare(name, timeout.as_ptr()) == 0
-    }
+    let timeout = TIMEOUT.load(Relaxed);
+    // SAFETY: attached, and both are strings. Keywords are interned as a rule, but nothing enforces it.
+    name == timeout || unsafe { ffi::PyUnicode_Compare(name, timeout) == 0 }
 }
 
 #[cold]
@@ -152,10 +152,9 @@ impl Deadline {
 // ---------------------------------------------------------------------------------------------------------------------
 // Waiting
 
-/// Takes an idle slot if there is one, after settling a fork.
+/// Takes an idle slot if there is one.
 #[cold]
 pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
-    fork::settle(pool);
     // SAFETY: called by methods of the pool only, which are attached.
     pool.core.with(unsafe { Attached::assume() }, |core| core.lease(this_thread()))
 }
@@ -166,7 +165,7 @@ pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
 /// is returned, or passed on before the exception is raised.
 #[cold]
 pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
-    fork::settle(pool);
+    pool.membership.join(pool);
     Python::attach(|py| queue(py, pool, Deadline::after(pool.wait(wait))).map_err(|error| error.restore(py)).ok())
 }
 
@@ -239,7 +238,6 @@ fn sees_signals() -> bool {
 /// Gives a leased slot back when somebody may be waiting: to them, or to the ring.
 #[cold]
 pub(super) fn give_back(pool: &Pool, slot: SlotId) {
-    fork::settle(pool);
     // SAFETY: called by methods of the pool and of its leases, which are attached.
     if let Some(parker) = pool.core.with(unsafe { Attached::assume() }, |core| core.give_back(slot)) {
         parker.unpark();

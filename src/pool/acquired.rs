@@ -6,7 +6,10 @@ use super::{Identity, SlotId, slots::Slots};
 ///
 /// The same object may stand in the pool several times. Its acquired slots then form a chain (`Slot::same`) behind one
 /// entry, so that a pool of a thousand equal tokens is no slower than a pool of one.
+///
+/// What went out last mostly comes back first, so the last slot is kept outside the table.
 pub(super) struct Acquired {
+    last: SlotId,
     table: Box<[SlotId]>,
     shift: u32,
 }
@@ -16,7 +19,7 @@ const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Acquired {
     pub(super) fn new() -> Self {
-        Acquired { table: Box::new([SlotId::NONE; 16]), shift: 64 - 4 }
+        Acquired { last: SlotId::NONE, table: Box::new([SlotId::NONE; 16]), shift: 64 - 4 }
     }
 
     /// Keeps the table at most half full when `slots` are out at once.
@@ -35,24 +38,21 @@ impl Acquired {
 
     #[inline(always)]
     pub(super) fn insert<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
-        let place = self.place(identity(slots, slot), slots);
-        let chain = std::mem::replace(&mut self.table[place], slot);
-        slots.get(slot).same = chain;
+        let before = std::mem::replace(&mut self.last, slot);
+        if before != SlotId::NONE {
+            self.insert_in_table(before, slots);
+        }
     }
 
-    /// Takes out a slot of the object, the one that went out last.
+    /// Takes out a slot of the object.
     #[inline(always)]
-    pub(super) fn remove<T: Identity>(&mut self, identity: usize, slots: &mut Slots<T>) -> Option<SlotId> {
-        let place = self.place(identity, slots);
-        let slot = self.table[place];
-        if slot == SlotId::NONE {
-            return None;
+    pub(super) fn remove<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
+        let last = self.last;
+        if slots.value(last).is_some_and(|value| value.identity() == key) {
+            self.last = SlotId::NONE;
+            return Some(last);
         }
-        match slots.get(slot).same {
-            SlotId::NONE => self.close_gap(place, slots),
-            chain => self.table[place] = chain,
-        }
-        Some(slot)
+        self.remove_from_table(key, slots)
     }
 
     /// Takes out this very slot, wherever it stands in its chain.
@@ -70,8 +70,26 @@ impl Acquired {
         }
     }
 
+    fn insert_in_table<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
+        let place = self.place(identity(slots, slot), slots);
+        let chain = std::mem::replace(&mut self.table[place], slot);
+        slots.get(slot).same = chain;
+    }
+
+    fn remove_from_table<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
+        let place = self.place(key, slots);
+        let slot = self.table[place];
+        if slot == SlotId::NONE {
+            return None;
+        }
+        match slots.get(slot).same {
+            SlotId::NONE => self.close_gap(place, slots),
+            chain => self.table[place] = chain,
+        }
+        Some(slot)
+    }
+
     /// Where the object's entry is, or where it would be.
-    #[inline(always)]
     fn place<T: Identity>(&self, key: usize, slots: &Slots<T>) -> usize {
         let mask = self.table.len() - 1;
         let mut place = self.home(key);
@@ -84,13 +102,11 @@ impl Acquired {
         }
     }
 
-    #[inline(always)]
     fn home(&self, key: usize) -> usize {
         ((key as u64).wrapping_mul(FIBONACCI) >> self.shift) as usize
     }
 
     /// Empties `gap` and moves later entries of the same run forward, so that every search still finds them.
-    #[inline(always)]
     fn close_gap<T: Identity>(&mut self, mut gap: usize, slots: &Slots<T>) {
         let mask = self.table.len() - 1;
         let mut next = (gap + 1) & mask;

@@ -94,9 +94,10 @@ impl<T> Slots<T> {
         &mut self.all[id.index()]
     }
 
+    /// `None` for a vacant slot, and for `SlotId::NONE`.
     #[inline(always)]
     pub(super) fn value(&self, id: SlotId) -> Option<&T> {
-        self.all[id.index()].value.as_ref()
+        self.all.get(id.index())?.value.as_ref()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = SlotId> + use<T> {

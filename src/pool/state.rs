@@ -38,14 +38,13 @@ pub struct State<T, W> {
     idle: Ring,
     waiters: Waiters<W>,
     acquired: Acquired,
-    /// In which process, counted in forks, the holders and waiters live.
-    process: u32,
 }
 
 impl<T: Identity, W> State<T, W> {
-    /// A pool of nothing, in process number `process`.
-    pub fn new(process: u32) -> Self {
-        State { slots: Slots::new(), idle: Ring::new(), waiters: Waiters::new(), acquired: Acquired::new(), process }
+    /// A pool of nothing.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        State { slots: Slots::new(), idle: Ring::new(), waiters: Waiters::new(), acquired: Acquired::new() }
     }
 
     /// Chooses which idle object goes out next.
@@ -113,19 +112,21 @@ impl<T: Identity, W> State<T, W> {
         self.acquired.insert(id, &mut self.slots);
     }
 
-    /// acquired → leased, the way back of [`acquire`](Self::acquire); give it back next, in the same section.
+    /// acquired → idle; or, if somebody waits, acquired → leased, and the slot that is to be given back next.
     ///
     /// # Errors
     /// Nothing changes unless the object is out by `acquire`.
     #[inline(always)]
-    pub fn release(&mut self, identity: usize) -> Result<SlotId, NotAcquired> {
-        match self.acquired.remove(identity, &mut self.slots) {
-            Some(id) => {
-                self.slots.get(id).hold = Hold::Leased;
-                Ok(id)
-            }
-            None => Err(self.why_not_acquired(identity)),
+    pub fn release(&mut self, identity: usize) -> Result<Option<SlotId>, NotAcquired> {
+        let Some(id) = self.acquired.remove(identity, &mut self.slots) else {
+            return Err(self.why_not_acquired(identity));
+        };
+        if self.waiters.is_empty() {
+            self.to_idle(id);
+            return Ok(None);
         }
+        self.slots.get(id).hold = Hold::Leased;
+        Ok(Some(id))
     }
 
     /// leased → vacant: the pool forgets the value.
@@ -143,19 +144,15 @@ impl<T: Identity, W> State<T, W> {
         values
     }
 
-    /// Settles what a fork has changed: in the child, only the forking thread is left.
+    /// Settles that no thread but `survivor` exists any more, which is what a fork does to the child.
     ///
     /// Waiters of other threads are forgotten. What other threads held or had been handed is free again; `orphaned`
     /// is told of each such value. Returns what used to wake the forgotten, to be dropped, and whom to wake.
-    pub fn after_fork(&mut self, process: u32, me: usize, mut orphaned: impl FnMut(&mut T, Hold)) -> (Vec<W>, Vec<W>) {
-        if self.process == process {
-            return (Vec::new(), Vec::new());
-        }
-        self.process = process;
-        let (forgotten, mut free) = self.waiters.keep_only(me);
+    pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold)) -> (Vec<W>, Vec<W>) {
+        let (forgotten, mut free) = self.waiters.keep_only(survivor);
         for id in self.slots.ids() {
             let slot = self.slots.get(id);
-            if slot.holder == me || !matches!(slot.hold, Hold::Leased | Hold::Acquired) {
+            if slot.holder == survivor || !matches!(slot.hold, Hold::Leased | Hold::Acquired) {
                 continue;
             }
             let hold = slot.hold;

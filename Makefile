@@ -1,0 +1,148 @@
+# The only interface: `make` prints what there is. CI runs `make ci`, nothing else.
+
+PYTHON ?= python3#	the interpreter to build for
+VENV   ?= .venv#	where its environment goes
+
+BIN := $(VENV)/bin
+# Every interpreter, and every way to compile the core, builds in a directory of its own, so that none undoes another's.
+PY_TARGET = target/$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
+VENV_PATH = "$$(cd $(VENV) && pwd)"
+MATURIN = VIRTUAL_ENV=$(VENV_PATH) CARGO_TARGET_DIR=$(PY_TARGET) $(BIN)/maturin
+CLIPPY = cargo clippy --locked --quiet --all-targets
+LOOM = RUSTFLAGS="$$RUSTFLAGS --cfg loom" CARGO_TARGET_DIR=target-loom
+LOOM_TESTS := $(wildcard tests/loom*.rs)
+UV_VERSION := 0.13.9
+
+# maturin refuses to choose between two environments; and a search path from outside would shadow ours.
+unexport CONDA_PREFIX PYTHONPATH PYTHONHOME
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+say = @printf '\n===== %s\n' "$(1)"
+
+.PHONY: help
+help: ## print this
+	@echo 'make TARGET, where TARGET is one of:'
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'PYTHON=/path/to/python chooses the interpreter (CPython 3.9 or newer; python3 if not said).'
+
+.PHONY: venv
+venv:
+	@$(PYTHON) scripts/make_venv.py $(VENV) --lock requirements/tools.lock
+
+.PHONY: develop
+develop: venv
+	@$(MATURIN) develop --release --locked
+
+.PHONY: dev
+dev: develop ## set everything up: environment, tools, extension
+	@echo 'Ready. Try: $(BIN)/python -c "import opool; help(opool)"'
+
+.PHONY: demo
+demo: develop ## set everything up and run the demonstration
+	$(call say,python -m design.opool_demo)
+	@$(BIN)/python -m design.opool_demo
+
+.PHONY: test
+test: test-rs test-loom test-py ## run every test
+
+.PHONY: test-rs
+test-rs: ## test the core alone, without Python
+	$(call say,cargo test: the core)
+	@cargo test --locked --quiet --no-default-features
+
+.PHONY: test-loom
+test-loom: ## check the core against every interleaving of small models
+	$(call say,loom: the model checks)
+ifeq ($(LOOM_TESTS),)
+	@echo 'no model is there yet: tests/loom*.rs matches nothing'
+else
+	@$(LOOM) CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo test --locked --quiet --release --no-default-features --test 'loom*'
+endif
+
+.PHONY: test-py
+test-py: develop ## rebuild the extension and run pytest (ARGS='-k fork' goes to pytest)
+	$(call say,pytest: $(VENV))
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-all
+test-all: ## run pytest on every interpreter from 3.9 to 3.13 that is here
+	@$(PYTHON) scripts/interpreters.py | { \
+		tried= failed=; \
+		while read -r version python; do \
+			tried="$$tried $$version"; \
+			$(MAKE) --no-print-directory test-py PYTHON="$$python" VENV=".venv-$$version" </dev/null \
+				|| failed="$$failed $$version"; \
+		done; \
+		echo; echo "pytest ran on:$$tried; failed on:$${failed:- none}"; \
+		test -n "$$tried" && test -z "$$failed"; \
+	}
+
+.PHONY: lint
+lint: develop ## check format, lints, types and the stub
+	$(call say,rustfmt)
+	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || rustup component add rustfmt clippy
+	@cargo fmt --check
+	$(call say,clippy: the core; the extension)
+	@$(CLIPPY) --no-default-features -- -D warnings
+	@PYO3_PYTHON=$(VENV_PATH)/bin/python CARGO_TARGET_DIR=$(PY_TARGET) $(CLIPPY) -- -D warnings
+ifneq ($(LOOM_TESTS),)
+	@$(LOOM) cargo clippy --locked --quiet --no-default-features --test 'loom*' -- -D warnings
+endif
+	$(call say,rustdoc)
+	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --quiet --no-deps --no-default-features
+	$(call say,ruff)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	$(call say,mypy --strict)
+	@$(BIN)/mypy
+	$(call say,stubtest: is the stub true?)
+	@test -f python/opool/_opool.pyi || { echo 'python/opool/_opool.pyi is missing' && false; } # stubtest would pass
+	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml opool._opool
+
+.PHONY: fix
+fix: develop ## format, copy the docstrings into the stub, and repair what can be repaired by itself
+	@cargo fmt
+	@$(BIN)/python scripts/stub_docstrings.py
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: wheel
+wheel: venv ## build the wheel for PYTHON, and the source distribution, into dist/
+	@$(MATURIN) build --release --locked --interpreter $(BIN)/python --out dist
+	@$(MATURIN) sdist --out dist
+	@ls -l dist
+
+.PHONY: smoke
+smoke: venv ## install wheels for every interpreter that is here, without Rust, and run what they hold
+	$(call say,smoke: wheels and source distribution)
+	@$(BIN)/python tests/smoke/check_wheels.py
+
+.PHONY: bench
+bench: develop ## measure against the peers
+	@$(BIN)/python benches/run.py
+
+.PHONY: bench-quick
+bench-quick: develop ## the same in two minutes, less exact
+	@$(BIN)/python benches/run.py --quick
+
+.PHONY: lock
+lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
+	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
+		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
+	@for group in tools venv; do \
+		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy fewest \
+			--generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
+			--group $$group --output-file requirements/$$group.lock || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## remove everything that was made
+	@rm -rf target target-* dist .venv .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find python tests scripts benches -name __pycache__ -prune -exec rm -rf {} +
+	@find python -name '*.so' -delete
+
+.PHONY: ci
+ci: lint test smoke ## everything that a change must pass
+	@echo; echo 'ci: all passed'

@@ -1,0 +1,173 @@
+//! Context managers that do nothing: what the interpreter itself costs, and so the floor of any lease.
+//!
+//! `opool_floor.ordinary.get()` and `opool_floor.unbound.get()` return the object itself, entering and leaving do
+//! nothing. `ordinary` has methods as everybody writes them. `unbound` has descriptors that return the object, and is
+//! called to enter and to leave, which spares CPython up to 3.13 two bound methods. The better of the two is the floor.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr;
+
+use pyo3_ffi as ffi;
+use pyo3_ffi::{Py_ssize_t, PyObject};
+
+#[repr(C)]
+struct Null {
+    head: PyObject,
+    vectorcall: Option<ffi::vectorcallfunc>,
+}
+
+unsafe extern "C" fn itself(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: alive for the call.
+    unsafe { ffi::Py_INCREF(this) };
+    this
+}
+
+unsafe extern "C" fn leave(_: *mut PyObject, _: *mut *mut PyObject, _: Py_ssize_t) -> *mut PyObject {
+    // SAFETY: None is always there.
+    unsafe {
+        ffi::Py_INCREF(ffi::Py_None());
+        ffi::Py_None()
+    }
+}
+
+unsafe extern "C" fn call(
+    this: *mut PyObject,
+    _: *const *mut PyObject,
+    count: usize,
+    _: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: both are alive for the call.
+    unsafe {
+        let result = if ffi::PyVectorcall_NARGS(count) == 0 { this } else { ffi::Py_None() };
+        ffi::Py_INCREF(result);
+        result
+    }
+}
+
+/// A descriptor's `__get__` that binds nothing.
+unsafe extern "C" fn get(this: *mut PyObject, object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    let found = if object.is_null() { this } else { object };
+    // SAFETY: alive for the call.
+    unsafe { ffi::Py_INCREF(found) };
+    found
+}
+
+const fn method(name: &'static CStr, meth: ffi::PyMethodDefPointer, flags: c_int) -> ffi::PyMethodDef {
+    ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: meth, ml_flags: flags, ml_doc: ptr::null() }
+}
+
+/// An instance of a new type. Everything it points to is never freed.
+unsafe fn make(name: &'static CStr, methods: Vec<ffi::PyMethodDef>, unbound: bool) -> *mut PyObject {
+    // SAFETY: attached, during the module's initialisation; each failure is passed on as null.
+    unsafe {
+        let methods = methods.leak();
+        let members = Box::leak(Box::new([
+            ffi::PyMemberDef {
+                name: c"__vectorcalloffset__".as_ptr(),
+                type_code: ffi::Py_T_PYSSIZET,
+                offset: offset_of!(Null, vectorcall) as Py_ssize_t,
+                flags: ffi::Py_READONLY,
+                doc: ptr::null(),
+            },
+            ffi::PyMemberDef::default(),
+        ]));
+        let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
+        let mut slots = [
+            slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+            slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+            slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+            slot(0, ptr::null_mut()),
+        ];
+        let mut spec = ffi::PyType_Spec {
+            name: name.as_ptr(),
+            basicsize: size_of::<Null>() as c_int,
+            itemsize: 0,
+            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as _,
+            slots: slots.as_mut_ptr(),
+        };
+        let kind = ffi::PyType_FromSpec(&raw mut spec);
+        if kind.is_null() || (unbound && !install(kind)) {
+            return ptr::null_mut();
+        }
+        let object: *mut Null = ffi::PyType_GenericAlloc(kind.cast(), 0).cast();
+        if !object.is_null() {
+            (&raw mut (*object).vectorcall).write(Some(call));
+        }
+        object.cast()
+    }
+}
+
+unsafe fn install(kind: *mut PyObject) -> bool {
+    // SAFETY: as in `make`.
+    unsafe {
+        let mut slots = [
+            ffi::PyType_Slot { slot: ffi::Py_tp_descr_get, pfunc: get as *mut c_void },
+            ffi::PyType_Slot { slot: 0, pfunc: ptr::null_mut() },
+        ];
+        let mut spec = ffi::PyType_Spec {
+            name: c"opool_floor.Itself".as_ptr(),
+            basicsize: size_of::<PyObject>() as c_int,
+            itemsize: 0,
+            flags: ffi::Py_TPFLAGS_DEFAULT as _,
+            slots: slots.as_mut_ptr(),
+        };
+        let descriptor = ffi::PyType_FromSpec(&raw mut spec);
+        if descriptor.is_null() {
+            return false;
+        }
+        [c"__enter__", c"__exit__"].into_iter().all(|name| {
+            let value = ffi::PyType_GenericAlloc(descriptor.cast(), 0);
+            !value.is_null() && ffi::PyObject_SetAttrString(kind, name.as_ptr(), immortal(value)) == 0
+        })
+    }
+}
+
+/// Shared by all threads; without a GIL a reference count would be a bottleneck.
+unsafe fn immortal(object: *mut PyObject) -> *mut PyObject {
+    #[cfg(Py_GIL_DISABLED)]
+    // SAFETY: just made, so nobody else knows it.
+    unsafe {
+        use std::sync::atomic::Ordering::Relaxed;
+        (*object).ob_tid = 0;
+        (*object).ob_ref_local.store(u32::MAX, Relaxed);
+        (*object).ob_ref_shared.store(0, Relaxed);
+    }
+    object
+}
+
+/// The module's initialisation.
+///
+/// # Safety
+/// Called by the interpreter.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PyInit_opool_floor() -> *mut PyObject {
+    let get = || method(c"get", ffi::PyMethodDefPointer { PyCFunction: itself }, ffi::METH_NOARGS);
+    let enter = method(c"__enter__", ffi::PyMethodDefPointer { PyCFunction: itself }, ffi::METH_NOARGS);
+    let exit = method(c"__exit__", ffi::PyMethodDefPointer { PyCFunctionFast: leave }, ffi::METH_FASTCALL);
+    let definition = Box::leak(Box::new(ffi::PyModuleDef {
+        m_base: ffi::PyModuleDef_HEAD_INIT,
+        m_name: c"opool_floor".as_ptr(),
+        m_doc: ptr::null(),
+        m_size: -1,
+        m_methods: ptr::null_mut(),
+        m_slots: ptr::null_mut(),
+        m_traverse: None,
+        m_clear: None,
+        m_free: None,
+    }));
+    // SAFETY: attached; null is passed on.
+    unsafe {
+        let module = ffi::PyModule_Create(definition);
+        #[cfg(Py_GIL_DISABLED)]
+        ffi::PyUnstable_Module_SetGIL(module, ffi::Py_MOD_GIL_NOT_USED);
+        let ordinary = make(c"opool_floor.Ordinary", vec![get(), enter, exit, ffi::PyMethodDef::zeroed()], false);
+        let unbound = make(c"opool_floor.Unbound", vec![get(), ffi::PyMethodDef::zeroed()], true);
+        for (name, object) in [(c"ordinary", ordinary), (c"unbound", unbound)] {
+            if object.is_null() || ffi::PyModule_AddObject(module, name.as_ptr(), object) != 0 {
+                return ptr::null_mut();
+            }
+        }
+        module
+    }
+}

@@ -1,0 +1,45 @@
+"""What a type checker must see through the stub and the drop-ins. `make lint` checks this file; nothing runs it."""
+
+from typing import Any, Optional
+
+from typing_extensions import assert_type
+
+import design.objectmgr
+import design.opool
+import design.opool_sample
+import opool
+
+
+def a_pool_knows_the_type_of_its_objects(pool: opool.Pool[bytes]) -> None:
+    assert_type(opool.Pool([1, 2]), opool.Pool[int])
+    assert_type(pool.acquire(), bytes)
+    assert_type(pool.try_lease(), Optional[opool.Lease[bytes]])
+    assert_type(pool.lease(timeout=1.5).obj, bytes)
+    with pool.lease() as obj:
+        assert_type(obj, bytes)
+    pool.release("text")  # type: ignore[arg-type]
+    pool.lease(timeout="soon")  # type: ignore[arg-type]
+    opool.Pool([1], order="random")  # type: ignore[arg-type]
+
+
+def a_with_block_swallows_no_exception(pool: opool.Pool[int]) -> int:
+    with pool.lease() as number:  # were it taken to swallow, mypy would ask for a return below
+        return number
+
+
+def the_drop_ins_know_it_as_well() -> None:
+    with design.opool.Pool(["a"]).lease() as letter:
+        assert_type(letter, str)
+    assert_type(design.opool_sample.Pool(2, dict[str, int]).acquire(), dict[str, int])
+
+
+def a_manager_may_have_no_number_left(manager: opool.ObjectMgr) -> None:
+    assert_type(manager.get_object(), Optional[int])
+    assert_type(design.objectmgr.ObjectMgr(3), opool.ObjectMgr)
+    opool.ObjectMgr("3")  # type: ignore[arg-type]
+
+
+def errors_are_what_they_say(error: opool.PoolTimeout) -> Any:
+    timeout: TimeoutError = error
+    base: opool.PoolError = error
+    return timeout, base
