@@ -4,11 +4,11 @@ import contextlib
 import decimal
 import fractions
 
-import opool
 import pytest
+
+import opool
 from design import opool as design_pool
 from design import opool_sample
-
 from support import Thing, assert_whole, state, things
 
 pytestmark = pytest.mark.timeout(60)

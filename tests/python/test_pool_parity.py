@@ -2,14 +2,14 @@
 
 import queue
 
-import opool
 import pytest
-from design import opool as design_pool
-from design import opool_sample
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import opool
+from design import opool as design_pool
+from design import opool_sample
 from references import pool as reference
 from support import Crew, Hit, Thing, eventually, threads
 
