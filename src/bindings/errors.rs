@@ -1,9 +1,13 @@
-//! What goes wrong, in words. The classes are written in Python (`opool.errors`) and looked up when first needed.
+//! What goes wrong, in words. The classes are written in Python (`opool.errors`).
+//!
+//! The hot path's functions call these on their way out, perhaps without memory and perhaps while the interpreter goes
+//! down, where PyO3 would panic. So they use the C API, which reports even its own failures as exceptions.
 
+use std::ffi::{CString, c_int};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-use pyo3::exceptions::PyTypeError;
-use pyo3::ffi::{Py_ssize_t, PyObject};
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 use super::lease::{ENTERED, Lease};
@@ -11,13 +15,46 @@ use super::pool::Pool;
 use crate::pool::{Counts, NotAcquired};
 use crate::sync::Attached;
 
-pyo3::import_exception!(opool.errors, LeaseError);
-pyo3::import_exception!(opool.errors, PoolTimeout);
+/// Set when the module is made, and never freed.
+static LEASE_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static POOL_TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let errors = module.py().import("opool.errors")?;
+    LEASE_ERROR.store(errors.getattr("LeaseError")?.into_ptr(), Relaxed);
+    POOL_TIMEOUT.store(errors.getattr("PoolTimeout")?.into_ptr(), Relaxed);
+    Ok(())
+}
 
 /// Sets the exception; the null is what a slot returns then.
-pub(super) fn raise(error: impl FnOnce(Python<'_>) -> PyErr) -> *mut PyObject {
-    Python::attach(|py| error(py).restore(py));
+unsafe fn raise(class: *mut PyObject, message: String) -> *mut PyObject {
+    let message = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
+    // SAFETY: the caller names a class, and the thread is attached. Without memory it sets `MemoryError` instead.
+    unsafe { ffi::PyErr_SetString(class, message.as_ptr()) };
     ptr::null_mut()
+}
+
+/// The object as `repr` shows it. What goes wrong on the way changes nothing but the words.
+unsafe fn show(object: *mut PyObject) -> String {
+    // SAFETY: the caller's object is alive, and no exception is set.
+    unsafe {
+        let repr = ffi::PyObject_Repr(object);
+        let mut length = 0;
+        let text = if repr.is_null() { ptr::null() } else { ffi::PyUnicode_AsUTF8AndSize(repr, &raw mut length) };
+        let shown = if text.is_null() {
+            ffi::PyErr_Clear();
+            "an object".to_owned()
+        } else {
+            String::from_utf8_lossy(std::slice::from_raw_parts(text.cast(), length as usize)).into_owned()
+        };
+        ffi::Py_XDECREF(repr);
+        shown
+    }
+}
+
+unsafe fn type_name(object: *mut PyObject) -> String {
+    // SAFETY: a living object has a type, and a type a name.
+    unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(object)).tp_name).to_string_lossy().into_owned() }
 }
 
 fn describe(counts: Counts) -> String {
@@ -27,47 +64,45 @@ fn describe(counts: Counts) -> String {
 
 /// Nothing became free in time.
 #[cold]
-pub(super) fn timed_out(pool: &Pool, seconds: f64, counts: Counts) -> PyErr {
+pub(super) fn timed_out(pool: &Pool, seconds: f64, counts: Counts) {
     let advice = match counts.size {
         0 => "The pool is empty: add objects with add_obj.",
         _ => "Wait longer, add objects, or look for a lease that is kept too long.",
     };
-    PoolTimeout::new_err(format!("{}: no object came free within {seconds} s ({}). {advice}", pool, describe(counts)))
+    let message = format!("{pool}: no object came free within {seconds} s ({}). {advice}", describe(counts));
+    // SAFETY: called by methods, which are attached.
+    unsafe { raise(POOL_TIMEOUT.load(Relaxed), message) };
 }
 
 /// The interpreter is going down, so nothing will ever become free.
 #[cold]
-pub(super) fn shutting_down(pool: &Pool, counts: Counts) -> PyErr {
+pub(super) fn shutting_down(pool: &Pool, counts: Counts) {
     let counts = describe(counts);
-    PoolTimeout::new_err(format!("{pool}: the interpreter is shutting down, so nothing will come free ({counts})"))
+    let message = format!("{pool}: the interpreter is shutting down, so no object will come free ({counts})");
+    // SAFETY: called by methods, which are attached.
+    unsafe { raise(POOL_TIMEOUT.load(Relaxed), message) };
 }
 
 /// `release` of what is not out by `acquire`.
 #[cold]
-pub(super) fn not_acquired(pool: &Pool, object: *mut PyObject, why: NotAcquired) -> *mut PyObject {
-    raise(|py| {
-        // SAFETY: the caller passes an argument of its own, which is alive.
-        let object = unsafe { Bound::from_borrowed_ptr(py, object) };
-        let object = object.repr().map_or_else(|_| "the object".to_owned(), |repr| repr.to_string());
-        let why = match why {
-            NotAcquired::Foreign => "is not an object of this pool; add_obj adds new ones",
-            NotAcquired::Idle => "is back already: it was released twice, or was never acquired",
-            NotAcquired::Leased => {
-                "is held by a lease, which gives it back itself: leave its `with`, or release the lease"
-            }
-        };
-        LeaseError::new_err(format!("{pool}: cannot release {object}: it {why}"))
-    })
+pub(super) unsafe fn not_acquired(pool: &Pool, object: *mut PyObject, why: NotAcquired) -> *mut PyObject {
+    let why = match why {
+        NotAcquired::Foreign => "is not an object of this pool; add_obj adds new ones",
+        NotAcquired::Idle => "is back already: it was released twice, or was never acquired",
+        NotAcquired::Leased => "is held by a lease, which gives it back itself: leave its `with`, or release the lease",
+    };
+    // SAFETY: an argument of a method, alive for the call.
+    unsafe { raise(LEASE_ERROR.load(Relaxed), format!("{pool}: cannot release {}: it {why}", show(object))) }
 }
 
 /// A lease is used after its end, or entered twice.
 unsafe fn misused(lease: *mut Lease, what: &str) -> *mut PyObject {
-    raise(|py| {
-        // SAFETY: the lease is alive for the call.
-        let shown = unsafe { Bound::from_borrowed_ptr(py, lease.cast()) };
-        let shown = shown.repr().map_or_else(|_| "a lease".to_owned(), |repr| repr.to_string());
-        LeaseError::new_err(format!("{shown} {what}; take a new one with pool.lease()"))
-    })
+    // SAFETY: the lease is alive for the call.
+    unsafe {
+        let pool = Lease::home(lease).map_or_else(|| "pool".to_owned(), |home| home.to_string());
+        let message = format!("{pool}: {} {what}; take a new one with pool.lease()", show(lease.cast()));
+        raise(LEASE_ERROR.load(Relaxed), message)
+    }
 }
 
 #[cold]
@@ -87,32 +122,55 @@ pub(super) unsafe fn released_twice(lease: *mut Lease) -> *mut PyObject {
     unsafe { misused(lease, "cannot be released twice: its object may be with somebody else") }
 }
 
+/// Only seen by code that the collector runs while it takes a cycle apart.
 #[cold]
-pub(super) fn wrong_call(count: Py_ssize_t) -> *mut PyObject {
-    raise(|_| {
-        PyTypeError::new_err(format!(
-            "a lease is entered without arguments and left with three (type, value, traceback), not {count}"
-        ))
-    })
+pub(super) unsafe fn cleared() -> *mut PyObject {
+    // SAFETY: attached, as every getter.
+    unsafe { raise(LEASE_ERROR.load(Relaxed), "this lease has been taken apart by the garbage collector".to_owned()) }
+}
+
+#[cold]
+pub(super) unsafe fn wrong_call(count: Py_ssize_t) -> *mut PyObject {
+    // SAFETY: attached, as every slot.
+    unsafe {
+        let message =
+            format!("a lease is entered without arguments and left with three (type, value, traceback), not {count}");
+        raise(ffi::PyExc_TypeError, message)
+    }
 }
 
 #[cold]
 pub(super) unsafe fn not_a_lease(object: *mut PyObject) -> *mut PyObject {
-    raise(|py| {
-        // SAFETY: an argument of the caller's, alive.
-        let object = unsafe { Bound::from_borrowed_ptr(py, object) };
-        PyTypeError::new_err(format!("expected an opool.Lease, got {}", type_name(&object)))
-    })
+    // SAFETY: an argument of the caller's, alive.
+    unsafe { raise(ffi::PyExc_TypeError, format!("expected an opool.Lease, got {}", type_name(object))) }
 }
 
-/// Only seen by code that the collector runs while it takes a cycle apart.
+/// Not exactly one argument, `timeout`.
 #[cold]
-pub(super) fn cleared() -> *mut PyObject {
-    raise(|_| LeaseError::new_err("this lease has been taken apart by the garbage collector"))
+pub(super) unsafe fn wrong_arguments(count: Py_ssize_t, names: *mut PyObject) {
+    // SAFETY: `names` is null or the call's tuple of keywords.
+    unsafe {
+        let names = if names.is_null() { String::new() } else { format!(" and the keywords {}", show(names)) };
+        let message = format!("expected one argument, timeout (seconds or None), got {count} positional{names}");
+        raise(ffi::PyExc_TypeError, message);
+    }
 }
 
-pub(super) fn type_name(object: &Bound<'_, PyAny>) -> String {
-    object.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
+/// A timeout that is no number.
+#[cold]
+pub(super) unsafe fn timeout_type(value: *mut PyObject) {
+    // SAFETY: an argument of the caller's, alive.
+    unsafe {
+        let message = format!("timeout must be seconds or None, not {} ({})", type_name(value), show(value));
+        raise(ffi::PyExc_TypeError, message);
+    }
+}
+
+/// A timeout below zero, or NaN.
+#[cold]
+pub(super) unsafe fn timeout_value(value: *mut PyObject) {
+    // SAFETY: an argument of the caller's, alive.
+    unsafe { raise(ffi::PyExc_ValueError, format!("timeout must be seconds >= 0 or None, not {}", show(value))) };
 }
 
 /// Whether the interpreter is being torn down.
@@ -120,10 +178,11 @@ pub(super) fn finalizing() -> bool {
     #[cfg(not(Py_3_13))]
     unsafe extern "C" {
         #[link_name = "_Py_IsFinalizing"]
-        fn is_finalizing() -> std::ffi::c_int;
+        fn is_finalizing() -> c_int;
     }
     #[cfg(Py_3_13)]
     use pyo3::ffi::Py_IsFinalizing as is_finalizing;
-    // SAFETY: reads a flag.
-    unsafe { is_finalizing() != 0 }
+    // SAFETY: both read a flag. Late in the teardown it is down again, but then nothing is initialised any more.
+    let flags: [c_int; 2] = unsafe { [is_finalizing(), ffi::Py_IsInitialized()] };
+    flags[0] != 0 || flags[1] == 0
 }

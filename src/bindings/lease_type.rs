@@ -7,12 +7,12 @@ use std::ptr;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyType, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::PyType;
 
 use super::errors;
 use super::lease::{self, ENTERED, Lease, NEW, RELEASED};
 use super::pool::Pool;
-use super::raw::{method, slot};
+use super::raw::{discard, method, slot};
 use super::waiting;
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase};
@@ -141,7 +141,6 @@ unsafe extern "C" fn dealloc(this: *mut PyObject) {
     unsafe {
         ffi::PyObject_GC_UnTrack(this.cast());
         let in_flight = Exception::take();
-        lease::abandon(this.cast());
         clear(this);
         let kind = ffi::Py_TYPE(this);
         ffi::PyObject_GC_Del(this.cast());
@@ -150,12 +149,14 @@ unsafe extern "C" fn dealloc(this: *mut PyObject) {
     }
 }
 
+/// Also gives back: a shell that was finalized once and came back from the dead is not finalized again.
 unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
     // SAFETY: each reference is taken out before it is dropped, so that code that runs then finds none.
     unsafe {
+        lease::abandon(this.cast());
         let lease: *mut Lease = this.cast();
         for field in [&raw mut (*lease).pool, &raw mut (*lease).object, &raw mut (*lease).home] {
-            ffi::Py_XDECREF(ptr::replace(field, ptr::null_mut()));
+            discard(ptr::replace(field, ptr::null_mut()));
         }
         0
     }
@@ -218,9 +219,58 @@ unsafe extern "C" fn get_pool(this: *mut PyObject, _: *mut c_void) -> *mut PyObj
             ffi::Py_XINCREF(pool);
             return if pool.is_null() { errors::cleared() } else { pool };
         }
-        let py = Python::assume_attached();
-        let Some(home) = Bound::from_borrowed_ptr_or_opt(py, (*lease).home) else { return errors::cleared() };
-        home.cast_unchecked::<PyWeakrefReference>().upgrade().unwrap_or_else(|| py.None().into_bound(py)).into_ptr()
+        let pool = Lease::home_object(lease);
+        if pool.is_null() && ffi::PyErr_Occurred().is_null() {
+            ffi::Py_INCREF(ffi::Py_None());
+            return ffi::Py_None();
+        }
+        pool
+    }
+}
+
+impl Lease {
+    /// A new reference to the pool, or null if it is gone (or, with an exception set, if something is wrong).
+    unsafe fn home_object(lease: *mut Lease) -> *mut PyObject {
+        // SAFETY: the caller's lease is alive, and so is its weak reference until the collector clears it.
+        unsafe {
+            let home = (*lease).home;
+            if home.is_null() {
+                return errors::cleared();
+            }
+            #[cfg(Py_3_13)]
+            {
+                let mut pool = ptr::null_mut();
+                ffi::PyWeakref_GetRef(home, &raw mut pool);
+                pool
+            }
+            #[cfg(not(Py_3_13))]
+            {
+                let pool = ffi::PyWeakref_GetObject(home);
+                if pool == ffi::Py_None() {
+                    return ptr::null_mut();
+                }
+                ffi::Py_XINCREF(pool);
+                pool
+            }
+        }
+    }
+
+    /// How the lease's pool is called in messages.
+    pub(super) unsafe fn home(lease: *mut Lease) -> Option<String> {
+        // SAFETY: as in `home_object`; the pool is alive while its name is copied.
+        unsafe {
+            if (*lease).slot == SlotId::NONE || (*lease).home.is_null() {
+                return None;
+            }
+            let pool = Lease::home_object(lease);
+            if pool.is_null() {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            let name = Pool::from_raw(pool).to_string();
+            ffi::Py_DECREF(pool);
+            Some(name)
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod _opool {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        errors::register(module)?;
         fork::register(module)?;
         waiting::register(module);
         pool::register(module)?;

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::fork::Membership;
 use super::lease::{self, Lease};
-use super::raw::{add_methods, method};
+use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Wait};
 use crate::pool::{Counts, Hold, Identity, Order, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
@@ -264,8 +264,8 @@ unsafe fn drop_items(items: Vec<Item>) {
     for item in items {
         // SAFETY: as the caller promised.
         unsafe {
-            ffi::Py_XDECREF(item.shell.cast());
-            ffi::Py_DECREF(item.object.as_ptr());
+            discard(item.shell.cast());
+            discard(item.object.as_ptr());
         }
     }
 }

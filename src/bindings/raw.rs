@@ -1,5 +1,6 @@
 //! Small helpers for type slots and methods that bypass PyO3's wrappers.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int, c_void};
 
 use pyo3::ffi::{self, PyObject};
@@ -31,6 +32,38 @@ pub(super) fn add_methods<const N: usize>(class: &Bound<'_, PyType>, methods: [f
         class.setattr(name.to_string_lossy(), descriptor)?;
     }
     Ok(())
+}
+
+/// How deep destructors may call each other before the next one has to wait, as in CPython's own trashcan.
+const DEPTH_LIMIT: u32 = 50;
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// What waits for the outermost `discard` of this thread.
+    static LATER: RefCell<Vec<*mut PyObject>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Drops a reference, for destructors: however long a chain of pools in pools is, it does not use up the stack.
+///
+/// # Safety
+/// The thread is attached, and owns the reference. Null is nothing.
+pub(super) unsafe fn discard(object: *mut PyObject) {
+    let depth = DEPTH.get();
+    if depth == DEPTH_LIMIT {
+        LATER.with_borrow_mut(|later| later.push(object));
+        return;
+    }
+    DEPTH.set(depth + 1);
+    // SAFETY: as promised. What this runs may come back here, one level deeper; nothing is borrowed meanwhile.
+    unsafe {
+        ffi::Py_XDECREF(object);
+        while depth == 0
+            && let Some(object) = LATER.with_borrow_mut(Vec::pop)
+        {
+            ffi::Py_XDECREF(object);
+        }
+    }
+    DEPTH.set(depth);
 }
 
 /// Takes an object that every thread uses out of reference counting, for as long as the process lives.

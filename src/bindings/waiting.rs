@@ -1,12 +1,12 @@
 //! What happens when nothing is idle, or somebody waits: the slow half of `lease.rs`.
 
+use std::ffi::c_int;
 use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -37,32 +37,15 @@ pub(super) enum Wait {
 }
 
 /// The one argument, `timeout`, of a vectorcall; with the exception set, `None`.
-///
-/// A plain number of the usual size passes without further ado: most calls find an object and never look at it again.
 pub(super) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
     // SAFETY: there are `count` + len(names) arguments, alive for the call; the thread is attached.
     unsafe {
         let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
         if count + named != 1 || (named == 1 && !is_timeout(ffi::PyTuple_GET_ITEM(names, 0))) {
-            errors::raise(|py| wrong_arguments(py, count, names));
+            errors::wrong_arguments(count, names);
             return None;
         }
-        let value = *args;
-        let seconds = if ffi::PyFloat_CheckExact(value) != 0 {
-            ffi::PyFloat_AS_DOUBLE(value)
-        } else if ffi::PyLong_CheckExact(value) != 0 {
-            let mut overflow = 0;
-            let seconds = ffi::PyLong_AsLongAndOverflow(value, &raw mut overflow);
-            if overflow == 0 { seconds as f64 } else { -1.0 }
-        } else {
-            -1.0
-        };
-        if seconds >= 0.0 {
-            return Some(Wait::Seconds(seconds));
-        }
-        Python::attach(|py| {
-            Bound::from_borrowed_ptr(py, value).extract().map_err(|error: PyErr| error.restore(py)).ok()
-        })
+        Wait::read(*args)
     }
 }
 
@@ -80,53 +63,83 @@ unsafe fn is_timeout(name: *mut PyObject) -> bool {
     name == timeout || unsafe { ffi::PyUnicode_Compare(name, timeout) == 0 }
 }
 
-#[cold]
-fn wrong_arguments(py: Python<'_>, count: Py_ssize_t, names: *mut PyObject) -> PyErr {
-    // SAFETY: null or the call's tuple of keywords.
-    let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) };
-    let names = names.and_then(|names| names.repr().ok()).map_or_else(|| "()".to_owned(), |names| names.to_string());
-    PyTypeError::new_err(format!(
-        "expected at most one argument, timeout (seconds or None), got {count} positional and the keywords {names}"
-    ))
-}
-
 impl<'a, 'py> FromPyObject<'a, 'py> for Wait {
     type Error = PyErr;
 
-    /// Reads seconds, or `None` for no limit.
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Wait> {
-        if value.is_none() {
-            return Ok(Wait::Forever);
-        }
-        let seconds = match value.extract::<f64>() {
-            Ok(seconds) => seconds,
-            // An int beyond the floats.
-            Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
-                if value.lt(0)? {
-                    f64::NEG_INFINITY
-                } else {
-                    f64::INFINITY
-                }
-            }
-            Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => {
-                let (kind, shown) = (errors::type_name(&value), value.repr()?);
-                return Err(PyTypeError::new_err(format!("timeout must be seconds or None, not {kind} ({shown})")));
-            }
-            Err(error) => return Err(error),
-        };
-        if seconds.is_nan() || seconds < 0.0 {
-            return Err(PyValueError::new_err(format!("timeout must be seconds >= 0 or None, not {}", value.repr()?)));
-        }
-        Ok(Wait::Seconds(seconds))
+        // SAFETY: the value is alive, and its lifetime says attached.
+        unsafe { Wait::read(value.as_ptr()) }.ok_or_else(|| PyErr::fetch(value.py()))
     }
 }
 
 impl Wait {
+    /// Reads seconds, or `None` for no limit; with the exception set, nothing.
+    ///
+    /// A plain number passes without further ado: most calls find an object and never look at it again.
+    #[inline(always)]
+    unsafe fn read(value: *mut PyObject) -> Option<Wait> {
+        // SAFETY: the caller's argument is alive; the thread is attached.
+        unsafe {
+            if ffi::PyFloat_CheckExact(value) != 0 {
+                let seconds = ffi::PyFloat_AS_DOUBLE(value);
+                if seconds >= 0.0 {
+                    return Some(Wait::Seconds(seconds));
+                }
+            }
+            Wait::read_any(value)
+        }
+    }
+
+    unsafe fn read_any(value: *mut PyObject) -> Option<Wait> {
+        // SAFETY: as in `read`. Each call that fails sets an exception, which is dealt with before the next.
+        unsafe {
+            if value == ffi::Py_None() {
+                return Some(Wait::Forever);
+            }
+            let mut seconds = ffi::PyFloat_AsDouble(value);
+            if seconds == -1.0 && !ffi::PyErr_Occurred().is_null() {
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_TypeError) != 0 {
+                    ffi::PyErr_Clear();
+                    errors::timeout_type(value);
+                    return None;
+                }
+                if ffi::PyErr_ExceptionMatches(ffi::PyExc_OverflowError) == 0 {
+                    return None;
+                }
+                // An int beyond the floats: as good as for ever, unless it is negative.
+                ffi::PyErr_Clear();
+                seconds = match is_negative(value) {
+                    -1 => return None,
+                    0 => f64::INFINITY,
+                    _ => f64::NEG_INFINITY,
+                };
+            }
+            if seconds.is_nan() || seconds < 0.0 {
+                errors::timeout_value(value);
+                return None;
+            }
+            Some(Wait::Seconds(seconds))
+        }
+    }
     pub(super) fn seconds(self) -> Option<f64> {
         match self {
             Wait::Seconds(seconds) if seconds.is_finite() => Some(seconds),
             _ => None,
         }
+    }
+}
+
+/// 1, 0, or -1 with the exception set.
+unsafe fn is_negative(value: *mut PyObject) -> c_int {
+    // SAFETY: as in `Wait::read`.
+    unsafe {
+        let zero = ffi::PyLong_FromLong(0);
+        if zero.is_null() {
+            return -1;
+        }
+        let result = ffi::PyObject_RichCompareBool(value, zero, ffi::Py_LT);
+        ffi::Py_DECREF(zero);
+        result
     }
 }
 
@@ -159,71 +172,82 @@ pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
     pool.core.with(unsafe { Attached::assume() }, |core| core.lease(this_thread()))
 }
 
-/// Waits for the turn of the calling thread; `None` with the exception set when there is nothing to wait for any more.
+/// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
 ///
 /// However it ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
 /// is returned, or passed on before the exception is raised.
 #[cold]
 pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
     pool.membership.join(pool);
-    Python::attach(|py| queue(py, pool, Deadline::after(pool.wait(wait))).map_err(|error| error.restore(py)).ok())
-}
-
-fn queue(py: Python<'_>, pool: &Pool, deadline: Deadline) -> PyResult<SlotId> {
-    // SAFETY: `py` says so; the thread detaches only inside `park`, between the critical sections.
+    // SAFETY: called by methods of the pool only, which are attached; the thread detaches in `park` alone, between the
+    // critical sections.
     let attached = unsafe { Attached::assume() };
+    let deadline = Deadline::after(pool.wait(wait));
     let me = this_thread();
     let parker = Arc::new(Parker::new());
     let mut ticket = match pool.core.with(attached, |core| core.lease_or_queue(me, Arc::clone(&parker))) {
-        Ok(slot) => return Ok(slot),
+        Ok(slot) => return Some(slot),
         Err(ticket) => ticket,
     };
     loop {
         let left = deadline.left();
-        if let Some(error) = reason_to_stop(py, pool, deadline, left) {
-            return stop(pool, ticket, error);
+        if let Some(reason) = reason_to_stop(left) {
+            return stop(pool, ticket, reason, deadline);
         }
-        let nap =
-            if sees_signals() { Some(left.map_or(SIGNAL_BACKSTOP, |left| left.min(SIGNAL_BACKSTOP))) } else { left };
-        py.detach(|| parker.park(nap));
+        park(&parker, left);
         ticket = match pool.core.with(attached, |core| core.collect(ticket, me)) {
-            Ok(slot) => return Ok(slot),
+            Ok(slot) => return Some(slot),
             Err(ticket) => ticket,
         };
     }
 }
 
-enum Stop {
-    /// An exception that must come out even if the slot has just been handed over.
-    Raise(PyErr),
-    /// Only if there is no slot.
-    GiveUp(PyErr),
+/// Sleeps without the GIL, in the main thread for a moment only.
+fn park(parker: &Parker, left: Option<Duration>) {
+    let nap = if sees_signals() { Some(left.map_or(SIGNAL_BACKSTOP, |left| left.min(SIGNAL_BACKSTOP))) } else { left };
+    // SAFETY: attached before and after. A thread that comes back while the interpreter goes down never returns from
+    // the second call; nothing that it holds is needed by anybody else.
+    unsafe {
+        let thread = ffi::PyEval_SaveThread();
+        parker.park(nap);
+        ffi::PyEval_RestoreThread(thread);
+    }
 }
 
-fn reason_to_stop(py: Python<'_>, pool: &Pool, deadline: Deadline, left: Option<Duration>) -> Option<Stop> {
-    if let Err(error) = py.check_signals() {
-        return Some(Stop::Raise(error));
+#[derive(Clone, Copy)]
+enum Stop {
+    /// A signal handler raised; the exception is set, and must come out even if the slot has just been handed over.
+    Raised,
+    /// The interpreter is going down.
+    Finalizing,
+    /// The time is up.
+    TimedOut,
+}
+
+fn reason_to_stop(left: Option<Duration>) -> Option<Stop> {
+    // SAFETY: attached.
+    if unsafe { ffi::PyErr_CheckSignals() } != 0 {
+        return Some(Stop::Raised);
     }
     if errors::finalizing() {
-        return Some(Stop::GiveUp(errors::shutting_down(pool, pool.counts())));
+        return Some(Stop::Finalizing);
     }
-    if left.is_some_and(|left| left.is_zero()) {
-        return Some(Stop::GiveUp(errors::timed_out(pool, deadline.seconds, pool.counts())));
-    }
-    None
+    left.is_some_and(|left| left.is_zero()).then_some(Stop::TimedOut)
 }
 
-fn stop(pool: &Pool, ticket: Ticket, reason: Stop) -> PyResult<SlotId> {
-    // SAFETY: as in `queue`.
+fn stop(pool: &Pool, ticket: Ticket, reason: Stop, deadline: Deadline) -> Option<SlotId> {
+    // SAFETY: as in `wait_for_slot`.
     let attached = unsafe { Attached::assume() };
+    // Counted while this thread still waits: that is what the message is about.
+    let counts = pool.counts();
     match (pool.core.with(attached, |core| core.cancel(ticket, this_thread())), reason) {
-        (Ok(_parker), Stop::Raise(error) | Stop::GiveUp(error)) => Err(error),
-        (Err(slot), Stop::GiveUp(_)) => Ok(slot),
-        (Err(slot), Stop::Raise(error)) => {
-            give_back(pool, slot);
-            Err(error)
-        }
+        (Err(slot), Stop::Finalizing | Stop::TimedOut) => return Some(slot),
+        (Err(slot), Stop::Raised) => give_back(pool, slot),
+        (Ok(_parker), Stop::Finalizing) => errors::shutting_down(pool, counts),
+        (Ok(_parker), Stop::TimedOut) => errors::timed_out(pool, deadline.seconds, counts),
+        (Ok(_parker), Stop::Raised) => {}
     }
+    None
 }
 
 /// Whether the calling thread is the one that runs signal handlers.
