@@ -1,8 +1,8 @@
 """Bare objects: what goes out by `acquire()` comes back by `release()`, once, and nothing else does."""
 
-import opool
 import pytest
 
+import opool
 from support import Thing, assert_whole, drain, state, things
 
 

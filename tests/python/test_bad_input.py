@@ -4,11 +4,11 @@ import contextlib
 import decimal
 import fractions
 
-import opool
 import pytest
+
+import opool
 from design import opool as design_pool
 from design import opool_sample
-
 from support import Thing, assert_whole, state, things
 
 pytestmark = pytest.mark.timeout(60)
@@ -65,7 +65,7 @@ def test_a_negative_timeout_is_refused_whether_or_not_an_object_is_there(half_ou
 @pytest.mark.parametrize("method", METHODS_WITH_TIMEOUT)
 def test_not_a_number_is_not_a_timeout(half_out, all_out, method):
     for pool in (half_out, all_out):
-        with pytest.raises(ValueError, match="(?i)nan"):
+        with pytest.raises(ValueError, match=r"(?i)nan"):
             getattr(pool, method)(timeout=float("nan"))
 
 
@@ -78,7 +78,7 @@ def test_a_timeout_that_is_no_number_is_refused(half_out, all_out, method, timeo
         assert type(timeout).__name__ in str(caught.value) or values_in(str(caught.value), timeout)
 
 
-@pytest.mark.parametrize("timeout", NEGATIVE + [float("nan")])
+@pytest.mark.parametrize("timeout", [*NEGATIVE, float("nan")])
 def test_a_pool_is_not_made_with_a_timeout_that_is_no_time(timeout):
     with pytest.raises(ValueError, match="timeout") as caught:
         opool.Pool([1], timeout=timeout)

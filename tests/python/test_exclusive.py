@@ -10,9 +10,9 @@ import random
 import threading
 import time
 
-import opool
 import pytest
 
+import opool
 from support import Thing, assert_whole, eager_switching, state, things, threads
 
 pytestmark = pytest.mark.timeout(120)

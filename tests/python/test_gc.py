@@ -3,9 +3,9 @@
 import gc
 import weakref
 
-import opool
 import pytest
 
+import opool
 from support import Thing, assert_whole, run_child, state, things
 
 pytestmark = pytest.mark.timeout(120)

@@ -4,9 +4,9 @@ import contextlib
 import gc
 import sys
 
-import opool
 import pytest
 
+import opool
 from support import Thing, assert_whole, drain, eventually, state, things, threads
 
 

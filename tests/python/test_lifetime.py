@@ -4,9 +4,9 @@ import gc
 import sys
 import weakref
 
-import opool
 import pytest
 
+import opool
 from support import Hit, Thing, assert_whole, drain, things
 
 

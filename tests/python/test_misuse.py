@@ -7,9 +7,9 @@ import gc
 import pickle
 import weakref
 
-import opool
 import pytest
 
+import opool
 from support import Thing, assert_whole, run_child, state, things
 
 

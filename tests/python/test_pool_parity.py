@@ -2,14 +2,14 @@
 
 import queue
 
-import opool
 import pytest
-from design import opool as design_pool
-from design import opool_sample
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import opool
+from design import opool as design_pool
+from design import opool_sample
 from references import pool as reference
 from support import Crew, Hit, Thing, eventually, threads
 
@@ -147,12 +147,14 @@ class SampleMachine(RuleBasedStateMachine):
         assert self.ours.release(stranger) is self.theirs.release(stranger) is None
 
 
+THOROUGH = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
 TestPoolTraces = PoolMachine.TestCase
+TestPoolTraces.settings = THOROUGH
 TestSampleTraces = SampleMachine.TestCase
-for traces in (TestPoolTraces, TestSampleTraces):
-    traces.settings = settings(
-        max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+TestSampleTraces.settings = THOROUGH
 
 
 def bad_iterable():

@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 
-import opool
 import pytest
 
+import opool
 from support import (
     Crew,
     Thing,
