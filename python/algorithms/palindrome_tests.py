@@ -9,6 +9,8 @@ from algorithms.palindrome import Solution
 
 
 class PalindromeTests(unittest.TestCase):
+    """`Solution.is_palindrom`."""
+
     def assert_verdicts(self, expected: bool, *texts: str) -> None:
         for text in texts:
             with self.subTest(text=text):

@@ -10,6 +10,8 @@ from algorithms.triplets import Solution
 
 
 class TripletsTests(unittest.TestCase):
+    """`Solution.get_triplets`."""
+
     def assert_triplets(self, values: list[Any], expected: list[list[Any]]) -> None:
         self.assertEqual(Solution().get_triplets(values), expected)
 

@@ -318,6 +318,7 @@ def is_palindrome(p: str) -> bool:
         >>> is_palindrome("A man, a plan, a canal: Panama")
         True
     """
+
 def zero_triplets(s: list[Any], found: list[list[Any]], /) -> None:
     """Find the triplets of a sorted list that sum to zero.
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references.palindrome import is_palindrome
-from references.progress import Interrupted, alarm, ticks_during
 
 from algorithms import palindrome_tests
 from algorithms.palindrome import Solution
+from references.palindrome import is_palindrome
+from references.progress import Interrupted, alarm, ticks_during
 
 RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "palindrome.json").read_text(encoding="utf-8"))["cases"]
 

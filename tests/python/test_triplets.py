@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references import triplets as plain
-from references.progress import Interrupted, alarm, ticks_during
 
 from algorithms import triplets_tests
 from algorithms.triplets import Solution
+from references import triplets as plain
+from references.progress import Interrupted, alarm, ticks_during
 
 RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "triplets.json").read_text(encoding="utf-8"))["cases"]
 
