@@ -73,7 +73,23 @@ class Solution:
         return (left + 1, right) if below else (left, right - 1)
 
 
+def main() -> None:
+    """Prints what the original module printed."""
+    expected = [[-4, 0, 4], [-4, 1, 3], [-2, -1, 3], [-1, 0, 1]]
+    output = Solution().get_triplets([-4, -2, -1, 0, 1, 3, 4])
+    print(f"""
+        Should be equals: {expected == output}
+
+        Expected:
+        {expected}
+        Output:
+        {output}
+
+        *more tests and edge cases in tests
+        Run:
+            python -m algorithms.triplets_tests -v
+        """)
+
+
 if __name__ == "__main__":
-    for values in ([-4, -2, -1, 0, 1, 3, 4], [0.5, -1.5, 1, 0.25], [0, 0, 0, 0], [1, 2, 3]):
-        print(f"{values} has {Solution().get_triplets(list(values))}")
-    print("\nMore checks: python -m algorithms.triplets_tests -v")
+    main()

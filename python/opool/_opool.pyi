@@ -1,5 +1,6 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
+from collections import deque
 from collections.abc import Iterable
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
@@ -151,8 +152,8 @@ class Lease(Generic[_T]):
     over stays over: entering or releasing it again raises `LeaseError`, and never
     touches the object's next holder.
 
-    A lease made by hand, `Lease(obj, pool)`, calls `pool.put(obj)` at its end, for
-    any `pool` that has a `put`.
+    A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` at its end,
+    or `pool.put(obj)` if that is what the pool has.
 
     Example:
         >>> import opool
@@ -284,11 +285,11 @@ class ObjectMgr:
             {1}
         """
     @property
-    def freed_objects(self) -> list[int]:
-        """The ids that were freed and not given again, oldest first: a new list at each access.
+    def freed_objects(self) -> deque[int]:
+        """The ids that were freed and not given again, oldest first: a new deque at each access.
 
         Type:
-            list[int]
+            collections.deque[int]
 
         Example:
             >>> from opool import ObjectMgr
@@ -296,7 +297,7 @@ class ObjectMgr:
             >>> mgr.free_object(mgr.get_object())
             1
             >>> mgr.freed_objects
-            [1]
+            deque([1])
         """
 
 def is_palindrome(p: str) -> bool:
