@@ -226,7 +226,7 @@ pub(super) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
     }
 }
 
-/// Leaving: what `__exit__` and `Lease.release()` do. Whatever happened in the body passes through.
+/// Leaving, of a lease that a pool made. Whatever happened in the body passes through.
 #[inline(always)]
 pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call. Whoever moves the phase to RELEASED, and nobody else, gives back; until
@@ -234,9 +234,6 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     unsafe {
         if (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
             return errors::released_twice(lease);
-        }
-        if (*lease).slot == SlotId::NONE {
-            return lease_type::put_back_by_hand(lease);
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         let pool = Pool::from_raw(this);
@@ -251,19 +248,31 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     }
 }
 
-/// Calling a lease: `lease()` enters, `lease(type, value, traceback)` leaves.
+/// Calling a lease that a pool made: `lease()` enters, `lease(type, value, traceback)` leaves.
 pub(super) unsafe extern "C" fn call(
     this: *mut PyObject,
     _args: *const *mut PyObject,
     count: usize,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: reached through the type's vectorcall offset only, so `this` is a `Lease`.
+    // SAFETY: reached through the vectorcall field only, so `this` is a `Lease` with a slot.
+    unsafe { dispatch(this.cast(), count, names, leave) }
+}
+
+/// What calling a lease means; `leave` is how it ends.
+#[inline(always)]
+pub(super) unsafe fn dispatch(
+    lease: *mut Lease,
+    count: usize,
+    names: *mut PyObject,
+    leave: unsafe fn(*mut Lease) -> *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as the caller's.
     unsafe {
         if names.is_null() {
             match ffi::PyVectorcall_NARGS(count) {
-                0 => return enter(this.cast()),
-                3 => return leave(this.cast()),
+                0 => return enter(lease),
+                3 => return leave(lease),
                 _ => {}
             }
         }

@@ -34,9 +34,13 @@ pub(super) enum Wait {
     Forever,
     /// Not negative, not NaN; may be infinite.
     Seconds(f64),
+    /// An int that is not negative, not looked at further: most calls find an object and never need it. It is an
+    /// argument of the call under way, which keeps it alive.
+    Int(*mut PyObject),
 }
 
 /// The one argument, `timeout`, of a vectorcall; with the exception set, `None`.
+#[inline(always)]
 pub(super) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
     // SAFETY: there are `count` + len(names) arguments, alive for the call; the thread is attached.
     unsafe {
@@ -68,18 +72,21 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Wait {
 
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Wait> {
         // SAFETY: the value is alive, and its lifetime says attached.
-        unsafe { Wait::read(value.as_ptr()) }.ok_or_else(|| PyErr::fetch(value.py()))
+        unsafe { Wait::read(value.as_ptr()) }.map(Wait::settled).ok_or_else(|| PyErr::fetch(value.py()))
     }
 }
 
 impl Wait {
     /// Reads seconds, or `None` for no limit; with the exception set, nothing.
     ///
-    /// A plain number passes without further ado: most calls find an object and never look at it again.
+    /// A plain number passes without further ado.
     #[inline(always)]
     unsafe fn read(value: *mut PyObject) -> Option<Wait> {
         // SAFETY: the caller's argument is alive; the thread is attached.
         unsafe {
+            if ffi::PyLong_CheckExact(value) != 0 && !has_minus_sign(value) {
+                return Some(Wait::Int(value));
+            }
             if ffi::PyFloat_CheckExact(value) != 0 {
                 let seconds = ffi::PyFloat_AS_DOUBLE(value);
                 if seconds >= 0.0 {
@@ -90,6 +97,20 @@ impl Wait {
         }
     }
 
+    /// As a number that outlives the call.
+    pub(super) fn settled(self) -> Wait {
+        match self {
+            // SAFETY: read during the call that has the argument, attached. An int that fits no double is for ever.
+            Wait::Int(value) => unsafe {
+                let seconds = ffi::PyFloat_AsDouble(value);
+                ffi::PyErr_Clear();
+                Wait::Seconds(if seconds < 0.0 { f64::INFINITY } else { seconds })
+            },
+            wait => wait,
+        }
+    }
+
+    #[cold]
     unsafe fn read_any(value: *mut PyObject) -> Option<Wait> {
         // SAFETY: as in `read`. Each call that fails sets an exception, which is dealt with before the next.
         unsafe {
@@ -126,6 +147,19 @@ impl Wait {
             Wait::Seconds(seconds) if seconds.is_finite() => Some(seconds),
             _ => None,
         }
+    }
+}
+
+/// Whether an exact int is negative, from its own header.
+#[inline(always)]
+unsafe fn has_minus_sign(int: *mut PyObject) -> bool {
+    // SAFETY: the caller has checked the type. Up to CPython 3.11 the sign is that of the number of digits; then the two
+    // lowest bits of the tag in the same place: 0 is positive, 1 zero, 2 negative (PEP 757 describes both).
+    unsafe {
+        #[cfg(not(Py_3_12))]
+        return ffi::Py_SIZE(int) < 0;
+        #[cfg(Py_3_12)]
+        return *int.cast::<u8>().add(size_of::<PyObject>()).cast::<usize>() & 3 == 2;
     }
 }
 
@@ -182,7 +216,7 @@ pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
     // SAFETY: called by methods of the pool only, which are attached; the thread detaches in `park` alone, between the
     // critical sections.
     let attached = unsafe { Attached::assume() };
-    let deadline = Deadline::after(pool.wait(wait));
+    let deadline = Deadline::after(pool.wait(wait).settled());
     let me = this_thread();
     let parker = Arc::new(Parker::new());
     let mut ticket = match pool.core.with(attached, |core| core.lease_or_queue(me, Arc::clone(&parker))) {
