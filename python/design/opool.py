@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import queue
-from typing import Generic, Iterable, TypeVar
+from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import opool
 from opool import Lease as Resource

@@ -1,91 +1,42 @@
-"""A short tour of the object pool: `python -m design.opool_demo`."""
+"""Ten workers share three resources: `python -m design.opool_demo`."""
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+import uuid
 
-import opool
 from design.opool import Pool
 
-
-class Printer:
-    """Something scarce: it notices when two jobs use it at once."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.jobs: list[str] = []
-        self._busy = threading.Lock()
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def print(self, job: str) -> None:
-        """Prints `job`, which takes a moment."""
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError(f"two jobs on {self.name} at once")
-        time.sleep(0.001)
-        self.jobs.append(job)
-        self._busy.release()
+WORKERS = 10
+RESOURCES = 3
 
 
-def one_after_another() -> None:
-    """Leases come in turn, and every object goes back to the end of the line."""
-    print("One after another")
-    pool = Pool(["red", "green", "blue"])
-    for _ in range(4):
-        with pool.lease() as colour:
-            print(f"  leased {colour}, {pool.pool.qsize()} left")
-    try:
-        with pool.lease() as colour:
-            raise ValueError(f"something went wrong with {colour}")
-    except ValueError as error:
-        print(f"  {error}; still, {pool.pool.qsize()} of 3 are back")
+class Resource:
+    """Something scarce, with a name of its own."""
+
+    def __init__(self) -> None:
+        self.id = uuid.uuid4()
 
 
-def many_threads() -> None:
-    """Forty jobs on two printers: nobody prints on a printer that is busy, and the work is shared."""
-    print("Forty jobs, eight threads, two printers")
-    printers = [Printer("printer A"), Printer("printer B")]
-    pool = Pool(printers)
-
-    def work(thread: int) -> None:
-        for job in range(5):
-            with pool.lease() as printer:
-                printer.print(f"job {thread}.{job}")
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for printer in printers:
-        print(f"  {printer}: {len(printer.jobs)} jobs")
-
-
-def mistakes() -> None:
-    """What would hand one object to two holders raises instead, and says why."""
-    print("Mistakes are named")
-    pool = opool.Pool(["token"], name="tokens", timeout=0.05)
-    lease = pool.lease()
-    try:
-        pool.lease()
-    except opool.PoolTimeout as error:
-        print(f"  PoolTimeout: {error}")
-    lease.release()
-    try:
-        lease.release()
-    except opool.LeaseError as error:
-        print(f"  LeaseError: {error}")
-    pool.lease()
-    print(f"  a lease that is dropped gives its object back: {pool}")
+def work(number: int, start: threading.Barrier, pool: Pool[Resource]) -> None:
+    """Waits until all workers are there, takes a moment, and uses whichever resource is free."""
+    start.wait()
+    time.sleep(random.random() / 15)
+    with pool.lease() as resource:
+        print(f"worker {number} got resource {resource.id}", flush=True)
 
 
 def main() -> None:
-    """Runs the tour."""
-    one_after_another()
-    many_threads()
-    mistakes()
+    """Prints who got what, a line each."""
+    pool = Pool([Resource() for _ in range(RESOURCES)])
+    start = threading.Barrier(WORKERS)
+    workers = [threading.Thread(target=work, args=(number, start, pool)) for number in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Generic, TypeVar
+import sys
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import opool
 
@@ -55,19 +57,24 @@ class Pool(Generic[T]):
 
 
 def main() -> None:
-    """Lends two lists and shows which one comes next."""
-    pool: Pool[list[str]] = Pool(2, list)
+    """Prints what the original module printed: the ids of five objects, the newest first.
+
+    The original then asked for a sixth and died of its `IndexError`; here the error is shown and the program goes on.
+    """
+
+    class Thing:
+        id = 1
+
+    pool = Pool(5, Thing)
     first, second = pool.acquire(), pool.acquire()
-    first.append("first")
-    second.append("second")
-    print(f"acquired {first} and {second}")
+    first.id, second.id = 5, 7
     pool.release(first)
     pool.release(second)
-    print(f"released both; the newest comes out first: {pool.acquire()}, then {pool.acquire()}")
     try:
-        pool.acquire()
+        while True:
+            print(pool.acquire().id, flush=True)
     except IndexError as error:
-        print(f"nothing is left: IndexError: {error}")
+        print(f"IndexError: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
+from collections import deque
 from collections.abc import Iterable
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["Lease", "ObjectMgr", "Pool", "__version__"]
+__all__ = ["Lease", "ObjectMgr", "Pool", "__version__", "is_palindrome", "zero_triplets"]
 
 _T = TypeVar("_T")
 
@@ -151,8 +152,8 @@ class Lease(Generic[_T]):
     over stays over: entering or releasing it again raises `LeaseError`, and never
     touches the object's next holder.
 
-    A lease made by hand, `Lease(obj, pool)`, calls `pool.put(obj)` at its end, for
-    any `pool` that has a `put`.
+    A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` at its end,
+    or `pool.put(obj)` if that is what the pool has.
 
     Example:
         >>> import opool
@@ -284,11 +285,11 @@ class ObjectMgr:
             {1}
         """
     @property
-    def freed_objects(self) -> list[int]:
-        """The ids that were freed and not given again, oldest first: a new list at each access.
+    def freed_objects(self) -> deque[int]:
+        """The ids that were freed and not given again, oldest first: a new deque at each access.
 
         Type:
-            list[int]
+            collections.deque[int]
 
         Example:
             >>> from opool import ObjectMgr
@@ -296,5 +297,44 @@ class ObjectMgr:
             >>> mgr.free_object(mgr.get_object())
             1
             >>> mgr.freed_objects
-            [1]
+            deque([1])
         """
+
+def is_palindrome(p: str) -> bool:
+    """Tell whether a text reads the same backwards.
+
+    Only letters and digits count (`str.isalnum`), and case does not (`str.lower`).
+
+    Args:
+        p: The text. Lone surrogates are allowed; they do not count.
+
+    Returns:
+        True if it is a palindrome. A text in which nothing counts is one.
+
+    Raises:
+        TypeError: `p` is not a `str`.
+
+    Example:
+        >>> from opool._opool import is_palindrome
+        >>> is_palindrome("A man, a plan, a canal: Panama")
+        True
+    """
+
+def zero_triplets(s: list[Any], found: list[list[Any]], /) -> None:
+    """Find the triplets of a sorted list that sum to zero.
+
+    Args:
+        s: The values, sorted: numbers, or anything with `+`, `==` and `<`.
+        found: Each triplet is appended to this list, as a list `[a, b, c]` of the very objects of `s`, in the order
+            and with the repetitions of the two-pointer search. What was found before an exception stays.
+
+    Raises:
+        Exception: Whatever adding or comparing the values raises.
+
+    Example:
+        >>> from opool._opool import zero_triplets
+        >>> found = []
+        >>> zero_triplets([-1, 0, 0, 1], found)
+        >>> found
+        [[-1, 0, 1]]
+    """

@@ -44,7 +44,7 @@ pub(super) struct Lease {
     pub(super) vectorcall: Option<ffi::vectorcallfunc>,
     /// The leased object. Owned, from birth to death.
     pub(super) object: *mut PyObject,
-    /// While out: the pool (owned). Else null. Of a lease made by hand: whatever has `put` (owned, for good).
+    /// While out: the pool (owned). Else null. Of a lease made by hand: whatever it goes back to (owned, for good).
     pub(super) pool: *mut PyObject,
     /// A weak reference to the pool (owned), so that a lease that is over can still name it. Null if made by hand.
     pub(super) home: *mut PyObject,

@@ -83,7 +83,7 @@ unsafe fn allocate(object: *mut PyObject, pool: *mut PyObject, home: *mut PyObje
     }
 }
 
-/// `Lease(obj, pool)`: made by hand, for anything with `put`.
+/// `Lease(obj, pool)`: made by hand, for anything with `add_obj` or `put`.
 unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
     const KEYWORDS: [*const std::ffi::c_char; 3] = [c"obj".as_ptr(), c"pool".as_ptr(), ptr::null()];
     let (mut object, mut pool) = (ptr::null_mut::<PyObject>(), ptr::null_mut::<PyObject>());
@@ -104,18 +104,22 @@ unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, args: *mut PyObject, names: 
     }
 }
 
-/// Leaving a lease that was made by hand. If `put` fails, the lease still holds the object.
+/// Leaving a lease that was made by hand: to the pool's `add_obj`, or to a queue's `put`. If that fails, the lease still
+/// holds the object.
 #[cold]
 pub(super) unsafe fn put_back_by_hand(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: a lease made by hand owns its pool for good.
     unsafe {
-        let name = ffi::PyUnicode_InternFromString(c"put".as_ptr());
-        if name.is_null() {
-            (*lease).phase.reset(ENTERED);
-            return ptr::null_mut();
+        let mut put = ffi::PyObject_GetAttrString((*lease).pool, c"add_obj".as_ptr());
+        if put.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0 {
+            ffi::PyErr_Clear();
+            put = ffi::PyObject_GetAttrString((*lease).pool, c"put".as_ptr());
         }
-        let result = ffi::PyObject_CallMethodObjArgs((*lease).pool, name, (*lease).object, ptr::null_mut::<PyObject>());
-        ffi::Py_DECREF(name);
+        let result = match put.is_null() {
+            true => ptr::null_mut(),
+            false => ffi::PyObject_CallFunctionObjArgs(put, (*lease).object, ptr::null_mut::<PyObject>()),
+        };
+        ffi::Py_XDECREF(put);
         if result.is_null() {
             (*lease).phase.reset(ENTERED);
             return ptr::null_mut();
@@ -312,8 +316,8 @@ that is dropped without either gives its object back as well. A lease that is
 over stays over: entering or releasing it again raises `LeaseError`, and never
 touches the object's next holder.
 
-A lease made by hand, `Lease(obj, pool)`, calls `pool.put(obj)` at its end, for
-any `pool` that has a `put`.
+A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` at its end,
+or `pool.put(obj)` if that is what the pool has.
 
 Example:
     >>> import opool

@@ -98,10 +98,10 @@ impl ObjectMgr {
         Ok(set)
     }
 
-    /// The ids that were freed and not given again, oldest first: a new list at each access.
+    /// The ids that were freed and not given again, oldest first: a new deque at each access.
     ///
     /// Type:
-    ///     list[int]
+    ///     collections.deque[int]
     ///
     /// Example:
     ///     >>> from opool import ObjectMgr
@@ -109,13 +109,13 @@ impl ObjectMgr {
     ///     >>> mgr.free_object(mgr.get_object())
     ///     1
     ///     >>> mgr.freed_objects
-    ///     [1]
+    ///     deque([1])
     #[getter]
-    fn freed_objects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn freed_objects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let freed = self.ids.with(attached(py), |ids| ids.freed());
         let list = PyList::empty(py);
         fill(py, freed, |id| list.append(id))?;
-        Ok(list)
+        py.import("collections")?.getattr("deque")?.call1((list,))
     }
 }
 

@@ -95,7 +95,7 @@ impl<T: Identity, W> State<T, W> {
         if !self.waiters.is_empty() {
             return false;
         }
-        self.to_idle(id);
+        self.set_idle(id);
         true
     }
 
@@ -122,7 +122,7 @@ impl<T: Identity, W> State<T, W> {
             return Err(self.why_not_acquired(identity));
         };
         if self.waiters.is_empty() {
-            self.to_idle(id);
+            self.set_idle(id);
             return Ok(None);
         }
         self.slots.get(id).hold = Hold::Leased;
@@ -193,7 +193,7 @@ impl<T: Identity, W> State<T, W> {
     }
 
     #[inline(always)]
-    fn to_idle(&mut self, id: SlotId) {
+    fn set_idle(&mut self, id: SlotId) {
         self.slots.get(id).hold = Hold::Idle;
         self.idle.push(id);
     }
@@ -203,7 +203,7 @@ impl<T: Identity, W> State<T, W> {
         let wake = self.waiters.give(id);
         match wake {
             Some(_) => self.slots.get(id).hold = Hold::Handed,
-            None => self.to_idle(id),
+            None => self.set_idle(id),
         }
         wake
     }

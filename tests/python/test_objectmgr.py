@@ -112,12 +112,12 @@ def test_the_three_attributes_are_snapshots():
         mgr.get_object()
     mgr.free_object(3)
     mgr.free_object(1)
-    fresh, allocated, freed = mgr.object_pool, mgr.allocated_objects, mgr.freed_objects
+    fresh, allocated, freed = mgr.object_pool, mgr.allocated_objects, list(mgr.freed_objects)
     mgr.get_object()
     mgr.free_object(2)
     assert (fresh, allocated, freed) == (range(4, 6), {2}, [3, 1])
     assert (type(fresh), type(allocated), type(freed)) == (range, set, list)
-    assert (mgr.object_pool, mgr.allocated_objects, mgr.freed_objects) == (range(5, 6), {4}, [3, 1, 2])
+    assert (mgr.object_pool, mgr.allocated_objects, list(mgr.freed_objects)) == (range(5, 6), {4}, [3, 1, 2])
 
 
 def test_a_snapshot_crosses_pages_and_blocks():
@@ -126,7 +126,7 @@ def test_a_snapshot_crosses_pages_and_blocks():
     for i in range(1, n, 2):
         mgr.free_object(i)
     assert mgr.object_pool == range(n, n)
-    assert mgr.freed_objects == list(range(1, n, 2))
+    assert list(mgr.freed_objects) == list(range(1, n, 2))
     assert mgr.allocated_objects == set(range(2, n, 2))
 
 
@@ -149,7 +149,7 @@ def test_large_sizes_give_the_first_ids(n):
     assert [mgr.get_object(), mgr.get_object()] == [1, 2]
     assert mgr.free_object(1) == 1
     assert mgr.object_pool == range(3, n)
-    assert mgr.freed_objects == [1]
+    assert list(mgr.freed_objects) == [1]
 
 
 @pytest.mark.parametrize("n", [2**63 + 1, 2**64 - 1, 2**64, 10**30])
@@ -173,7 +173,7 @@ def test_a_size_too_long_to_write_out_is_refused_all_the_same():
 def test_a_size_without_ids_is_an_empty_manager(n):
     mgr = ObjectMgr(n)
     assert mgr.get_object() is None
-    assert (len(mgr.object_pool), mgr.allocated_objects, mgr.freed_objects) == (0, set(), [])
+    assert (len(mgr.object_pool), mgr.allocated_objects, list(mgr.freed_objects)) == (0, set(), [])
     with pytest.raises(ValueError, match=NOT_ALLOCATED):
         mgr.free_object(1)
 
@@ -235,7 +235,7 @@ def flaw():
 def test_what_equals_an_allocated_id_frees_it_and_is_returned(obj):
     mgr = exhausted(3)
     assert mgr.free_object(obj) is obj
-    assert mgr.freed_objects == [1]
+    assert list(mgr.freed_objects) == [1]
     assert type(mgr.get_object()) is int
     with pytest.raises(ValueError, match=NOT_ALLOCATED):
         ObjectMgr(3).free_object(obj)
@@ -279,7 +279,7 @@ def test_what_is_no_id_is_refused_and_changes_nothing(obj):
     with pytest.raises(ValueError, match=NOT_ALLOCATED) as caught:
         mgr.free_object(obj)
     assert str(caught.value) == NOT_ALLOCATED
-    assert (mgr.allocated_objects, mgr.freed_objects) == ({1, 2}, [])
+    assert (mgr.allocated_objects, list(mgr.freed_objects)) == ({1, 2}, [])
 
 
 @pytest.mark.parametrize("obj", [[1], {1: 1}, bytearray(b"1")])
@@ -305,7 +305,7 @@ def test_an_exception_of_the_hash_or_the_comparison_passes_through_and_changes_n
     for obj in (Unhashed(), Same(1, then=flaw)):
         with pytest.raises(FlawError):
             mgr.free_object(obj)
-    assert (mgr.allocated_objects, mgr.freed_objects) == ({1, 2}, [])
+    assert (mgr.allocated_objects, list(mgr.freed_objects)) == ({1, 2}, [])
 
 
 def test_a_truth_value_that_raises_passes_through():
@@ -325,14 +325,14 @@ def test_a_comparison_that_frees_the_id_itself_wins():
     mgr = exhausted(3)
     with pytest.raises(ValueError, match=NOT_ALLOCATED):
         mgr.free_object(Same(1, then=lambda: mgr.free_object(1)))
-    assert (mgr.allocated_objects, mgr.freed_objects) == ({2}, [1])
+    assert (mgr.allocated_objects, list(mgr.freed_objects)) == ({2}, [1])
 
 
 def test_a_comparison_may_free_the_id_and_have_it_given_again():
     mgr = ObjectMgr(2)
     mgr.get_object()
     assert mgr.free_object(Same(1, then=lambda: (mgr.free_object(1), mgr.get_object()))).value == 1
-    assert (mgr.allocated_objects, mgr.freed_objects) == (set(), [1])
+    assert (mgr.allocated_objects, list(mgr.freed_objects)) == (set(), [1])
 
 
 def test_a_comparison_may_start_the_manager_again():
@@ -392,7 +392,7 @@ class Comparison(RuleBasedStateMachine):
     def shows_the_same(self):
         assert list(self.ours.object_pool) == list(self.reference.object_pool)
         assert self.ours.allocated_objects == self.reference.allocated_objects
-        assert self.ours.freed_objects == list(self.reference.freed_objects)
+        assert self.ours.freed_objects == self.reference.freed_objects
 
 
 Comparison.TestCase.settings = settings(stateful_step_count=60, deadline=None)
@@ -558,7 +558,7 @@ def test_an_id_that_cannot_become_an_int_stays_free():
         for i in (500, 400, 600):
             mgr.free_object(i)
         assert starved(mgr.get_object)
-        assert mgr.freed_objects == [500, 400, 600], mgr.freed_objects
+        assert list(mgr.freed_objects) == [500, 400, 600], list(mgr.freed_objects)
         assert not mgr.allocated_objects & {400, 500, 600}
         assert [mgr.get_object() for _ in range(4)] == [500, 400, 600, None]
         assert starved(lambda: mgr.free_object(700.0))
@@ -654,7 +654,7 @@ def test_snapshots_are_consistent_while_threads_work():
     end = time.monotonic() + 0.3
     try:
         while time.monotonic() < end:
-            freed = mgr.freed_objects
+            freed = list(mgr.freed_objects)
             assert len(freed) == len(set(freed))
             assert len(mgr.allocated_objects) <= 20
             assert mgr.object_pool.stop == n

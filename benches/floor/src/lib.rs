@@ -23,6 +23,18 @@ unsafe extern "C" fn itself(this: *mut PyObject, _: *mut PyObject) -> *mut PyObj
     this
 }
 
+/// As `itself`, for any arguments: what it costs to pass a keyword that nobody looks at.
+unsafe extern "C" fn itself_within(
+    this: *mut PyObject,
+    _: *const *mut PyObject,
+    _: Py_ssize_t,
+    _: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: alive for the call.
+    unsafe { ffi::Py_INCREF(this) };
+    this
+}
+
 unsafe extern "C" fn leave(_: *mut PyObject, _: *mut *mut PyObject, _: Py_ssize_t) -> *mut PyObject {
     // SAFETY: None is always there.
     unsafe {
@@ -143,6 +155,10 @@ unsafe fn immortal(object: *mut PyObject) -> *mut PyObject {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PyInit_opool_floor() -> *mut PyObject {
     let get = || method(c"get", ffi::PyMethodDefPointer { PyCFunction: itself }, ffi::METH_NOARGS);
+    let within = || {
+        let function = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: itself_within };
+        method(c"get_within", function, ffi::METH_FASTCALL | ffi::METH_KEYWORDS)
+    };
     let enter = method(c"__enter__", ffi::PyMethodDefPointer { PyCFunction: itself }, ffi::METH_NOARGS);
     let exit = method(c"__exit__", ffi::PyMethodDefPointer { PyCFunctionFast: leave }, ffi::METH_FASTCALL);
     let definition = Box::leak(Box::new(ffi::PyModuleDef {
@@ -161,8 +177,8 @@ pub unsafe extern "C" fn PyInit_opool_floor() -> *mut PyObject {
         let module = ffi::PyModule_Create(definition);
         #[cfg(Py_GIL_DISABLED)]
         ffi::PyUnstable_Module_SetGIL(module, ffi::Py_MOD_GIL_NOT_USED);
-        let ordinary = make(c"opool_floor.Ordinary", vec![get(), enter, exit, ffi::PyMethodDef::zeroed()], false);
-        let unbound = make(c"opool_floor.Unbound", vec![get(), ffi::PyMethodDef::zeroed()], true);
+        let ordinary = make(c"opool_floor.Ordinary", vec![get(), within(), enter, exit, ffi::PyMethodDef::zeroed()], false);
+        let unbound = make(c"opool_floor.Unbound", vec![get(), within(), ffi::PyMethodDef::zeroed()], true);
         for (name, object) in [(c"ordinary", ordinary), (c"unbound", unbound)] {
             if object.is_null() || ffi::PyModule_AddObject(module, name.as_ptr(), object) != 0 {
                 return ptr::null_mut();

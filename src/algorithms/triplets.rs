@@ -1,1 +1,0 @@
-//! Triplets that sum to zero.
