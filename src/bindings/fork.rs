@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::lease::RELEASED;
+use super::lease::{ENTERED, RELEASED};
 use super::pool::Pool;
 use crate::pool::Hold;
 use crate::sync::{Attached, Guarded, this_thread};
@@ -65,13 +65,24 @@ fn settle(pool: &Pool) {
     // SAFETY: called by the hook only, which is attached.
     let attached = unsafe { Attached::assume() };
     let (forgotten, wake) = pool.core.with(attached, |core| {
-        core.keep_only(this_thread(), |item, hold| {
-            if hold == Hold::Leased && !item.shell.is_null() {
-                // SAFETY: a leased slot's shell is alive as long as the lease is not over. Here it ends: the slot
-                // forgets it, and the lease knows that it no longer holds anything.
-                unsafe { (*item.shell).phase.reset(RELEASED) };
+        let survivor = this_thread();
+        core.keep_only(survivor, |item, hold| {
+            let lease = if hold == Hold::Leased { item.shell } else { std::ptr::null_mut() };
+            // SAFETY: a leased slot's shell is null, or the one that served before (over since then), or the lease
+            // itself, which is alive as long as it is not over.
+            let entered_by = unsafe {
+                match lease.as_ref() {
+                    Some(lease) if lease.phase.get(attached) == ENTERED => Some(lease.holder),
+                    _ => None,
+                }
+            };
+            let orphan = entered_by.unwrap_or(item.holder) != survivor;
+            if orphan && !lease.is_null() {
+                // SAFETY: as above. Here it ends: the slot forgets it, and the lease knows that it holds nothing.
+                unsafe { (*lease).phase.reset(RELEASED) };
                 item.shell = std::ptr::null_mut();
             }
+            orphan
         })
     });
     drop(forgotten);

@@ -37,11 +37,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// A new shell for a leased slot, instead of `old`, which the slot gives up. On failure the slot is given back.
 #[cold]
-pub(super) unsafe fn new_shell(this: *mut PyObject, pool: &Pool, slot: SlotId, old: *mut Lease) -> *mut PyObject {
+pub(super) unsafe fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Lease) -> *mut PyObject {
     // SAFETY: attached; the slot is leased by the caller, so nobody else touches it or its object meanwhile, whatever
     // the collector runs during the allocations.
     unsafe {
         let attached = Attached::assume();
+        let pool = Pool::from_raw(this);
         let home = ffi::PyWeakref_NewRef(this, ptr::null_mut());
         let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object.as_ptr()));
         let shell = match object {
@@ -78,6 +79,7 @@ unsafe fn allocate(object: *mut PyObject, pool: *mut PyObject, home: *mut PyObje
             (&raw mut (*new).home).write(home);
             (&raw mut (*new).slot).write(slot);
             (&raw mut (*new).phase).write(Phase::new(NEW));
+            (&raw mut (*new).holder).write(0);
             ffi::PyObject_GC_Track(new.cast());
         }
         new
