@@ -143,7 +143,7 @@ class Pool(Generic[_T]):
         """The name given at construction, or None."""
     @property
     def fairness(self) -> Literal["adaptive", "strict"]:
-        """ "adaptive" or "strict", as given at construction."""
+        """As given at construction: "adaptive" or "strict"."""
     @property
     def timeout(self) -> float | None:
         """How many seconds `lease` and `acquire` wait by default; None is for ever."""

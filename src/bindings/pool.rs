@@ -233,7 +233,7 @@ impl Pool {
         self.name()
     }
 
-    /// "adaptive" or "strict", as given at construction.
+    /// As given at construction: "adaptive" or "strict".
     #[getter]
     fn fairness(&self) -> &'static str {
         self.options().fairness
