@@ -69,11 +69,6 @@ impl<T> Guarded<T> {
     pub fn with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
         self.0.with(attached, critical)
     }
-
-    /// The state, when the caller is the only one who can have it.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut()
-    }
 }
 
 /// A small state that several threads may try to move on: one of them wins.
@@ -162,8 +157,7 @@ mod imp {
         entered: std::cell::Cell<bool>,
     }
 
-    // SAFETY: every access goes through `with`, which asks for the proof that the caller holds the GIL, or through
-    // `get_mut`, which has the only reference. One thread at a time holds the GIL, and passing it on synchronises.
+    // SAFETY: every access goes through `with`, which asks for the proof that the caller holds the GIL. One thread at a time holds the GIL, and passing it on synchronises.
     unsafe impl<T: Send> Sync for Lock<T> {}
 
     impl<T> Lock<T> {
@@ -185,10 +179,6 @@ mod imp {
             #[cfg(debug_assertions)]
             self.entered.set(false);
             result
-        }
-
-        pub(super) fn get_mut(&mut self) -> &mut T {
-            self.value.get_mut()
         }
     }
 }
@@ -215,13 +205,6 @@ mod imp {
             return critical(&mut self.0.lock());
             #[cfg(loom)]
             return critical(&mut self.0.lock().expect("a model never panics under the lock"));
-        }
-
-        pub(super) fn get_mut(&mut self) -> &mut T {
-            #[cfg(not(loom))]
-            return self.0.get_mut();
-            #[cfg(loom)]
-            return self.0.get_mut().expect("a model never panics under the lock");
         }
     }
 }
