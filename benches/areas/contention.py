@@ -1,8 +1,9 @@
 """Several threads over four objects: throughput, fairness, and how long one waits for an object.
 
-Every configuration runs in a process of its own, on the cores it is allowed. Threads start on a barrier and work until
-told to stop; what is counted ends when the last one has. The waits of an empty body are taken in a run of their own,
-because asking the clock costs as much as a lease.
+Every configuration runs in a process of its own, on the cores it is allowed. When the clock starts, all threads stand
+in the queue: an empty body may otherwise run for seconds before the first thread has to wait, and what one measures is
+luck. Threads work until told to stop; what is counted ends when the last one has. The waits of an empty body are taken
+in a run of their own, because asking the clock costs as much as a lease.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from areas.peers import SUBJECTS, Subject
+from areas.peers import OBJECTS, SUBJECTS, Subject
 from harness import Effort, Tell
 
 BODIES = {"empty": "pass", "sleep": "sleep(0.0001)"}
@@ -28,16 +29,20 @@ PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 AVERAGED = ["throughput", "fairness", *PERCENTILES]
 
 WORK = """
-def work(place, start, running, sleep, now, {names}):
+def hold(taken, go, {names}):
+    {holding}
+
+def work(place, running, sleep, now, {names}):
     done, waits = 0, []
     took = waits.append
-    start.wait()
+    since[place] = now()
     while running:
         {before}
         {statement}
         done += 1
     counts[place], times[place] = done, waits
 """
+QUEUING_SECONDS = 0.05
 
 
 class Configuration(NamedTuple):
@@ -60,28 +65,37 @@ def usable_cores() -> list[int]:
 
 def run(subject: Subject, configuration: Configuration, timed: bool) -> tuple[float, list[int], list[float]]:
     """One run: leases a second, leases by thread, and all waits in seconds."""
-    names = subject.make()
-    body = BODIES[configuration.body]
+    names, body = subject.make(), BODIES[configuration.body]
     source = WORK.format(
         names=", ".join(names),
+        holding=subject.statement.replace("BODY", "taken.release(); go.wait()"),
         before="before = now()" if timed else "pass",
         statement=subject.statement.replace("BODY", f"took(now() - before); {body}" if timed else body),
     )
-    counts, times = [0] * configuration.threads, [[0.0]] * configuration.threads
-    space: dict[str, Any] = {"counts": counts, "times": times}
+    everyone = range(configuration.threads)
+    counts, times, since = [0 for _ in everyone], [[0.0] for _ in everyone], [0.0 for _ in everyone]
+    space: dict[str, Any] = {"counts": counts, "times": times, "since": since}
     exec(compile(source, subject.label, "exec"), space)
-    start, running = threading.Barrier(configuration.threads + 1), [True]
-    fixed = (start, running, time.sleep, time.perf_counter, *names.values())
-    threads = [threading.Thread(target=space["work"], args=(place, *fixed)) for place in range(configuration.threads)]
+
+    taken, go, running = threading.Semaphore(0), threading.Event(), [True]
+    for _ in range(OBJECTS):
+        threading.Thread(target=space["hold"], args=(taken, go, *names.values())).start()
+        taken.acquire()
+    fixed = (running, time.sleep, time.perf_counter, *names.values())
+    threads = [threading.Thread(target=space["work"], args=(place, *fixed)) for place in everyone]
     for thread in threads:
         thread.start()
-    start.wait()
+    time.sleep(QUEUING_SECONDS)
     began = time.perf_counter()
+    go.set()
     time.sleep(configuration.seconds)
     running.clear()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - began), counts, sorted(wait for each in times for wait in each)
+    throughput = sum(counts) / (time.perf_counter() - began)
+    for waits, start in zip(times, since):
+        waits[:1] = [wait - (began - start) for wait in waits[:1]]  # nobody could be served before
+    return throughput, counts, sorted(wait for waits in times for wait in waits)
 
 
 def child(configuration: Configuration) -> dict[str, float]:
