@@ -70,7 +70,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One job, done in several ways; the first is ours. Who cannot take part here stands in `absent`, with the reason."""
+    """One job, done in several ways; the first is ours. Who cannot take part is in `absent`, with the reason."""
 
     name: str
     cases: list[Case]

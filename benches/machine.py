@@ -10,9 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from areas.peers import SUBJECTS
-
 import opool
+from areas.peers import SUBJECTS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,5 +71,6 @@ def facts() -> dict[str, Any]:
         "build": build(),
         "opool": opool.__version__,
         "revision": revision(),
+        "load": os.getloadavg()[0],  # above 0.5 before the start, somebody else was measured as well
         "versions": versions(),
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from areas.lease import LEASE
+from report import number
 from targets import floor
 
 OURS, OTHERS, FLOOR = "#c0392b", "#7f8c8d", "#bdc3c7"
@@ -58,7 +59,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
     right.barh(labels, [row["fairness"] for row in rows], color=colours)
     for place, row in enumerate(rows):
-        right.text(row["fairness"] * 1.1, place, f"{row['fairness']:,.3g}", va="center", fontsize=8)
+        right.text(row["fairness"] * 1.1, place, number(row["fairness"]), va="center", fontsize=8)
     right.set(xscale="log", xlim=(0.9, max([10, *(row["fairness"] for row in rows)]) * 8), yticks=[])
     right.set_title("busiest / idlest thread", fontsize=9)
     for axes in (left, middle, right):

@@ -7,6 +7,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+
 from targets import Target, contended_section
 
 WIDTH = 120
@@ -17,11 +18,11 @@ class Sheet:
 
     def __init__(self, targets: list[Target]) -> None:
         self.targets = targets
-        self.table = Table(box=SIMPLE, show_header=False, pad_edge=False, width=WIDTH)
-        self.table.add_column(no_wrap=True, min_width=30)
+        self.table = Table(box=SIMPLE, show_header=False, pad_edge=False, padding=0)
+        self.table.add_column(no_wrap=True, width=33)
         for _ in range(5):
-            self.table.add_column(justify="right", no_wrap=True)
-        self.table.add_column(no_wrap=True, ratio=1)
+            self.table.add_column(justify="right", no_wrap=True, width=9)
+        self.table.add_column(no_wrap=True, width=34)
 
     def head(self, title: str, *columns: str) -> None:
         self.table.add_section()
@@ -42,7 +43,10 @@ class Sheet:
 
 
 def number(value: float) -> str:
-    """Readable at any size."""
+    """Readable at any size, in at most eight characters."""
+    for size, unit in ((1e9, " G"), (1e6, " M")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
@@ -79,7 +83,7 @@ def of_signals(sheet: Sheet, rows: list[dict[str, Any]]) -> None:
         title = f"Ctrl-C, {row['busy']} busy"
         if title != section:
             section = title
-            sheet.head(title, "median ms", "max ms", "signals")
+            sheet.head(title, "p50 ms", "max ms", "signals")
         sheet.row(title, row["subject"], number(row["median"]), number(row["max"]), str(row["signals"]))
 
 
@@ -93,6 +97,6 @@ def show(report: dict[str, Any], targets: list[Target]) -> None:
     console.print(sheet.table)
     met = sum(target.met for target in targets)
     console.print(f"{report['machine']}; CPython {report['python']} ({report['build']}); opool {report['opool']}")
-    console.print(f"{report['date']}, revision {report['revision']}, {report['command']}")
+    console.print(f"{report['date']}, revision {report['revision']}, {report['command']}, load {report['load']:.1f}")
     console.print(", ".join(f"{name} {version}" for name, version in report["versions"].items()))
     console.print(f"{met} of {len(targets)} targets met")

@@ -20,13 +20,14 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "tests" / "python"))  # the references: the same jobs in plain Python
 
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+
 import machine  # noqa: E402
 import report as printed  # noqa: E402
 import targets  # noqa: E402
 from areas import algorithms, contention, ids, lease, peers, signals  # noqa: E402
 from harness import FULL, QUICK, Effort, Tell, measure_all  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 
 TIMED = {"lease": lease, "peers": peers, "ids": ids, "algorithms": algorithms}
 OTHERS = {"contention": contention, "signals": signals}

@@ -50,8 +50,8 @@ class Target(NamedTuple):
 
 def contended_section(row: dict[str, Any]) -> str:
     """The title of a configuration."""
-    cores = "one core" if row["cores"] == 1 else f"{row['cores']} cores"
-    body = "empty body" if row["body"] == "empty" else "body sleeps 100 us"
+    cores = "1 core" if row["cores"] == 1 else f"{row['cores']} cores"
+    body = "empty body" if row["body"] == "empty" else "100 us body"
     return f"{row['threads']} threads, {cores}, {body}"
 
 
@@ -96,14 +96,14 @@ def of_contention(report: dict[str, Any]) -> Iterator[Target]:
         others = [row for name, row in rows.items() if not name.startswith("opool")]
         throughput = ours["throughput"] / queued["throughput"]
         if ours["body"] == "empty":
-            yield Target(section, "opool", "x queue.Queue", throughput, 1.8, False)
+            yield Target(section, "opool", "x queue", throughput, 1.8, False)
             continue
-        yield Target(section, "opool", "x queue.Queue", throughput, 1.0, False)
+        yield Target(section, "opool", "x queue", throughput, 1.0, False)
         best = max(row["throughput"] for row in others)
         yield Target(section, "opool", "x best peer", ours["throughput"] / best, 0.97, False)
         yield Target(section, "opool", "max/min", ours["fairness"], 1.05, True)
         if ours["threads"] == 64:
-            yield Target(section, "opool", "p99.9 x queue.Queue", ours["p99.9"] / queued["p99.9"], 1 / 20, True)
+            yield Target(section, "opool", "p99.9 x queue", ours["p99.9"] / queued["p99.9"], 1 / 20, True)
 
 
 def of_signals(report: dict[str, Any]) -> Iterator[Target]:

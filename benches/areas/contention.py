@@ -138,8 +138,7 @@ def in_a_process(configuration: Configuration) -> dict[str, Any]:
         [sys.executable, "-m", "areas.contention", json.dumps(configuration), json.dumps(cores)],
         cwd=Path(__file__).resolve().parents[1],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=120,
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Callable, Protocol
 
+import opool
 from harness import CHUNK_OPERATIONS, FULL, Case, Comparison
 from references.objectmgr import ReferenceObjectMgr
-
-import opool
 
 ROUNDS = 200
 
@@ -30,10 +29,7 @@ def used(manager: Manager, n: int) -> Manager:
 
 def comparison(name: str, make: Callable[[type], object], statement: str, **loop: str) -> Comparison:
     sides = {"opool": opool.ObjectMgr, "deque and set": ReferenceObjectMgr}
-    cases = [
-        Case(label, statement, {"ids": make(kind)}, CHUNK_OPERATIONS, **loop)  # type: ignore[arg-type]
-        for label, kind in sides.items()
-    ]
+    cases = [Case(label, statement, {"ids": make(kind)}, CHUNK_OPERATIONS, **loop) for label, kind in sides.items()]
     return Comparison(name, cases, ROUNDS)
 
 

@@ -9,13 +9,11 @@ import os
 import queue
 import sqlite3
 from collections.abc import Mapping
-from itertools import count
 from typing import Any, Callable, NamedTuple
 
+import opool
 from harness import Case, Comparison
 from references.pool import Pool as QueuePool
-
-import opool
 
 OBJECTS = 4
 
@@ -93,9 +91,7 @@ def psycopg_pool() -> dict[str, Any]:
         def __exit__(self, *_: object) -> None:
             pass
 
-    pool = ConnectionPool(
-        "", connection_class=Connection, min_size=OBJECTS, max_size=OBJECTS, timeout=600, open=False
-    )
+    pool = ConnectionPool("", connection_class=Connection, min_size=OBJECTS, max_size=OBJECTS, timeout=600, open=False)
     pool.open()
     pool.wait()
     return {"pool": pool}
@@ -104,7 +100,7 @@ def psycopg_pool() -> dict[str, Any]:
 def dbutils() -> dict[str, Any]:
     from dbutils.pooled_db import PooledDB
 
-    limits = {name: OBJECTS for name in ("mincached", "maxcached", "maxconnections")}
+    limits = dict.fromkeys(("mincached", "maxcached", "maxconnections"), OBJECTS)
     return {"pool": PooledDB(StubConnection, blocking=True, failures=(sqlite3.Error,), **limits)}
 
 
