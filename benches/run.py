@@ -2,8 +2,9 @@
 
     make bench [ARGS='--only lease --publish']
 
-The numbers, with machine, versions, date and command, go to benches/results/; `--publish` also keeps them in
-benches/published/, a file an interpreter, and draws the picture there. `benches/README.md` says how it is measured.
+The numbers, with machine, versions, date and command, go to benches/results/. `--publish` also keeps them in
+benches/published/, a file an interpreter, and draws the picture of the newest one there. `benches/README.md` says how
+it is measured.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+PUBLISHED = HERE / "published"
 sys.path.append(str(HERE.parent / "tests" / "python"))  # the references: the same jobs in plain Python
 
 from rich.console import Console  # noqa: E402
@@ -110,8 +112,10 @@ def main() -> None:
     if whole:
         draw(report, HERE / "results" / "bench.svg")
     if arguments.publish:
-        save(report, HERE / "published" / f"{'.'.join(report['python'].split('.')[:2])}.json")
-        draw(report, HERE / "published" / "bench.svg")
+        minor = sys.version_info[1]
+        save(report, PUBLISHED / f"3.{minor}.json")
+        newest = max(PUBLISHED.glob("3.*.json"), key=lambda path: int(path.stem.partition(".")[2]))
+        draw(json.loads(newest.read_text(encoding="utf-8")), PUBLISHED / "bench.svg")
     print(f"{time.monotonic() - started:.0f} s")
 
 

@@ -81,7 +81,8 @@ def of_lease(report: dict[str, Any]) -> Iterator[Target]:
 
 def of_algorithms(report: dict[str, Any]) -> Iterator[Target]:
     """How many times faster than plain Python."""
-    for name, limit in ALGORITHMS.items():
+    for name in sorted(ALGORITHMS.keys() & report["timings"].keys()):
+        limit = ALGORITHMS[name]
         yield Target(name, PLAIN, "times faster", report["timings"][name][PLAIN]["ratio"], limit, False)
 
 
@@ -116,8 +117,5 @@ def of_signals(report: dict[str, Any]) -> Iterator[Target]:
 
 def judge(report: dict[str, Any]) -> list[Target]:
     """All targets that the report holds figures for."""
-    found: list[Target] = []
-    for key, of in (("timings", of_lease), ("timings", of_algorithms), ("contention", of_contention)):
-        if report[key]:
-            found.extend(of(report))
-    return [*found, *of_signals(report)]
+    lease = of_lease(report) if LEASE in report["timings"] else ()
+    return [*lease, *of_algorithms(report), *of_contention(report), *of_signals(report)]

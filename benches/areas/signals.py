@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ WAITS: dict[str, Callable[[], object]] = {
     "time.sleep": lambda: time.sleep(600),  # the interpreter itself
 }
 BUSY = [0, 8]
+LOST_SECONDS = 1.0
 SWITCH_MS = sys.getswitchinterval() * 1e3
 
 
@@ -55,15 +57,19 @@ def latencies(waiting: str, busy: int, signals: int) -> list[float]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     here = Path(__file__).resolve().parents[1]
     found = []
-    with subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    # Unbuffered: what was read ahead would be invisible to `select`.
+    with subprocess.Popen(command, cwd=here, env=environment, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdout
         for _ in range(signals):
-            if process.stdout.readline().strip() != "waiting":
+            if process.stdout.readline() != b"waiting\n":
                 raise RuntimeError("the child has ended early")
             # Before it sleeps, it may have to get through the queue for the GIL.
             time.sleep(random.uniform(0.002, 0.006) + busy * 2 * SWITCH_MS / 1e3)
             sent = time.monotonic_ns()
             process.send_signal(signal.SIGINT)
+            # CPython's own waits can miss a signal for good: then only another one helps.
+            while not select.select([process.stdout], [], [], LOST_SECONDS)[0]:
+                process.send_signal(signal.SIGINT)
             found.append((int(process.stdout.readline()) - sent) / 1e6)
     return found
 
