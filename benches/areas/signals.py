@@ -40,6 +40,7 @@ def spin() -> None:
 def child(waiting: str, busy: int, signals: int) -> None:
     """Says that it is about to wait, waits, and says when it was interrupted."""
     wait = WAITS[waiting]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started deaf to it
     for _ in range(busy):
         threading.Thread(target=spin, daemon=True).start()
     for _ in range(signals):
@@ -69,6 +70,9 @@ def latencies(waiting: str, busy: int, signals: int) -> list[float]:
             process.send_signal(signal.SIGINT)
             # CPython's own waits can miss a signal for good: then only another one helps.
             while not select.select([process.stdout], [], [], LOST_SECONDS)[0]:
+                if time.monotonic_ns() - sent > 30e9:
+                    process.kill()
+                    raise RuntimeError("no signal wakes the child")
                 process.send_signal(signal.SIGINT)
             found.append((int(process.stdout.readline()) - sent) / 1e6)
     return found
