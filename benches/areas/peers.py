@@ -140,6 +140,9 @@ GET_PUT = "obj = pool.get(); BODY; pool.put(obj)"
 
 SUBJECTS = [
     Subject("opool", LEASE, lambda: {"pool": opool.Pool(objects(), timeout=None)}, contended=True),
+    Subject(
+        "opool, strict", LEASE, lambda: {"pool": opool.Pool(objects(), timeout=None, fairness="strict")}, contended=True
+    ),
     Subject("queue.Queue design", LEASE, lambda: {"pool": QueuePool(objects())}, contended=True),
     Subject("SimpleQueue", GET_PUT, lambda: {"pool": filled(queue.SimpleQueue())}, contended=True),
     Subject("psycopg_pool", CONNECTION, psycopg_pool, contended=True, package="psycopg-pool"),
