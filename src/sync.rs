@@ -5,7 +5,7 @@
 //! | build | what serialises callers |
 //! |---|---|
 //! | extension for an interpreter with a GIL (`opool_gil`) | the GIL itself: no atomic operation at all |
-//! | free-threaded extension, and plain Rust | a `parking_lot` mutex |
+//! | free-threaded extension, and plain Rust | a mutex for short sections (`sync/briefly.rs`) |
 //! | `--cfg loom` | loom's mutex, so that the model checker sees the real code |
 //!
 //! The price of using the GIL is one rule, and it keeps the other two builds free of deadlocks as well: **a closure
@@ -13,6 +13,8 @@
 //! count that may drop to zero, no user hook. Values that leave the state are returned, and dropped by the caller.
 #![allow(unsafe_code)]
 
+#[cfg(all(not(opool_gil), not(loom)))]
+mod briefly;
 mod parker;
 
 pub use parker::{Parker, Woken};
@@ -181,35 +183,45 @@ mod imp {
     }
 }
 
-#[cfg(not(opool_gil))]
+#[cfg(all(not(opool_gil), not(loom)))]
 mod imp {
-    use super::Attached;
+    use super::{Attached, briefly};
 
-    #[cfg(loom)]
-    type Mutex<T> = loom::sync::Mutex<T>;
-    #[cfg(not(loom))]
-    type Mutex<T> = parking_lot::Mutex<T>;
-
-    pub(super) struct Lock<T>(Mutex<T>);
+    pub(super) struct Lock<T>(briefly::Mutex<T>);
 
     impl<T> Lock<T> {
         pub(super) fn new(value: T) -> Self {
-            Lock(Mutex::new(value))
+            Lock(briefly::Mutex::new(value))
         }
 
         #[inline(always)]
         pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
-            #[cfg(not(loom))]
-            return critical(&mut self.0.lock());
-            #[cfg(loom)]
-            return critical(&mut self.0.lock().expect("a model never panics under the lock"));
+            self.0.with(critical)
         }
 
         pub(super) fn get_mut(&mut self) -> &mut T {
-            #[cfg(not(loom))]
-            return self.0.get_mut();
-            #[cfg(loom)]
-            return self.0.get_mut().expect("a model never panics under the lock");
+            self.0.get_mut()
+        }
+    }
+}
+
+#[cfg(loom)]
+mod imp {
+    use super::Attached;
+
+    pub(super) struct Lock<T>(loom::sync::Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub(super) fn new(value: T) -> Self {
+            Lock(loom::sync::Mutex::new(value))
+        }
+
+        pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
+            critical(&mut self.0.lock().expect("a model never panics under the lock"))
+        }
+
+        pub(super) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().expect("a model never panics under the lock")
         }
     }
 }

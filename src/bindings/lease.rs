@@ -25,6 +25,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use super::errors;
 use super::lease_type;
 use super::pool::Pool;
+use super::refcount::{decref, incref, is_unique};
 use super::waiting::{self, Wait};
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase, this_thread};
@@ -121,30 +122,10 @@ unsafe fn hand_out(this: *mut PyObject, pool: &Pool, slot: SlotId, shell: *mut L
         if shell.is_null() || !is_unique(shell.cast()) {
             return lease_type::new_shell(this, pool, slot, shell);
         }
-        ffi::Py_INCREF(this);
+        incref(this);
         (*shell).pool = this;
         (*shell).phase.reset(NEW);
         shell.cast()
-    }
-}
-
-/// Is the caller's reference the only one?
-#[inline(always)]
-unsafe fn is_unique(object: *mut PyObject) -> bool {
-    // SAFETY: the object is alive, and the thread is attached.
-    unsafe {
-        #[cfg(not(Py_GIL_DISABLED))]
-        return ffi::Py_REFCNT(object) == 1;
-        #[cfg(all(Py_GIL_DISABLED, Py_3_14))]
-        return ffi::PyUnstable_Object_IsUniquelyReferenced(object) != 0;
-        // Only the thread that made the object may conclude anything from its local count.
-        #[cfg(all(Py_GIL_DISABLED, not(Py_3_14)))]
-        {
-            use std::sync::atomic::Ordering::Relaxed;
-            (*object).ob_tid == this_thread()
-                && (*object).ob_ref_local.load(Relaxed) == 1
-                && (*object).ob_ref_shared.load(Relaxed) == 0
-        }
     }
 }
 
@@ -242,11 +223,11 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let pool = Pool::from_raw(this);
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
-        ffi::Py_INCREF(lease.cast());
+        incref(lease.cast());
         if !pool.core.with(Attached::assume(), |core| core.give_back_unless_awaited(slot)) {
             waiting::give_back(pool, slot);
         }
-        ffi::Py_DECREF(this);
+        decref(this);
         none()
     }
 }
@@ -281,7 +262,7 @@ unsafe fn none() -> *mut PyObject {
 unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller names an object that is alive.
     unsafe {
-        ffi::Py_INCREF(object);
+        incref(object);
         object
     }
 }
@@ -309,6 +290,6 @@ pub(super) unsafe fn abandon(lease: *mut Lease) {
         if !done {
             waiting::give_back(pool, slot);
         }
-        ffi::Py_DECREF(this);
+        decref(this);
     }
 }

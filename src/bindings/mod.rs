@@ -10,6 +10,7 @@ mod objectmgr_slots;
 mod palindrome;
 mod pool;
 mod raw;
+mod refcount;
 mod triplets;
 mod waiting;
 
