@@ -50,7 +50,7 @@ impl Pool {
         };
         loop {
             parker.park(None);
-            ticket = match self.with(|core| core.collect(ticket, me)) {
+            ticket = match self.with(|core| core.collect(ticket)) {
                 Ok(slot) => return self.held(slot),
                 Err(ticket) => ticket,
             }
@@ -61,7 +61,7 @@ impl Pool {
     fn lease_or_expire(&self, me: usize) -> Option<SlotId> {
         match self.with(|core| core.lease_or_queue(me, Arc::new(Parker::new()))) {
             Ok(slot) => Some(self.held(slot)),
-            Err(ticket) => self.with(|core| core.cancel(ticket, me)).err().map(|slot| self.held(slot)),
+            Err(ticket) => self.with(|core| core.cancel(ticket)).err().map(|slot| self.held(slot)),
         }
     }
 

@@ -103,6 +103,11 @@ impl Run {
         *self.state.value_mut(slot).expect("a slot that is out has a value")
     }
 
+    /// As the bindings do it.
+    fn release(&mut self, object: usize) -> Result<Option<SlotId>, NotAcquired> {
+        if self.state.release_quickly(object) { Ok(None) } else { self.state.release(object) }
+    }
+
     /// The value that is idle in the state and not yet in the model.
     fn back_in_the_ring(&mut self) -> Value {
         let idle = self.state.values().filter(|(_, hold)| *hold == Hold::Idle);
@@ -118,7 +123,7 @@ impl Run {
                 self.comes_free(value, wake);
             }
             Step::Lease { who } => {
-                let slot = self.state.lease(who);
+                let slot = self.state.lease();
                 let expected = self.model.idle.pop_front();
                 assert_eq!(slot.map(|slot| self.value(slot)), expected);
                 self.model.leased.extend(slot.zip(expected).map(|(slot, value)| (value, who, slot)));
@@ -140,7 +145,7 @@ impl Run {
             Step::Collect { which } if !self.model.waiters.is_empty() => {
                 let which = which % self.model.waiters.len();
                 let (who, given, ticket) = self.model.waiters.remove(which);
-                match self.state.collect(ticket.expect("kept until the end"), who) {
+                match self.state.collect(ticket.expect("kept until the end")) {
                     Ok(slot) => {
                         let value = given.expect("not handed over in the model");
                         assert_eq!(self.value(slot), value);
@@ -154,7 +159,7 @@ impl Run {
             }
             Step::Cancel { which } if !self.model.waiters.is_empty() => {
                 let (who, given, ticket) = self.model.waiters.remove(which % self.model.waiters.len());
-                match self.state.cancel(ticket.expect("kept until the end"), who) {
+                match self.state.cancel(ticket.expect("kept until the end")) {
                     Ok(_) => assert_eq!(given, None),
                     Err(slot) => {
                         let value = given.expect("not handed over in the model");
@@ -169,14 +174,13 @@ impl Run {
                 self.comes_free(value, wake);
             }
             Step::Acquire { who } => {
-                if let Some(slot) = self.state.lease(who) {
-                    let value = self.model.idle.pop_front().expect("the model has something idle too");
-                    assert_eq!(self.value(slot), value);
-                    self.state.acquire(slot);
-                    self.model.acquired.push((value, who));
-                }
+                let quick = self.state.acquire_quickly();
+                let slot = quick.or_else(|| self.state.lease().inspect(|&slot| self.state.acquire(slot)));
+                let expected = self.model.idle.pop_front();
+                assert_eq!(slot.map(|slot| self.value(slot)), expected);
+                self.model.acquired.extend(expected.map(|value| (value, who)));
             }
-            Step::Release { object } => match self.state.release(object) {
+            Step::Release { object } => match self.release(object) {
                 Ok(awaited) => {
                     let value = match awaited {
                         Some(slot) => self.value(slot),
@@ -217,7 +221,15 @@ impl Run {
     /// Everything of `OTHER` is gone; what it had is free. In which order it comes free is nobody's business.
     fn fork(&mut self) {
         let mut orphaned = Vec::new();
-        let (forgotten, wake) = self.state.keep_only(ME, |value, hold| orphaned.push((*value, hold)));
+        let leased = self.model.leased.iter().map(|(value, who, _)| (*value, *who));
+        let out: Vec<_> = leased.chain(self.model.acquired.iter().copied()).collect();
+        let (forgotten, wake) = self.state.keep_only(ME, |value, hold| {
+            let orphan = out.contains(&(*value, OTHER));
+            if orphan {
+                orphaned.push((*value, hold));
+            }
+            orphan
+        });
         let mut free = Vec::new();
         let mut gone = 0;
         self.model.waiters.retain(|(who, given, _)| {
@@ -255,7 +267,7 @@ impl Run {
         let mut index = 0;
         while index < self.model.waiters.len() {
             let (who, given, ticket) = self.model.waiters.remove(index);
-            let result = self.state.collect(ticket.expect("kept until the end"), who);
+            let result = self.state.collect(ticket.expect("kept until the end"));
             match result {
                 Ok(slot) => {
                     let value = self.value(slot);
@@ -273,7 +285,7 @@ impl Run {
         // The rest is idle now, behind (or before) what was idle.
         let before: Vec<Value> = self.model.idle.drain(..).collect();
         let mut all = Vec::new();
-        while let Some(slot) = self.state.lease(ME) {
+        while let Some(slot) = self.state.lease() {
             all.push((self.value(slot), slot));
         }
         let mut kept: Vec<Value> = all.iter().map(|(value, _)| *value).filter(|value| before.contains(value)).collect();
@@ -321,7 +333,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
         state.add(Value { object: 8, serial });
     }
     for _ in 0..copies {
-        let slot = state.lease(ME).expect("one for each");
+        let slot = state.lease().expect("one for each");
         state.acquire(slot);
     }
     for _ in 0..copies {

@@ -3,6 +3,10 @@
 //! The interpreter calls a hook in the child before anything else runs there. It goes through all pools at once: were a
 //! pool settled later, when it is used, threads of the child (whose numbers may be those of the parent's dead ones)
 //! could hold objects by then, and nobody could tell them from the dead.
+//!
+//! No lock of ours is ever taken in the child by a thread that is not there. With a GIL there are no locks. Without one,
+//! `os.fork` stops the world first (CPython's `PyOS_BeforeFork`): every other thread is detached or at a point where
+//! the interpreter may suspend it, and a critical section has no such point.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -11,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::lease::RELEASED;
+use super::lease::{ENTERED, RELEASED};
 use super::pool::Pool;
 use crate::pool::Hold;
 use crate::sync::{Attached, Guarded, this_thread};
@@ -51,11 +55,14 @@ impl Membership {
 #[pyfunction]
 fn _after_fork_in_child() {
     // SAFETY: the interpreter calls this attached.
-    let pools: Vec<Address> = POOLS.with(unsafe { Attached::assume() }, |pools| pools.iter().copied().collect());
-    for Address(pool) in pools {
-        // SAFETY: a pool that dies leaves the set first, and nothing below runs Python, so none dies meanwhile.
-        settle(unsafe { &*pool });
-    }
+    POOLS.with(unsafe { Attached::assume() }, |pools| {
+        for &Address(pool) in pools.iter() {
+            // SAFETY: a pool that dies leaves the set first, which it cannot do before this section is over. (An
+            // earlier hook may have started threads, and without a GIL they run.) Nobody comes here with a pool's
+            // own lock in hand, so two sections in one cannot block each other.
+            settle(unsafe { &*pool });
+        }
+    });
 }
 
 /// Takes back what threads that do not exist in this process held, and forgets that they waited.
@@ -65,13 +72,24 @@ fn settle(pool: &Pool) {
     // SAFETY: called by the hook only, which is attached.
     let attached = unsafe { Attached::assume() };
     let (forgotten, wake) = pool.core.with(attached, |core| {
-        core.keep_only(this_thread(), |item, hold| {
-            if hold == Hold::Leased && !item.shell.is_null() {
-                // SAFETY: a leased slot's shell is alive as long as the lease is not over. Here it ends: the slot
-                // forgets it, and the lease knows that it no longer holds anything.
-                unsafe { (*item.shell).phase.reset(RELEASED) };
+        let survivor = this_thread();
+        core.keep_only(survivor, |item, hold| {
+            let lease = if hold == Hold::Leased { item.shell } else { std::ptr::null_mut() };
+            // SAFETY: a leased slot's shell is null, or the one that served before (over since then), or the lease
+            // itself, which is alive as long as it is not over.
+            let entered_by = unsafe {
+                match lease.as_ref() {
+                    Some(lease) if lease.phase.get(attached) == ENTERED => Some(lease.holder),
+                    _ => None,
+                }
+            };
+            let orphan = entered_by.unwrap_or(item.holder) != survivor;
+            if orphan && !lease.is_null() {
+                // SAFETY: as above. Here it ends: the slot forgets it, and the lease knows that it holds nothing.
+                unsafe { (*lease).phase.reset(RELEASED) };
                 item.shell = std::ptr::null_mut();
             }
+            orphan
         })
     });
     drop(forgotten);

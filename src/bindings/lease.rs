@@ -52,12 +52,16 @@ pub(super) struct Lease {
     /// The slot of the pool, or `NONE` if made by hand.
     pub(super) slot: SlotId,
     pub(super) phase: Phase,
+    /// The thread that entered it, once it is entered: after a fork that is who has the object.
+    pub(super) holder: usize,
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Taking
 
 /// `Pool.lease(timeout=...)`, METH_FASTCALL | METH_KEYWORDS.
+///
+/// Without an argument and with something idle it calls nothing, so it needs no stack. Everything else is elsewhere.
 pub(super) unsafe extern "C" fn lease(
     this: *mut PyObject,
     args: *const *mut PyObject,
@@ -66,36 +70,41 @@ pub(super) unsafe extern "C" fn lease(
 ) -> *mut PyObject {
     // SAFETY: the interpreter calls this as a method of `Pool`, attached, with `count` + len(names) arguments.
     unsafe {
-        if count == 0 && names.is_null() {
-            return lease_within(this, Wait::Default);
+        if count != 0 || !names.is_null() {
+            return lease_within(this, args, count, names);
         }
-        waiting::parse(args, count, names).map_or(ptr::null_mut(), |wait| lease_within(this, wait))
+        match take_leased(this) {
+            Some((slot, shell)) => hand_out(this, slot, shell),
+            None => wait_for_lease(this, Wait::Default),
+        }
     }
 }
 
-#[inline(always)]
-unsafe fn lease_within(this: *mut PyObject, wait: Wait) -> *mut PyObject {
+/// `Pool.lease` with a timeout. On its own, or `lease` would need a stack for it.
+#[inline(never)]
+unsafe extern "C" fn lease_within(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::from_raw(this);
-        let me = this_thread();
-        let taken = pool.core.with(Attached::assume(), |core| {
-            let slot = core.lease(me)?;
-            core.value_mut(slot).map(|item| (slot, item.shell))
-        });
-        match taken {
-            Some((slot, shell)) => hand_out(this, pool, slot, shell),
-            None => lease_after_wait(this, pool, wait),
+        let Some(wait) = waiting::parse(args, count, names) else { return ptr::null_mut() };
+        match take_leased(this) {
+            Some((slot, shell)) => hand_out(this, slot, shell),
+            None => wait_for_lease(this, wait),
         }
     }
 }
 
 #[cold]
-unsafe fn lease_after_wait(this: *mut PyObject, pool: &Pool, wait: Wait) -> *mut PyObject {
+unsafe fn wait_for_lease(this: *mut PyObject, wait: Wait) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
+        let pool = Pool::from_raw(this);
         match waiting::wait_for_slot(pool, wait) {
-            Some(slot) => hand_out(this, pool, slot, pool.shell(slot)),
+            Some(slot) => hand_out(this, slot, pool.shell(slot)),
             None => ptr::null_mut(),
         }
     }
@@ -105,22 +114,37 @@ unsafe fn lease_after_wait(this: *mut PyObject, pool: &Pool, wait: Wait) -> *mut
 pub(super) unsafe extern "C" fn try_lease(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::from_raw(this);
-        match waiting::take_now(pool) {
-            Some(slot) => hand_out(this, pool, slot, pool.shell(slot)),
+        match take_leased(this) {
+            Some((slot, shell)) => hand_out(this, slot, shell),
             None => none(),
         }
     }
 }
 
+/// idle → leased, if anything is idle: the slot, and the shell that served it last.
+#[inline(always)]
+unsafe fn take_leased(this: *mut PyObject) -> Option<(SlotId, *mut Lease)> {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let me = this_thread();
+        Pool::from_raw(this).core.with(Attached::assume(), |core| {
+            let slot = core.lease()?;
+            core.value_mut(slot).map(|item| {
+                item.holder = me;
+                (slot, item.shell)
+            })
+        })
+    }
+}
+
 /// Wraps a leased slot into its shell, or into a new one.
 #[inline(always)]
-unsafe fn hand_out(this: *mut PyObject, pool: &Pool, slot: SlotId, shell: *mut Lease) -> *mut PyObject {
+unsafe fn hand_out(this: *mut PyObject, slot: SlotId, shell: *mut Lease) -> *mut PyObject {
     // SAFETY: the shell is null or a live `Lease` that the slot owned until now; if nobody else refers to it, no other
     // thread can come to refer to it either, and the slot's reference becomes the caller's.
     unsafe {
         if shell.is_null() || !is_unique(shell.cast()) {
-            return lease_type::new_shell(this, pool, slot, shell);
+            return lease_type::new_shell(this, slot, shell);
         }
         incref(this);
         (*shell).pool = this;
@@ -129,7 +153,10 @@ unsafe fn hand_out(this: *mut PyObject, pool: &Pool, slot: SlotId, shell: *mut L
     }
 }
 
-/// `Pool.acquire(timeout=...)`, METH_FASTCALL | METH_KEYWORDS.
+/// `Pool.acquire(timeout=...)`, METH_FASTCALL | METH_KEYWORDS. As `lease`, it calls nothing if it can.
+///
+/// The caller's reference is taken inside the critical section: right after it, without a GIL, another thread may call
+/// `release` for the object, and a third take it out of the pool for good.
 pub(super) unsafe extern "C" fn acquire(
     this: *mut PyObject,
     args: *const *mut PyObject,
@@ -139,40 +166,48 @@ pub(super) unsafe extern "C" fn acquire(
     // SAFETY: as in `lease`.
     unsafe {
         if count == 0 && names.is_null() {
-            return acquire_within(this, Wait::Default);
+            let me = this_thread();
+            let taken = Pool::from_raw(this).core.with(Attached::assume(), |core| {
+                let slot = core.acquire_quickly()?;
+                core.value_mut(slot).map(|item| {
+                    item.holder = me;
+                    new_reference(item.object.as_ptr())
+                })
+            });
+            if let Some(object) = taken {
+                return object;
+            }
         }
-        waiting::parse(args, count, names).map_or(ptr::null_mut(), |wait| acquire_within(this, wait))
+        acquire_within(this, args, count, names)
     }
 }
 
-#[inline(always)]
-unsafe fn acquire_within(this: *mut PyObject, wait: Wait) -> *mut PyObject {
-    // SAFETY: as in `lease`.
+/// `Pool.acquire` with a timeout, or when it is not quick.
+#[inline(never)]
+unsafe extern "C" fn acquire_within(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as in `lease`; the slot keeps its object alive.
     unsafe {
+        let plain = count == 0 && names.is_null();
+        let wait = if plain { Some(Wait::Default) } else { waiting::parse(args, count, names) };
+        let Some(wait) = wait else { return ptr::null_mut() };
         let pool = Pool::from_raw(this);
-        let me = this_thread();
-        let taken = pool.core.with(Attached::assume(), |core| {
-            let slot = core.lease(me)?;
-            core.acquire(slot);
-            core.value_mut(slot).map(|item| item.object.as_ptr())
-        });
-        match taken {
-            Some(object) => new_reference(object),
-            None => acquire_after_wait(pool, wait),
-        }
-    }
-}
-
-#[cold]
-unsafe fn acquire_after_wait(pool: &Pool, wait: Wait) -> *mut PyObject {
-    // SAFETY: the slot keeps its object alive.
-    unsafe {
-        let Some(slot) = waiting::wait_for_slot(pool, wait) else { return ptr::null_mut() };
+        let slot = match take_leased(this) {
+            Some((slot, _)) => slot,
+            None => match waiting::wait_for_slot(pool, wait) {
+                Some(slot) => slot,
+                None => return ptr::null_mut(),
+            },
+        };
         let object = pool.core.with(Attached::assume(), |core| {
             core.acquire(slot);
-            core.value_mut(slot).map(|item| item.object.as_ptr())
+            core.value_mut(slot).map(|item| new_reference(item.object.as_ptr()))
         });
-        object.map_or(ptr::null_mut(), |object| new_reference(object))
+        object.unwrap_or(ptr::null_mut())
     }
 }
 
@@ -181,6 +216,19 @@ unsafe fn acquire_after_wait(pool: &Pool, wait: Wait) -> *mut PyObject {
 
 /// `Pool.release(obj)`, METH_O.
 pub(super) unsafe extern "C" fn release(this: *mut PyObject, object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let pool = Pool::from_raw(this);
+        if pool.core.with(Attached::assume(), |core| core.release_quickly(object as usize)) {
+            return none();
+        }
+        release_slowly(this, object)
+    }
+}
+
+/// `Pool.release` of an object that did not go out last, or for which somebody waits, or that is not out at all.
+#[inline(never)]
+unsafe extern "C" fn release_slowly(this: *mut PyObject, object: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
         let pool = Pool::from_raw(this);
@@ -203,11 +251,12 @@ pub(super) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
         if !(*lease).phase.advance(Attached::assume(), NEW, ENTERED) {
             return errors::cannot_enter(lease);
         }
+        (*lease).holder = this_thread();
         new_reference((*lease).object)
     }
 }
 
-/// Leaving: what `__exit__` and `Lease.release()` do. Whatever happened in the body passes through.
+/// Leaving, of a lease that a pool made. Whatever happened in the body passes through.
 #[inline(always)]
 pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call. Whoever moves the phase to RELEASED, and nobody else, gives back; until
@@ -215,9 +264,6 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     unsafe {
         if (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
             return errors::released_twice(lease);
-        }
-        if (*lease).slot == SlotId::NONE {
-            return lease_type::put_back_by_hand(lease);
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         let pool = Pool::from_raw(this);
@@ -232,19 +278,31 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     }
 }
 
-/// Calling a lease: `lease()` enters, `lease(type, value, traceback)` leaves.
+/// Calling a lease that a pool made: `lease()` enters, `lease(type, value, traceback)` leaves.
 pub(super) unsafe extern "C" fn call(
     this: *mut PyObject,
     _args: *const *mut PyObject,
     count: usize,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: reached through the type's vectorcall offset only, so `this` is a `Lease`.
+    // SAFETY: reached through the vectorcall field only, so `this` is a `Lease` with a slot.
+    unsafe { dispatch(this.cast(), count, names, leave) }
+}
+
+/// What calling a lease means; `leave` is how it ends.
+#[inline(always)]
+pub(super) unsafe fn dispatch(
+    lease: *mut Lease,
+    count: usize,
+    names: *mut PyObject,
+    leave: unsafe fn(*mut Lease) -> *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as the caller's.
     unsafe {
         if names.is_null() {
             match ffi::PyVectorcall_NARGS(count) {
-                0 => return enter(this.cast()),
-                3 => return leave(this.cast()),
+                0 => return enter(lease),
+                3 => return leave(lease),
                 _ => {}
             }
         }

@@ -39,11 +39,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// A new shell for a leased slot, instead of `old`, which the slot gives up. On failure the slot is given back.
 #[cold]
-pub(super) unsafe fn new_shell(this: *mut PyObject, pool: &Pool, slot: SlotId, old: *mut Lease) -> *mut PyObject {
+pub(super) unsafe fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Lease) -> *mut PyObject {
     // SAFETY: attached; the slot is leased by the caller, so nobody else touches it or its object meanwhile, whatever
     // the collector runs during the allocations.
     unsafe {
         let attached = Attached::assume();
+        let pool = Pool::from_raw(this);
         let home = ffi::PyWeakref_NewRef(this, ptr::null_mut());
         let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object.as_ptr()));
         let shell = match object {
@@ -73,17 +74,28 @@ unsafe fn allocate(object: *mut PyObject, pool: *mut PyObject, home: *mut PyObje
         if !new.is_null() {
             ffi::Py_INCREF(object);
             ffi::Py_INCREF(pool);
-            (&raw mut (*new).vectorcall).write(Some(lease::call));
+            let call = if slot == SlotId::NONE { call_by_hand } else { lease::call };
+            (&raw mut (*new).vectorcall).write(Some(call));
             (&raw mut (*new).object).write(object);
             (&raw mut (*new).pool).write(pool);
             (&raw mut (*new).home).write(home);
             (&raw mut (*new).slot).write(slot);
             (&raw mut (*new).phase).write(Phase::new(NEW));
+            (&raw mut (*new).holder).write(0);
             ffi::PyObject_GC_Track(new.cast());
         }
         new
     }
 }
+
+/// Ends a lease of either kind: what `Lease.release()` does, and `__exit__` where it is called as a method.
+unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: as the caller's, who has a living lease.
+    unsafe { if (*lease).slot == SlotId::NONE { leave_by_hand(lease) } else { lease::leave(lease) } }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Leases made by hand
 
 /// `Lease(obj, pool)`: made by hand, for anything with `add_obj` or `put`.
 unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
@@ -106,12 +118,25 @@ unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, args: *mut PyObject, names: 
     }
 }
 
-/// Leaving a lease that was made by hand: to the pool's `add_obj`, or to a queue's `put`. If that fails, the lease still
-/// holds the object.
+/// Calling a lease that was made by hand.
+unsafe extern "C" fn call_by_hand(
+    this: *mut PyObject,
+    _args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as `lease::call`.
+    unsafe { lease::dispatch(this.cast(), count, names, leave_by_hand) }
+}
+
+/// Leaving: to the pool's `add_obj`, or to a queue's `put`. If that fails, the lease still holds the object.
 #[cold]
-pub(super) unsafe fn put_back_by_hand(lease: *mut Lease) -> *mut PyObject {
+unsafe fn leave_by_hand(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: a lease made by hand owns its pool for good.
     unsafe {
+        if (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
+            return errors::released_twice(lease);
+        }
         let mut put = ffi::PyObject_GetAttrString((*lease).pool, c"add_obj".as_ptr());
         if put.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0 {
             ffi::PyErr_Clear();
@@ -305,7 +330,7 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
 
 unsafe extern "C" fn release(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method of `Lease`.
-    unsafe { lease::leave(this.cast()) }
+    unsafe { leave(this.cast()) }
 }
 
 const DOC: &CStr = c"Lease(obj, pool)
@@ -436,7 +461,7 @@ mod ordinary {
 
     unsafe extern "C" fn exit(this: *mut PyObject, _: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
         // SAFETY: a method of `Lease`.
-        unsafe { if count == 3 { lease::leave(this.cast()) } else { errors::wrong_call(count) } }
+        unsafe { if count == 3 { leave(this.cast()) } else { errors::wrong_call(count) } }
     }
 }
 
@@ -474,7 +499,7 @@ mod self_descriptor {
             if ffi::Py_TYPE(lease) != lease_type() {
                 return errors::not_a_lease(lease);
             }
-            if count == 1 { lease::enter(lease.cast()) } else { lease::leave(lease.cast()) }
+            if count == 1 { lease::enter(lease.cast()) } else { leave(lease.cast()) }
         }
     }
 

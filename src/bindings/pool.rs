@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::fork::Membership;
 use super::lease::{self, Lease};
 use super::raw::{add_methods, discard, method};
-use super::waiting::{self, Wait};
+use super::waiting::{self, Timeout, Wait};
 use crate::pool::{Counts, Hold, Identity, Order, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
 
@@ -21,10 +21,15 @@ use crate::sync::{Attached, Guarded, Parker};
 pub(super) struct Item {
     pub(super) object: NonNull<PyObject>,
     pub(super) shell: *mut Lease,
+    /// The thread that took it. Means something only while it is out, and until its lease is entered.
+    pub(super) holder: usize,
 }
 
 // SAFETY: the pointers are used by attached threads only; the objects behind them bring their own protection.
 unsafe impl Send for Item {}
+
+/// The state of a pool of Python objects for which threads wait.
+pub(super) type Core = State<Item, Arc<Parker>>;
 
 impl Identity for Item {
     #[inline(always)]
@@ -35,11 +40,12 @@ impl Identity for Item {
 
 /// What a pool is told when it is made.
 struct Options {
-    wait: Wait,
+    /// How many seconds to wait by default; none is for ever.
+    timeout: Option<f64>,
     name: Option<String>,
 }
 
-const DEFAULT: Options = Options { wait: Wait::Seconds(30.0), name: None };
+const DEFAULT: Options = Options { timeout: Some(30.0), name: None };
 
 /// Hands out each of its objects to one holder at a time.
 ///
@@ -67,7 +73,7 @@ const DEFAULT: Options = Options { wait: Wait::Seconds(30.0), name: None };
 ///     <opool.Pool 'letters': size 2, idle 2, leased 0, waiting 0>
 #[pyclass(frozen, subclass, weakref, generic, module = "opool")]
 pub(super) struct Pool {
-    pub(super) core: Guarded<State<Item, Arc<Parker>>>,
+    pub(super) core: Guarded<Core>,
     options: OnceLock<Options>,
     pub(super) membership: Membership,
 }
@@ -89,9 +95,9 @@ impl Pool {
         self.with(|core| core.value_mut(slot).map_or(ptr::null_mut(), |item| item.shell))
     }
 
-    /// `wait`, with the pool's own limit for the default.
-    pub(super) fn wait(&self, wait: Wait) -> Wait {
-        if wait == Wait::Default { self.options().wait } else { wait }
+    /// How many seconds a wait may take by default.
+    pub(super) fn default_timeout(&self) -> Option<f64> {
+        self.options().timeout
     }
 
     pub(super) fn name(&self) -> Option<&str> {
@@ -106,7 +112,7 @@ impl Pool {
         self.options.get().unwrap_or(&DEFAULT)
     }
 
-    fn with<R>(&self, critical: impl FnOnce(&mut State<Item, Arc<Parker>>) -> R) -> R {
+    fn with<R>(&self, critical: impl FnOnce(&mut Core) -> R) -> R {
         // SAFETY: every caller is a method, called attached.
         self.core.with(unsafe { Attached::assume() }, critical)
     }
@@ -123,14 +129,14 @@ impl Pool {
         Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
     }
 
-    #[pyo3(signature = (objects = Objects(None), *, timeout = Wait::Seconds(30.0), name = None, order = "fifo"))]
-    fn __init__(&self, objects: Objects<'_>, timeout: Wait, name: Option<String>, order: &str) -> PyResult<()> {
+    #[pyo3(signature = (objects = Objects(None), *, timeout = Timeout(DEFAULT.timeout), name = None, order = "fifo"))]
+    fn __init__(&self, objects: Objects<'_>, timeout: Timeout, name: Option<String>, order: &str) -> PyResult<()> {
         let order = match order {
             "fifo" => Order::Fifo,
             "lifo" => Order::Lifo,
             _ => return Err(PyValueError::new_err(format!("order must be 'fifo' or 'lifo', not {order:?}"))),
         };
-        if self.options.set(Options { wait: timeout, name }).is_err() {
+        if self.options.set(Options { timeout: timeout.0, name }).is_err() {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
         }
         self.with(|core| core.set_order(order));
@@ -149,17 +155,17 @@ impl Pool {
     fn add_obj(&self, obj: Bound<'_, PyAny>) {
         self.membership.join(self);
         let Some(object) = NonNull::new(obj.into_ptr()) else { return };
-        let item = Item { object, shell: ptr::null_mut() };
+        let item = Item { object, shell: ptr::null_mut(), holder: 0 };
         if let Some(parker) = self.with(|core| core.add(item)) {
             parker.unpark();
         }
     }
 
     /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
-    fn _remove(&self, py: Python<'_>, timeout: Wait) -> PyResult<Py<PyAny>> {
+    fn _remove(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Py<PyAny>> {
         let slot = match waiting::take_now(self) {
             Some(slot) => slot,
-            None => waiting::wait_for_slot(self, timeout).ok_or_else(|| PyErr::fetch(py))?,
+            None => waiting::wait_for_slot(self, Wait::from(timeout)).ok_or_else(|| PyErr::fetch(py))?,
         };
         let item = self.with(|core| core.retire(slot));
         let item = item.ok_or_else(|| PyRuntimeError::new_err("a leased slot without an object: a bug in opool"))?;
@@ -203,7 +209,7 @@ impl Pool {
     /// How many seconds `lease` and `acquire` wait by default; None is for ever.
     #[getter]
     fn timeout(&self) -> Option<f64> {
-        self.options().wait.seconds()
+        self.options().timeout
     }
 
     /// Whether `obj` belongs to this pool, idle or out. Compares by identity, and looks at every object.

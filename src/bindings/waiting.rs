@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::errors;
-use super::pool::Pool;
+use super::pool::{Core, Pool};
 use crate::pool::{SlotId, Ticket};
 use crate::sync::{Attached, Parker, this_thread};
 
@@ -34,9 +34,13 @@ pub(super) enum Wait {
     Forever,
     /// Not negative, not NaN; may be infinite.
     Seconds(f64),
+    /// An int that is not negative, not looked at further: most calls find an object and never need it. It is an
+    /// argument of the call under way, which keeps it alive.
+    Int(*mut PyObject),
 }
 
 /// The one argument, `timeout`, of a vectorcall; with the exception set, `None`.
+#[inline(always)]
 pub(super) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
     // SAFETY: there are `count` + len(names) arguments, alive for the call; the thread is attached.
     unsafe {
@@ -63,23 +67,37 @@ unsafe fn is_timeout(name: *mut PyObject) -> bool {
     name == timeout || unsafe { ffi::PyUnicode_Compare(name, timeout) == 0 }
 }
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Wait {
+/// The `timeout` of a pool: seconds, or none for ever.
+#[derive(Clone, Copy)]
+pub(super) struct Timeout(pub(super) Option<f64>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Timeout {
     type Error = PyErr;
 
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Wait> {
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Timeout> {
         // SAFETY: the value is alive, and its lifetime says attached.
-        unsafe { Wait::read(value.as_ptr()) }.ok_or_else(|| PyErr::fetch(value.py()))
+        let wait = unsafe { Wait::read(value.as_ptr()) };
+        wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
+    }
+}
+
+impl From<Timeout> for Wait {
+    fn from(Timeout(seconds): Timeout) -> Wait {
+        seconds.map_or(Wait::Forever, Wait::Seconds)
     }
 }
 
 impl Wait {
     /// Reads seconds, or `None` for no limit; with the exception set, nothing.
     ///
-    /// A plain number passes without further ado: most calls find an object and never look at it again.
+    /// A plain number passes without further ado.
     #[inline(always)]
     unsafe fn read(value: *mut PyObject) -> Option<Wait> {
         // SAFETY: the caller's argument is alive; the thread is attached.
         unsafe {
+            if ffi::PyLong_CheckExact(value) != 0 && !has_minus_sign(value) {
+                return Some(Wait::Int(value));
+            }
             if ffi::PyFloat_CheckExact(value) != 0 {
                 let seconds = ffi::PyFloat_AS_DOUBLE(value);
                 if seconds >= 0.0 {
@@ -90,6 +108,23 @@ impl Wait {
         }
     }
 
+    /// In seconds; none is for ever.
+    fn seconds(self, default: Option<f64>) -> Option<f64> {
+        match self {
+            Wait::Default => default,
+            Wait::Forever => None,
+            Wait::Seconds(seconds) => seconds.is_finite().then_some(seconds),
+            // SAFETY: called during the call that has the argument, attached.
+            Wait::Int(value) => unsafe {
+                let seconds = ffi::PyLong_AsDouble(value);
+                // -1 is an error here: the int fits no double, which is as good as for ever.
+                ffi::PyErr_Clear();
+                (seconds >= 0.0).then_some(seconds)
+            },
+        }
+    }
+
+    #[cold]
     unsafe fn read_any(value: *mut PyObject) -> Option<Wait> {
         // SAFETY: as in `read`. Each call that fails sets an exception, which is dealt with before the next.
         unsafe {
@@ -121,11 +156,18 @@ impl Wait {
             Some(Wait::Seconds(seconds))
         }
     }
-    pub(super) fn seconds(self) -> Option<f64> {
-        match self {
-            Wait::Seconds(seconds) if seconds.is_finite() => Some(seconds),
-            _ => None,
-        }
+}
+
+/// Whether an exact int is negative, from its own header.
+#[inline(always)]
+unsafe fn has_minus_sign(int: *mut PyObject) -> bool {
+    // SAFETY: the caller has checked the type. Up to CPython 3.11 the sign is that of the number of digits; then the two
+    // lowest bits of the tag in the same place: 0 is positive, 1 zero, 2 negative (PEP 757 describes both).
+    unsafe {
+        #[cfg(not(Py_3_12))]
+        return ffi::Py_SIZE(int) < 0;
+        #[cfg(Py_3_12)]
+        return *int.cast::<u8>().add(size_of::<PyObject>()).cast::<usize>() & 3 == 2;
     }
 }
 
@@ -151,8 +193,8 @@ struct Deadline {
 }
 
 impl Deadline {
-    fn after(wait: Wait) -> Self {
-        let seconds = wait.seconds().unwrap_or(f64::INFINITY);
+    fn after(seconds: Option<f64>) -> Self {
+        let seconds = seconds.unwrap_or(f64::INFINITY);
         let at = Duration::try_from_secs_f64(seconds).ok().and_then(|limit| Instant::now().checked_add(limit));
         Deadline { seconds, at }
     }
@@ -169,7 +211,14 @@ impl Deadline {
 #[cold]
 pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
     // SAFETY: called by methods of the pool only, which are attached.
-    pool.core.with(unsafe { Attached::assume() }, |core| core.lease(this_thread()))
+    pool.core.with(unsafe { Attached::assume() }, |core| held(core.lease(), core))
+}
+
+/// Notes who has the slot, in the critical section that takes it.
+fn held(slot: Option<SlotId>, core: &mut Core) -> Option<SlotId> {
+    let item = core.value_mut(slot?)?;
+    item.holder = this_thread();
+    slot
 }
 
 /// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
@@ -182,11 +231,12 @@ pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
     // SAFETY: called by methods of the pool only, which are attached; the thread detaches in `park` alone, between the
     // critical sections.
     let attached = unsafe { Attached::assume() };
-    let deadline = Deadline::after(pool.wait(wait));
-    let me = this_thread();
+    let deadline = Deadline::after(wait.seconds(pool.default_timeout()));
     let parker = Arc::new(Parker::new());
-    let mut ticket = match pool.core.with(attached, |core| core.lease_or_queue(me, Arc::clone(&parker))) {
-        Ok(slot) => return Some(slot),
+    let mut ticket = match pool.core.with(attached, |core| {
+        core.lease_or_queue(this_thread(), Arc::clone(&parker)).map(|slot| held(Some(slot), core))
+    }) {
+        Ok(slot) => return slot,
         Err(ticket) => ticket,
     };
     loop {
@@ -195,8 +245,8 @@ pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
             return stop(pool, ticket, reason, deadline);
         }
         park(&parker, left);
-        ticket = match pool.core.with(attached, |core| core.collect(ticket, me)) {
-            Ok(slot) => return Some(slot),
+        ticket = match pool.core.with(attached, |core| core.collect(ticket).map(|slot| held(Some(slot), core))) {
+            Ok(slot) => return slot,
             Err(ticket) => ticket,
         };
     }
@@ -240,9 +290,10 @@ fn stop(pool: &Pool, ticket: Ticket, reason: Stop, deadline: Deadline) -> Option
     let attached = unsafe { Attached::assume() };
     // Counted while this thread still waits: that is what the message is about.
     let counts = pool.counts();
-    match (pool.core.with(attached, |core| core.cancel(ticket, this_thread())), reason) {
-        (Err(slot), Stop::Finalizing | Stop::TimedOut) => return Some(slot),
-        (Err(slot), Stop::Raised) => give_back(pool, slot),
+    let left = pool.core.with(attached, |core| core.cancel(ticket).map_err(|slot| held(Some(slot), core)));
+    match (left, reason) {
+        (Err(slot), Stop::Finalizing | Stop::TimedOut) => return slot,
+        (Err(slot), Stop::Raised) => slot.into_iter().for_each(|slot| give_back(pool, slot)),
         (Ok(_parker), Stop::Finalizing) => errors::shutting_down(pool, counts),
         (Ok(_parker), Stop::TimedOut) => errors::timed_out(pool, deadline.seconds, counts),
         (Ok(_parker), Stop::Raised) => {}

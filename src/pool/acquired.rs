@@ -36,6 +36,12 @@ impl Acquired {
         }
     }
 
+    /// Whether `insert` will not touch the table.
+    #[inline(always)]
+    pub(super) fn has_room_outside(&self) -> bool {
+        self.last == SlotId::NONE
+    }
+
     #[inline(always)]
     pub(super) fn insert<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
         let before = std::mem::replace(&mut self.last, slot);
@@ -44,15 +50,18 @@ impl Acquired {
         }
     }
 
-    /// Takes out a slot of the object.
+    /// Takes out a slot of the object, if it is the last one that went out.
     #[inline(always)]
-    pub(super) fn remove<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
+    pub(super) fn remove_last<T: Identity>(&mut self, key: usize, slots: &Slots<T>) -> Option<SlotId> {
         let last = self.last;
-        if slots.value(last).is_some_and(|value| value.identity() == key) {
-            self.last = SlotId::NONE;
-            return Some(last);
-        }
-        self.remove_from_table(key, slots)
+        slots.value(last).filter(|value| value.identity() == key)?;
+        self.last = SlotId::NONE;
+        Some(last)
+    }
+
+    /// Takes out a slot of the object.
+    pub(super) fn remove<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
+        self.remove_last(key, slots).or_else(|| self.remove_from_table(key, slots))
     }
 
     /// Takes out this very slot, wherever it stands in its chain.

@@ -43,8 +43,6 @@ pub(super) struct Slot<T> {
     /// `None` exactly while `hold` is `Vacant`.
     pub(super) value: Option<T>,
     pub(super) hold: Hold,
-    /// The thread that leased or acquired the value. Means something only while it is out.
-    pub(super) holder: usize,
     /// Next slot with the same value, while `Acquired` (see `acquired.rs`).
     pub(super) same: SlotId,
 }
@@ -71,7 +69,7 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn insert(&mut self, value: T) -> SlotId {
-        let slot = Slot { value: Some(value), hold: Hold::Handed, holder: 0, same: SlotId::NONE };
+        let slot = Slot { value: Some(value), hold: Hold::Handed, same: SlotId::NONE };
         if let Some(id) = self.vacant.pop() {
             self.all[id.index()] = slot;
             return id;

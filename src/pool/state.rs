@@ -62,31 +62,31 @@ impl<T: Identity, W> State<T, W> {
 
     /// idle → leased, if anything is idle.
     #[inline(always)]
-    pub fn lease(&mut self, holder: usize) -> Option<SlotId> {
+    pub fn lease(&mut self) -> Option<SlotId> {
         let id = self.idle.pop()?;
-        self.hold(id, Hold::Leased, holder);
+        self.slots.get(id).hold = Hold::Leased;
         Some(id)
     }
 
     /// As [`lease`](Self::lease); else takes a place in the queue. One critical section, so no wake can be missed.
-    pub fn lease_or_queue(&mut self, holder: usize, wake: W) -> Result<SlotId, Ticket> {
-        self.lease(holder).ok_or_else(|| self.waiters.push(holder, wake))
+    pub fn lease_or_queue(&mut self, thread: usize, wake: W) -> Result<SlotId, Ticket> {
+        self.lease().ok_or_else(|| self.waiters.push(thread, wake))
     }
 
     /// handed → leased, if the waiter's turn has come; else the ticket is still good.
-    pub fn collect(&mut self, ticket: Ticket, holder: usize) -> Result<SlotId, Ticket> {
+    pub fn collect(&mut self, ticket: Ticket) -> Result<SlotId, Ticket> {
         match self.waiters.collect(ticket) {
             Outcome::Queued(ticket) => Err(ticket),
             Outcome::Given(slot) => {
-                self.hold(slot, Hold::Leased, holder);
+                self.slots.get(slot).hold = Hold::Leased;
                 Ok(slot)
             }
         }
     }
 
     /// Leaves the queue. `Err`: the object came first (handed → leased); keep it or give it back.
-    pub fn cancel(&mut self, ticket: Ticket, holder: usize) -> Result<W, SlotId> {
-        self.waiters.cancel(ticket).inspect_err(|&slot| self.hold(slot, Hold::Leased, holder))
+    pub fn cancel(&mut self, ticket: Ticket) -> Result<W, SlotId> {
+        self.waiters.cancel(ticket).inspect_err(|&slot| self.slots.get(slot).hold = Hold::Leased)
     }
 
     /// leased → idle, unless somebody waits: then nothing changes, and [`give_back`](Self::give_back) is to be called.
@@ -106,17 +106,28 @@ impl<T: Identity, W> State<T, W> {
     }
 
     /// leased → acquired: the bare object goes out, and `release` will know it.
-    #[inline(always)]
     pub fn acquire(&mut self, id: SlotId) {
         self.slots.get(id).hold = Hold::Acquired;
         self.acquired.insert(id, &mut self.slots);
+    }
+
+    /// idle → acquired, [`lease`](Self::lease) and [`acquire`](Self::acquire) in one step, where that is quick: if
+    /// something is idle and no other object of this pool is out by `acquire`.
+    #[inline(always)]
+    pub fn acquire_quickly(&mut self) -> Option<SlotId> {
+        if !self.acquired.has_room_outside() {
+            return None;
+        }
+        let id = self.idle.pop()?;
+        self.slots.get(id).hold = Hold::Acquired;
+        self.acquired.insert(id, &mut self.slots);
+        Some(id)
     }
 
     /// acquired → idle; or, if somebody waits, acquired → leased, and the slot that is to be given back next.
     ///
     /// # Errors
     /// Nothing changes unless the object is out by `acquire`.
-    #[inline(always)]
     pub fn release(&mut self, identity: usize) -> Result<Option<SlotId>, NotAcquired> {
         let Some(id) = self.acquired.remove(identity, &mut self.slots) else {
             return Err(self.why_not_acquired(identity));
@@ -129,6 +140,17 @@ impl<T: Identity, W> State<T, W> {
         Ok(Some(id))
     }
 
+    /// acquired → idle, where that is quick: if nobody waits, and the object went out last. Else nothing changes.
+    #[inline(always)]
+    pub fn release_quickly(&mut self, identity: usize) -> bool {
+        if !self.waiters.is_empty() {
+            return false;
+        }
+        let Some(id) = self.acquired.remove_last(identity, &self.slots) else { return false };
+        self.set_idle(id);
+        true
+    }
+
     /// leased → vacant: the pool forgets the value.
     pub fn retire(&mut self, id: SlotId) -> Option<T> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
@@ -138,7 +160,7 @@ impl<T: Identity, W> State<T, W> {
     /// Empties the pool: every idle value, in order. What is out stays the holders' until they bring it back.
     pub fn drain(&mut self) -> Vec<T> {
         let mut values = Vec::with_capacity(self.idle.len());
-        while let Some(id) = self.lease(0) {
+        while let Some(id) = self.lease() {
             values.extend(self.retire(id));
         }
         values
@@ -146,23 +168,21 @@ impl<T: Identity, W> State<T, W> {
 
     /// Settles that no thread but `survivor` exists any more, which is what a fork does to the child.
     ///
-    /// Waiters of other threads are forgotten. What other threads held or had been handed is free again; `orphaned`
-    /// is told of each such value. Returns what used to wake the forgotten, to be dropped, and whom to wake.
-    pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold)) -> (Vec<W>, Vec<W>) {
+    /// Waiters of other threads are forgotten, and what they had been handed is free again. `orphaned` is asked of each
+    /// value that is out whether its holder is gone; then it is free again too. Returns what used to wake the
+    /// forgotten, to be dropped, and whom to wake.
+    pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold) -> bool) -> (Vec<W>, Vec<W>) {
         let (forgotten, mut free) = self.waiters.keep_only(survivor);
         for id in self.slots.ids() {
             let slot = self.slots.get(id);
-            if slot.holder == survivor || !matches!(slot.hold, Hold::Leased | Hold::Acquired) {
-                continue;
-            }
             let hold = slot.hold;
-            if let Some(value) = slot.value.as_mut() {
-                orphaned(value, hold);
+            let out = matches!(hold, Hold::Leased | Hold::Acquired);
+            if out && slot.value.as_mut().is_some_and(|value| orphaned(value, hold)) {
+                if hold == Hold::Acquired {
+                    self.acquired.remove_slot(id, &mut self.slots);
+                }
+                free.push(id);
             }
-            if hold == Hold::Acquired {
-                self.acquired.remove_slot(id, &mut self.slots);
-            }
-            free.push(id);
         }
         let wake = free.into_iter().filter_map(|id| self.pass_on(id)).collect();
         (forgotten, wake)
@@ -183,13 +203,6 @@ impl<T: Identity, W> State<T, W> {
     pub fn counts(&self) -> Counts {
         let (size, idle) = (self.slots.len(), self.idle.len());
         Counts { size, idle, leased: size - idle, waiting: self.waiters.len() }
-    }
-
-    #[inline(always)]
-    fn hold(&mut self, id: SlotId, hold: Hold, holder: usize) {
-        let slot = self.slots.get(id);
-        slot.hold = hold;
-        slot.holder = holder;
     }
 
     #[inline(always)]

@@ -110,7 +110,7 @@ def worker():
     try:
         pool.lease(timeout=0.2)
     except opool.PoolTimeout:
-        print("timed out")
+        os.write(1, b"timed out\\n")
 
 for _ in range(3):
     threading.Thread(target=worker).start()

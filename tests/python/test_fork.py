@@ -289,6 +289,25 @@ assert_whole(pool, objects)
 """)
 
 
+def test_a_thread_that_forks_within_the_with_of_a_lease_it_was_passed_keeps_it_in_the_child():
+    child("""
+objects = things(2)
+pool = opool.Pool(objects)
+passed = pool.lease()                   # taken here, used there
+
+def worker(_):
+    with passed as obj:
+        def check():
+            assert [lease.obj for lease in take_all(pool)] == [objects[1]]
+            passed.__exit__(None, None, None)
+            assert_whole(pool, objects)
+        return forked(check)
+
+assert Crew(1, worker).join() == [0]
+assert_whole(pool, objects)
+""")
+
+
 def test_a_grandchild_can_lease_too():
     child("""
 objects = things(3)

@@ -100,16 +100,19 @@ def test_a_foreign_put_that_uses_the_lease_again_is_told_off():
     assert store.errors == 2
 
 
-def test_a_lease_made_by_hand_over_a_real_pool_cannot_double_what_is_out():
-    x = Thing()
-    pool = opool.Pool([x])
-    held = pool.lease()
-    with contextlib.suppress(Exception):
-        with opool.Lease(x, pool):
-            pass
-    assert pool.size == 1 and held.obj is x
-    held.release()
-    assert_whole(pool, [x])
+def test_a_lease_made_by_hand_over_a_real_pool_adds_its_object_once():
+    x, other = things(2)
+    pool = opool.Pool([other])
+    lease = opool.Lease(x, pool)
+    assert pool.size == 1
+    with lease as obj:
+        assert obj is x
+    for misuse in (lease.release, lease.__enter__):
+        with pytest.raises(opool.LeaseError):
+            misuse()
+    del lease
+    gc.collect()
+    assert_whole(pool, [other, x])
 
 
 @pytest.mark.parametrize(
