@@ -6,7 +6,7 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
-use opool::pool::{Counts, Identity, SlotId, State};
+use opool::pool::{Asker, Counts, Identity, Patience, SlotId, State};
 use opool::sync::{Attached, Guarded, Parker, Phase};
 
 struct Token(usize);
@@ -26,7 +26,12 @@ struct Pool {
 
 impl Pool {
     fn of(objects: usize) -> Arc<Self> {
+        Self::with_patience(objects, Patience::NONE)
+    }
+
+    fn with_patience(objects: usize, patience: Patience) -> Arc<Self> {
         let mut state = State::new();
+        state.set_patience(patience);
         for object in 0..objects {
             assert!(state.add(Token(object)).is_none());
         }
@@ -43,15 +48,19 @@ impl Pool {
     }
 
     fn lease(&self, me: usize) -> SlotId {
+        let asker = Asker { thread: me, now: 0 };
+        if let Some(slot) = self.with(|core| core.lease_or_take_back(asker)) {
+            return self.held(slot);
+        }
         let parker = Arc::new(Parker::new());
-        let mut ticket = match self.with(|core| core.lease_or_queue(me, Arc::clone(&parker))) {
+        let mut ticket = match self.with(|core| core.lease_or_queue(asker, Arc::clone(&parker))) {
             Ok(slot) => return self.held(slot),
             Err(ticket) => ticket,
         };
         loop {
             parker.park(None);
-            ticket = match self.with(|core| core.collect(ticket)) {
-                Ok(slot) => return self.held(slot),
+            ticket = match self.with(|core| core.collect(ticket, asker)) {
+                Ok((slot, _)) => return self.held(slot),
                 Err(ticket) => ticket,
             }
         }
@@ -59,18 +68,19 @@ impl Pool {
 
     /// Queues, and leaves at once: whatever can happen between the two does happen in some interleaving.
     fn lease_or_expire(&self, me: usize) -> Option<SlotId> {
-        match self.with(|core| core.lease_or_queue(me, Arc::new(Parker::new()))) {
+        let asker = Asker { thread: me, now: 0 };
+        match self.with(|core| core.lease_or_queue(asker, Arc::new(Parker::new()))) {
             Ok(slot) => Some(self.held(slot)),
-            Err(ticket) => self.with(|core| core.cancel(ticket)).err().map(|slot| self.held(slot)),
+            Err(ticket) => self.with(|core| core.cancel(ticket)).0.map(|slot| self.held(slot)),
         }
     }
 
-    fn give_back(&self, slot: SlotId) {
+    fn give_back(&self, me: usize, slot: SlotId) {
         self.holders.fetch_sub(1, SeqCst);
         if self.with(|core| core.give_back_unless_awaited(slot)) {
             return;
         }
-        if let Some(parker) = self.with(|core| core.give_back(slot)) {
+        if let Some(parker) = self.with(|core| core.give_back(slot, Asker { thread: me, now: 0 })) {
             parker.unpark();
         }
     }
@@ -98,11 +108,11 @@ fn a_hand_over_that_races_with_a_timeout_loses_nothing() {
             let pool = Arc::clone(&pool);
             thread::spawn(move || {
                 if let Some(slot) = pool.lease_or_expire(2) {
-                    pool.give_back(slot);
+                    pool.give_back(2, slot);
                 }
             })
         };
-        pool.give_back(slot);
+        pool.give_back(1, slot);
         waiter.join().unwrap();
         pool.assert_all_back(1);
     });
@@ -118,11 +128,11 @@ fn two_waiters_share_one_object_one_after_the_other() {
                 let pool = Arc::clone(&pool);
                 thread::spawn(move || {
                     let slot = pool.lease(me);
-                    pool.give_back(slot);
+                    pool.give_back(me, slot);
                 })
             })
             .collect();
-        pool.give_back(slot);
+        pool.give_back(1, slot);
         for waiter in waiters {
             waiter.join().unwrap();
         }
@@ -138,7 +148,7 @@ fn an_object_that_is_added_while_somebody_queues_reaches_them() {
             let pool = Arc::clone(&pool);
             thread::spawn(move || {
                 let slot = pool.lease(2);
-                pool.give_back(slot);
+                pool.give_back(2, slot);
             })
         };
         if let Some(parker) = pool.with(|core| core.add(Token(7))) {
@@ -158,7 +168,7 @@ fn a_waiter_who_expires_leaves_the_next_one_in_place() {
             let pool = Arc::clone(&pool);
             thread::spawn(move || {
                 if let Some(slot) = pool.lease_or_expire(2) {
-                    pool.give_back(slot);
+                    pool.give_back(2, slot);
                 }
             })
         };
@@ -166,10 +176,10 @@ fn a_waiter_who_expires_leaves_the_next_one_in_place() {
             let pool = Arc::clone(&pool);
             thread::spawn(move || {
                 let slot = pool.lease(3);
-                pool.give_back(slot);
+                pool.give_back(3, slot);
             })
         };
-        pool.give_back(slot);
+        pool.give_back(1, slot);
         hasty.join().unwrap();
         patient.join().unwrap();
         pool.assert_all_back(1);
@@ -187,13 +197,13 @@ fn a_late_wake_for_a_closed_waiter_disturbs_nobody() {
             let pool = Arc::clone(&pool);
             thread::spawn(move || {
                 if let Some(slot) = pool.lease_or_expire(2) {
-                    pool.give_back(slot);
+                    pool.give_back(2, slot);
                 }
                 let slot = pool.lease(2);
-                pool.give_back(slot);
+                pool.give_back(2, slot);
             })
         };
-        pool.give_back(slot);
+        pool.give_back(1, slot);
         waiter.join().unwrap();
         pool.assert_all_back(1);
     });
@@ -209,13 +219,66 @@ fn a_lease_that_two_threads_release_at_once_is_given_back_once() {
         let leave = |pool: Arc<Pool>, phase: Arc<Phase>| {
             move || {
                 if phase.replace(Attached::anywhere(), RELEASED) != RELEASED {
-                    pool.give_back(slot);
+                    pool.give_back(1, slot);
                 }
             }
         };
         let other = thread::spawn(leave(Arc::clone(&pool), Arc::clone(&phase)));
         leave(Arc::clone(&pool), phase)();
         other.join().unwrap();
+        pool.assert_all_back(1);
+    });
+}
+
+/// A thread in its turn takes back what it has just handed over: the waiter keeps its place, and is served when the
+/// giver gives for good, or looks first.
+#[test]
+fn an_object_that_is_taken_back_still_reaches_the_waiter() {
+    loom::model(|| {
+        let pool = Pool::with_patience(1, Patience { body: 1, turn: 1 });
+        let slot = pool.lease(1);
+        let waiter = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let slot = pool.lease(2);
+                pool.give_back(2, slot);
+            })
+        };
+        pool.give_back(1, slot);
+        for _ in 0..2 {
+            let slot = pool.lease(1);
+            pool.give_back(1, slot);
+        }
+        waiter.join().unwrap();
+        pool.assert_all_back(1);
+    });
+}
+
+#[test]
+fn taking_back_races_with_a_timeout_and_loses_nothing() {
+    three_threads(|| {
+        let pool = Pool::with_patience(1, Patience { body: 1, turn: 1 });
+        let slot = pool.lease(1);
+        let hasty = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                if let Some(slot) = pool.lease_or_expire(2) {
+                    pool.give_back(2, slot);
+                }
+            })
+        };
+        let patient = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let slot = pool.lease(3);
+                pool.give_back(3, slot);
+            })
+        };
+        pool.give_back(1, slot);
+        let slot = pool.lease(1);
+        pool.give_back(1, slot);
+        hasty.join().unwrap();
+        patient.join().unwrap();
         pool.assert_all_back(1);
     });
 }

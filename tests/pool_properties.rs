@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use opool::pool::{Counts, Hold, Identity, NotAcquired, Order, SlotId, State, Ticket};
+use opool::pool::{Asker, Counts, Hold, Identity, NotAcquired, Order, Patience, SlotId, State, Ticket};
 use proptest::prelude::*;
 
 const ME: usize = 1;
@@ -72,13 +72,33 @@ struct Run {
     order: Order,
     serial: usize,
     next_waiter: usize,
+    /// One tick a step.
+    now: u64,
+    patience: Patience,
+    /// Who has handed something over lately, and whether it was in a turn that can go on.
+    giver: Option<usize>,
 }
 
 impl Run {
-    fn new(order: Order) -> Self {
+    fn new(order: Order, patience: Patience) -> Self {
         let mut state = State::new();
         state.set_order(order);
-        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0 }
+        state.set_patience(patience);
+        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, patience, giver: None }
+    }
+
+    fn asker(&self, thread: usize) -> Asker {
+        Asker { thread, now: self.now }
+    }
+
+    /// The state may take back only what its asker gave and nobody has picked up; the model cannot know more.
+    fn took_back(&mut self, who: usize, slot: SlotId) {
+        let value = self.value(slot);
+        assert!(self.patience != Patience::NONE, "somebody else's object was taken back");
+        assert_eq!(self.giver, Some(who), "only the giver may take it back");
+        let waiter = self.model.waiters.iter_mut().find(|(_, given, _)| *given == Some(value));
+        waiter.expect("taken back from a waiter").1 = None;
+        self.model.leased.push((value, who, slot));
     }
 
     /// The model's side of a value that comes free; the wake must be for the first who still waits.
@@ -115,6 +135,7 @@ impl Run {
     }
 
     fn step(&mut self, step: Step) {
+        self.now += 1;
         match step {
             Step::Add { object } => {
                 self.serial += 1;
@@ -130,7 +151,13 @@ impl Run {
             }
             Step::Queue { who } => {
                 self.next_waiter += 1;
-                match self.state.lease_or_queue(who, self.next_waiter) {
+                let asker = self.asker(who);
+                if self.model.idle.is_empty()
+                    && let Some(slot) = self.state.lease_or_take_back(asker)
+                {
+                    return self.took_back(who, slot);
+                }
+                match self.state.lease_or_queue(asker, self.next_waiter) {
                     Ok(slot) => {
                         let expected = self.model.idle.pop_front().expect("the model has something idle too");
                         assert_eq!(self.value(slot), expected);
@@ -145,8 +172,10 @@ impl Run {
             Step::Collect { which } if !self.model.waiters.is_empty() => {
                 let which = which % self.model.waiters.len();
                 let (who, given, ticket) = self.model.waiters.remove(which);
-                match self.state.collect(ticket.expect("kept until the end")) {
-                    Ok(slot) => {
+                let asker = self.asker(who);
+                match self.state.collect(ticket.expect("kept until the end"), asker) {
+                    Ok((slot, waker)) => {
+                        assert!(waker.is_some());
                         let value = given.expect("not handed over in the model");
                         assert_eq!(self.value(slot), value);
                         self.model.leased.push((value, who, slot));
@@ -159,9 +188,11 @@ impl Run {
             }
             Step::Cancel { which } if !self.model.waiters.is_empty() => {
                 let (who, given, ticket) = self.model.waiters.remove(which % self.model.waiters.len());
-                match self.state.cancel(ticket.expect("kept until the end")) {
-                    Ok(_) => assert_eq!(given, None),
-                    Err(slot) => {
+                let (slot, waker) = self.state.cancel(ticket.expect("kept until the end"));
+                assert!(waker.is_some());
+                match slot {
+                    None => assert_eq!(given, None),
+                    Some(slot) => {
                         let value = given.expect("not handed over in the model");
                         assert_eq!(self.value(slot), value);
                         self.model.leased.push((value, who, slot));
@@ -169,8 +200,12 @@ impl Run {
                 }
             }
             Step::GiveBack { which } if !self.model.leased.is_empty() => {
-                let (value, _, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
-                let wake = if self.state.give_back_unless_awaited(slot) { None } else { self.state.give_back(slot) };
+                let (value, who, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
+                let quick = self.state.give_back_unless_awaited(slot);
+                let wake = if quick { None } else { self.state.give_back(slot, self.asker(who)) };
+                if wake.is_some() {
+                    self.giver = Some(who);
+                }
                 self.comes_free(value, wake);
             }
             Step::Acquire { who } => {
@@ -189,7 +224,11 @@ impl Run {
                     let place = self.model.acquired.iter().position(|(other, _)| *other == value);
                     self.model.acquired.swap_remove(place.expect("acquired in the model too"));
                     assert_eq!(value.object, object);
-                    let wake = awaited.and_then(|slot| self.state.give_back(slot));
+                    let asker = self.asker(ME);
+                    let wake = awaited.and_then(|slot| self.state.give_back(slot, asker));
+                    if wake.is_some() {
+                        self.giver = Some(ME);
+                    }
                     self.comes_free(value, wake);
                 }
                 Err(why) => {
@@ -234,7 +273,7 @@ impl Run {
         let mut gone = 0;
         self.model.waiters.retain(|(who, given, _)| {
             if *who == OTHER {
-                gone += usize::from(given.is_none());
+                gone += 1;
                 free.extend(*given);
             }
             *who == ME
@@ -267,9 +306,9 @@ impl Run {
         let mut index = 0;
         while index < self.model.waiters.len() {
             let (who, given, ticket) = self.model.waiters.remove(index);
-            let result = self.state.collect(ticket.expect("kept until the end"));
-            match result {
-                Ok(slot) => {
+            let asker = self.asker(who);
+            match self.state.collect(ticket.expect("kept until the end"), asker) {
+                Ok((slot, _)) => {
                     let value = self.value(slot);
                     assert!(handed.contains(&value));
                     assert!(given.is_none_or(|given| given == value));
@@ -294,7 +333,7 @@ impl Run {
         assert_eq!(all.len(), kept.len());
         assert!(all.iter().all(|(value, _)| kept.contains(value)));
         for (value, slot) in all {
-            let wake = self.state.give_back(slot);
+            let wake = self.state.give_back(slot, self.asker(ME));
             self.comes_free(value, wake);
         }
     }
@@ -316,8 +355,9 @@ proptest! {
     fn every_value_is_in_one_place_and_comes_out_in_order(
         steps in steps(),
         order in prop_oneof![Just(Order::Fifo), Just(Order::Lifo)],
+        patience in prop_oneof![Just(Patience::NONE), (1u64..5, 1u64..50).prop_map(|(body, turn)| Patience { body, turn })],
     ) {
-        let mut run = Run::new(order);
+        let mut run = Run::new(order, patience);
         for step in steps {
             run.step(step);
             run.check();
@@ -341,4 +381,34 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
     }
     assert_eq!(state.release(8), Err(NotAcquired::Idle));
     assert_eq!(state.counts(), Counts { size: copies, idle: copies, leased: 0, waiting: 0 });
+}
+
+#[test]
+fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
+    let patience = Patience { body: 10, turn: 100 };
+    let at = |thread, now| Asker { thread, now };
+    for (gap, rounds) in [(9, 11), (10, 0)] {
+        let mut state: State<Value, &str> = State::new();
+        state.set_patience(patience);
+        state.add(Value { object: 1, serial: 1 });
+        let mut slot = state.lease().expect("idle");
+        let ticket = state.lease_or_queue(at(OTHER, 0), "other").expect_err("nothing is idle");
+        assert_eq!(state.give_back(slot, at(ME, 0)), Some("other"));
+        assert!(state.lease_or_take_back(at(ME, 0)).is_none(), "the first return is for good");
+        let next = state.lease_or_queue(at(ME, 0), "me").expect_err("nothing is idle");
+        (slot, _) = state.collect(ticket, at(OTHER, 0)).expect("handed over");
+        let mut now = 0;
+        let mut turns = 0;
+        loop {
+            now += gap;
+            assert_eq!(state.give_back(slot, at(OTHER, now)), Some("me"));
+            match state.lease_or_take_back(at(OTHER, now)) {
+                Some(again) => slot = again,
+                None => break,
+            }
+            turns += 1;
+        }
+        assert_eq!(turns, rounds, "with bodies of {gap}");
+        assert!(state.collect(next, at(ME, now)).is_ok());
+    }
 }

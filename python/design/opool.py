@@ -33,7 +33,7 @@ class Pool(opool.Pool[T], Generic[T]):
     """
 
     def __init__(self, objects: Iterable[T]) -> None:
-        super().__init__(objects, timeout=None)
+        super().__init__(objects, timeout=None, fairness="strict")
 
     @property
     def pool(self) -> Pool[T]:

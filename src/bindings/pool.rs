@@ -14,7 +14,7 @@ use super::fork::Membership;
 use super::lease::{self, Lease};
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Timeout, Wait};
-use crate::pool::{Counts, Hold, Identity, Order, SlotId, State};
+use crate::pool::{Counts, Hold, Identity, Order, Patience, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
@@ -43,14 +43,18 @@ struct Options {
     /// How many seconds to wait by default; none is for ever.
     timeout: Option<f64>,
     name: Option<String>,
+    fairness: &'static str,
 }
 
-const DEFAULT: Options = Options { timeout: Some(30.0), name: None };
+const DEFAULT: Options = Options { timeout: Some(30.0), name: None, fairness: "adaptive" };
+
+/// How long a thread with short bodies keeps its turn, with `fairness="adaptive"`. `DESIGN.md` has the measurements.
+const PATIENCE: Patience = Patience { body: 10_000, turn: 500_000 };
 
 /// Hands out each of its objects to one holder at a time.
 ///
-/// Threads that find no object idle wait in the order in which they came, with the GIL released, and get the next
-/// object that is given back or added. Any method may be called from any thread.
+/// Threads that find no object idle wait in the order in which they came, with the GIL released; the first of them gets
+/// the next object that is given back or added. Any method may be called from any thread.
 ///
 /// Args:
 ///     objects: what to hand out, in this order. Kept by reference; the same object may stand here several times.
@@ -58,10 +62,14 @@ const DEFAULT: Options = Options { timeout: Some(30.0), name: None };
 ///     name: shows up in messages.
 ///     order: which idle object goes out next: "fifo" (the one that has been idle longest) or "lifo" (the one that
 ///         came back last).
+///     fairness: what a thread gets that gives back while others wait, and asks again at once. With "strict", the end
+///         of the queue. With "adaptive", the same object for another while, up to half a millisecond in all, provided
+///         that it keeps each lease for less than ten microseconds: then a change of threads costs more than the lease.
+///         Those who wait keep their order in either case.
 ///
 /// Raises:
 ///     TypeError: if `objects` cannot be iterated over, or an option has the wrong type.
-///     ValueError: if `timeout` is negative or `order` is unknown.
+///     ValueError: if `timeout` is negative, or `order` or `fairness` is unknown.
 ///
 /// Example:
 ///     >>> import opool
@@ -123,23 +131,42 @@ impl Pool {
     #[new]
     #[pyo3(
         signature = (*_args, **_options),
-        text_signature = "(objects=(), *, timeout=30.0, name=None, order='fifo')"
+        text_signature = "(objects=(), *, timeout=30.0, name=None, order='fifo', fairness='adaptive')"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
         Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
     }
 
-    #[pyo3(signature = (objects = Objects(None), *, timeout = Timeout(DEFAULT.timeout), name = None, order = "fifo"))]
-    fn __init__(&self, objects: Objects<'_>, timeout: Timeout, name: Option<String>, order: &str) -> PyResult<()> {
+    #[pyo3(signature = (objects = Objects(None), *, timeout = Timeout(DEFAULT.timeout), name = None, order = "fifo", fairness = "adaptive"))]
+    fn __init__(
+        &self,
+        objects: Objects<'_>,
+        timeout: Timeout,
+        name: Option<String>,
+        order: &str,
+        fairness: &str,
+    ) -> PyResult<()> {
         let order = match order {
             "fifo" => Order::Fifo,
             "lifo" => Order::Lifo,
             _ => return Err(PyValueError::new_err(format!("order must be 'fifo' or 'lifo', not {order:?}"))),
         };
-        if self.options.set(Options { timeout: timeout.0, name }).is_err() {
+        let (fairness, patience) = match fairness {
+            "strict" => ("strict", Patience::NONE),
+            "adaptive" => (DEFAULT.fairness, PATIENCE),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "fairness must be 'adaptive' or 'strict', not {fairness:?}"
+                )));
+            }
+        };
+        if self.options.set(Options { timeout: timeout.0, name, fairness }).is_err() {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
         }
-        self.with(|core| core.set_order(order));
+        self.with(|core| {
+            core.set_order(order);
+            core.set_patience(patience);
+        });
         if let Some(objects) = objects.0 {
             for object in objects.try_iter()? {
                 self.add_obj(object?);
@@ -204,6 +231,12 @@ impl Pool {
     #[getter(name)]
     fn get_name(&self) -> Option<&str> {
         self.name()
+    }
+
+    /// As given at construction: "adaptive" or "strict".
+    #[getter]
+    fn fairness(&self) -> &'static str {
+        self.options().fairness
     }
 
     /// How many seconds `lease` and `acquire` wait by default; None is for ever.

@@ -3,8 +3,8 @@
 use std::ffi::c_int;
 use std::fmt;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
@@ -13,7 +13,7 @@ use pyo3::types::PyString;
 
 use super::errors;
 use super::pool::{Core, Pool};
-use crate::pool::{SlotId, Ticket};
+use crate::pool::{Asker, SlotId, Ticket};
 use crate::sync::{Attached, Parker, this_thread};
 
 /// How often the main thread looks for signals although nothing woke it.
@@ -207,8 +207,13 @@ impl Deadline {
 // ---------------------------------------------------------------------------------------------------------------------
 // Waiting
 
+/// Who asks the core, and when.
+fn asker() -> Asker {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Asker { thread: this_thread(), now: u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX) }
+}
+
 /// Takes an idle slot if there is one.
-#[cold]
 pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
     // SAFETY: called by methods of the pool only, which are attached.
     pool.core.with(unsafe { Attached::assume() }, |core| held(core.lease(), core))
@@ -222,20 +227,29 @@ fn held(slot: Option<SlotId>, core: &mut Core) -> Option<SlotId> {
 }
 
 /// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
-///
-/// However it ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
+pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
+    let asker = asker();
+    // SAFETY: called by methods of the pool only, which are attached.
+    let attached = unsafe { Attached::assume() };
+    match pool.core.with(attached, |core| held(core.lease_or_take_back(asker), core)) {
+        Some(slot) => Some(slot),
+        None => queue(pool, wait, asker),
+    }
+}
+
+/// However this ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
 /// is returned, or passed on before the exception is raised.
 #[cold]
-pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
+fn queue(pool: &Pool, wait: Wait, first: Asker) -> Option<SlotId> {
     pool.membership.join(pool);
-    // SAFETY: called by methods of the pool only, which are attached; the thread detaches in `park` alone, between the
-    // critical sections.
+    // SAFETY: as in `wait_for_slot`; the thread detaches in `park` alone, between the critical sections.
     let attached = unsafe { Attached::assume() };
     let deadline = Deadline::after(wait.seconds(pool.default_timeout()));
     let parker = Arc::new(Parker::new());
-    let mut ticket = match pool.core.with(attached, |core| {
-        core.lease_or_queue(this_thread(), Arc::clone(&parker)).map(|slot| held(Some(slot), core))
-    }) {
+    let queued = pool
+        .core
+        .with(attached, |core| core.lease_or_queue(first, Arc::clone(&parker)).map(|slot| held(Some(slot), core)));
+    let mut ticket = match queued {
         Ok(slot) => return slot,
         Err(ticket) => ticket,
     };
@@ -245,8 +259,12 @@ pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
             return stop(pool, ticket, reason, deadline);
         }
         park(&parker, left);
-        ticket = match pool.core.with(attached, |core| core.collect(ticket).map(|slot| held(Some(slot), core))) {
-            Ok(slot) => return slot,
+        let now = asker();
+        let collected = pool
+            .core
+            .with(attached, |core| core.collect(ticket, now).map(|(slot, waker)| (held(Some(slot), core), waker)));
+        ticket = match collected {
+            Ok((slot, _waker)) => return slot,
             Err(ticket) => ticket,
         };
     }
@@ -290,13 +308,16 @@ fn stop(pool: &Pool, ticket: Ticket, reason: Stop, deadline: Deadline) -> Option
     let attached = unsafe { Attached::assume() };
     // Counted while this thread still waits: that is what the message is about.
     let counts = pool.counts();
-    let left = pool.core.with(attached, |core| core.cancel(ticket).map_err(|slot| held(Some(slot), core)));
-    match (left, reason) {
-        (Err(slot), Stop::Finalizing | Stop::TimedOut) => return slot,
-        (Err(slot), Stop::Raised) => slot.into_iter().for_each(|slot| give_back(pool, slot)),
-        (Ok(_parker), Stop::Finalizing) => errors::shutting_down(pool, counts),
-        (Ok(_parker), Stop::TimedOut) => errors::timed_out(pool, deadline.seconds, counts),
-        (Ok(_parker), Stop::Raised) => {}
+    let (slot, _waker) = pool.core.with(attached, |core| {
+        let (slot, waker) = core.cancel(ticket);
+        (held(slot, core), waker)
+    });
+    match (slot, reason) {
+        (Some(slot), Stop::Finalizing | Stop::TimedOut) => return Some(slot),
+        (Some(slot), Stop::Raised) => give_back(pool, slot),
+        (None, Stop::Finalizing) => errors::shutting_down(pool, counts),
+        (None, Stop::TimedOut) => errors::timed_out(pool, deadline.seconds, counts),
+        (None, Stop::Raised) => {}
     }
     None
 }
@@ -311,10 +332,10 @@ fn sees_signals() -> bool {
 }
 
 /// Gives a leased slot back when somebody may be waiting: to them, or to the ring.
-#[cold]
 pub(super) fn give_back(pool: &Pool, slot: SlotId) {
+    let asker = asker();
     // SAFETY: called by methods of the pool and of its leases, which are attached.
-    if let Some(parker) = pool.core.with(unsafe { Attached::assume() }, |core| core.give_back(slot)) {
+    if let Some(parker) = pool.core.with(unsafe { Attached::assume() }, |core| core.give_back(slot, asker)) {
         parker.unpark();
     }
 }

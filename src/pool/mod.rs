@@ -24,9 +24,11 @@ mod acquired;
 mod ring;
 mod slots;
 mod state;
+mod turn;
 mod waiters;
 
 pub use ring::Order;
 pub use slots::{Hold, Identity, SlotId};
-pub use state::{Counts, NotAcquired, State};
+pub use state::{Asker, Counts, NotAcquired, State};
+pub use turn::{Nanos, Patience};
 pub use waiters::Ticket;

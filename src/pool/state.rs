@@ -3,8 +3,9 @@
 use super::acquired::Acquired;
 use super::ring::Ring;
 use super::slots::Slots;
-use super::waiters::{Outcome, Waiters};
-use super::{Hold, Identity, Order, SlotId, Ticket};
+use super::turn::Turn;
+use super::waiters::{Gift, Outcome, Waiters};
+use super::{Hold, Identity, Nanos, Order, Patience, SlotId, Ticket};
 
 /// How many objects there are, and what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +39,39 @@ pub struct State<T, W> {
     idle: Ring,
     waiters: Waiters<W>,
     acquired: Acquired,
+    patience: Patience,
+    turn: Turn,
+    /// The latest hand-over, while whoever gave it may take it back.
+    gift: Option<Gift>,
 }
 
-impl<T: Identity, W> State<T, W> {
+/// The one who asks: which thread, and when. A thread number of 0 is nobody's.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// A number that no other living thread has.
+    pub thread: usize,
+    /// The time, read by the caller.
+    pub now: Nanos,
+}
+
+impl<T: Identity, W: Clone> State<T, W> {
     /// A pool of nothing.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        State { slots: Slots::new(), idle: Ring::new(), waiters: Waiters::new(), acquired: Acquired::new() }
+        State {
+            slots: Slots::new(),
+            idle: Ring::new(),
+            waiters: Waiters::new(),
+            acquired: Acquired::new(),
+            patience: Patience::NONE,
+            turn: Turn::NOBODY,
+            gift: None,
+        }
+    }
+
+    /// Chooses how long a thread with short bodies may keep its turn.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
     }
 
     /// Chooses which idle object goes out next.
@@ -57,7 +84,9 @@ impl<T: Identity, W> State<T, W> {
         let slot = self.slots.insert(value);
         self.idle.reserve(self.slots.capacity());
         self.acquired.reserve(&mut self.slots);
-        self.pass_on(slot)
+        let wake = self.pass_on(slot);
+        self.gift = None;
+        wake
     }
 
     /// idle → leased, if anything is idle.
@@ -69,24 +98,51 @@ impl<T: Identity, W> State<T, W> {
     }
 
     /// As [`lease`](Self::lease); else takes a place in the queue. One critical section, so no wake can be missed.
-    pub fn lease_or_queue(&mut self, thread: usize, wake: W) -> Result<SlotId, Ticket> {
-        self.lease().ok_or_else(|| self.waiters.push(thread, wake))
+    pub fn lease_or_queue(&mut self, asker: Asker, wake: W) -> Result<SlotId, Ticket> {
+        if let Some(slot) = self.lease() {
+            return Ok(slot);
+        }
+        self.turn = Turn::begin(asker.thread, asker.now);
+        self.gift = None;
+        Err(self.waiters.push(asker.thread, wake))
     }
 
-    /// handed → leased, if the waiter's turn has come; else the ticket is still good.
-    pub fn collect(&mut self, ticket: Ticket) -> Result<SlotId, Ticket> {
+    /// As [`lease`](Self::lease); else handed → leased, by whoever handed it over: while its turn goes on and the waiter
+    /// has not picked it up. The waiter is the first in the queue again.
+    pub fn lease_or_take_back(&mut self, asker: Asker) -> Option<SlotId> {
+        if let Some(slot) = self.lease() {
+            return Some(slot);
+        }
+        let gift = self.gift.take()?;
+        if !self.turn.go_on(asker.thread, asker.now, self.patience) {
+            return None;
+        }
+        let slot = self.waiters.take_back(gift)?;
+        self.slots.get(slot).hold = Hold::Leased;
+        Some(slot)
+    }
+
+    /// handed → leased, if the waiter's turn has come; else the ticket is still good. The waker is to be dropped.
+    pub fn collect(&mut self, ticket: Ticket, asker: Asker) -> Result<(SlotId, Option<W>), Ticket> {
+        self.forget_gift(&ticket);
         match self.waiters.collect(ticket) {
             Outcome::Queued(ticket) => Err(ticket),
-            Outcome::Given(slot) => {
+            Outcome::Given(slot, wake) => {
                 self.slots.get(slot).hold = Hold::Leased;
-                Ok(slot)
+                self.turn = Turn::begin(asker.thread, asker.now);
+                Ok((slot, wake))
             }
         }
     }
 
-    /// Leaves the queue. `Err`: the object came first (handed → leased); keep it or give it back.
-    pub fn cancel(&mut self, ticket: Ticket) -> Result<W, SlotId> {
-        self.waiters.cancel(ticket).inspect_err(|&slot| self.slots.get(slot).hold = Hold::Leased)
+    /// Leaves the queue. If the object came first (handed → leased), keep it or give it back. Drop the waker.
+    pub fn cancel(&mut self, ticket: Ticket) -> (Option<SlotId>, Option<W>) {
+        self.forget_gift(&ticket);
+        let (slot, wake) = self.waiters.cancel(ticket);
+        if let Some(slot) = slot {
+            self.slots.get(slot).hold = Hold::Leased;
+        }
+        (slot, wake)
     }
 
     /// leased → idle, unless somebody waits: then nothing changes, and [`give_back`](Self::give_back) is to be called.
@@ -100,9 +156,14 @@ impl<T: Identity, W> State<T, W> {
     }
 
     /// leased → idle, or handed to the first waiter, whom the caller wakes.
-    pub fn give_back(&mut self, id: SlotId) -> Option<W> {
+    pub fn give_back(&mut self, id: SlotId, asker: Asker) -> Option<W> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        self.pass_on(id)
+        let in_turn = self.turn.go_on(asker.thread, asker.now, self.patience);
+        let wake = self.pass_on(id);
+        if !in_turn {
+            self.gift = None;
+        }
+        wake
     }
 
     /// leased → acquired: the bare object goes out, and `release` will know it.
@@ -172,6 +233,7 @@ impl<T: Identity, W> State<T, W> {
     /// value that is out whether its holder is gone; then it is free again too. Returns what used to wake the
     /// forgotten, to be dropped, and whom to wake.
     pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold) -> bool) -> (Vec<W>, Vec<W>) {
+        self.gift = None;
         let (forgotten, mut free) = self.waiters.keep_only(survivor);
         for id in self.slots.ids() {
             let slot = self.slots.get(id);
@@ -185,6 +247,7 @@ impl<T: Identity, W> State<T, W> {
             }
         }
         let wake = free.into_iter().filter_map(|id| self.pass_on(id)).collect();
+        self.gift = None;
         (forgotten, wake)
     }
 
@@ -213,12 +276,22 @@ impl<T: Identity, W> State<T, W> {
 
     /// To the first waiter, else idle. Keeps the invariant: the ring is filled only when nobody waits.
     fn pass_on(&mut self, id: SlotId) -> Option<W> {
-        let wake = self.waiters.give(id);
-        match wake {
-            Some(_) => self.slots.get(id).hold = Hold::Handed,
-            None => self.set_idle(id),
+        match self.waiters.give(id) {
+            Some((gift, wake)) => {
+                self.slots.get(id).hold = Hold::Handed;
+                self.gift = Some(gift);
+                Some(wake)
+            }
+            None => {
+                self.set_idle(id);
+                None
+            }
         }
-        wake
+    }
+
+    /// A gift is its giver's to take back only until the waiter looks.
+    fn forget_gift(&mut self, ticket: &Ticket) {
+        self.gift = self.gift.filter(|gift| !gift.is_for(ticket));
     }
 
     #[cold]

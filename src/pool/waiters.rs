@@ -9,13 +9,24 @@ const NONE: u32 = u32::MAX;
 #[must_use = "a ticket that is dropped leaves a ghost in the queue"]
 pub struct Ticket(u32);
 
+/// A value that was given to a waiter, until the waiter picks it up: then the node is somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gift(u32);
+
+impl Gift {
+    /// Whether it was given to the holder of the ticket.
+    pub(super) fn is_for(self, ticket: &Ticket) -> bool {
+        self.0 == ticket.0
+    }
+}
+
 enum Phase<W> {
     /// Not in use; linked into the list of free nodes by `next`.
     Free,
     /// In the queue; `W` wakes the waiter.
     Queued(W),
-    /// Out of the queue, with a value to pick up.
-    Given(SlotId),
+    /// Out of the queue, with a value to pick up; woken by `W` already.
+    Given(SlotId, W),
 }
 
 struct Node<W> {
@@ -35,12 +46,13 @@ pub(super) struct Waiters<W> {
 }
 
 /// What became of a ticket.
-pub(super) enum Outcome {
+pub(super) enum Outcome<W> {
     Queued(Ticket),
-    Given(SlotId),
+    /// With what used to wake the waiter, to be dropped by the caller.
+    Given(SlotId, Option<W>),
 }
 
-impl<W> Waiters<W> {
+impl<W: Clone> Waiters<W> {
     pub(super) fn new() -> Self {
         Waiters { nodes: Vec::new(), first: NONE, last: NONE, free: NONE, queued: 0 }
     }
@@ -55,7 +67,7 @@ impl<W> Waiters<W> {
     }
 
     pub(super) fn push(&mut self, thread: usize, wake: W) -> Ticket {
-        let node = Node { phase: Phase::Queued(wake), thread, previous: self.last, next: NONE };
+        let node = Node { phase: Phase::Queued(wake), thread, previous: NONE, next: NONE };
         let index = match self.free {
             NONE => {
                 self.nodes.push(node);
@@ -67,42 +79,46 @@ impl<W> Waiters<W> {
                 free
             }
         };
-        match self.last {
-            NONE => self.first = index,
-            last => self.nodes[last as usize].next = index,
-        }
-        self.last = index;
-        self.queued += 1;
+        self.link(index, self.last, NONE);
         Ticket(index)
     }
 
     /// Gives `slot` to whoever has waited longest; the caller wakes them after unlocking.
-    pub(super) fn give(&mut self, slot: SlotId) -> Option<W> {
-        match self.first {
-            NONE => None,
-            first => self.take_out(first, Phase::Given(slot)),
-        }
+    pub(super) fn give(&mut self, slot: SlotId) -> Option<(Gift, W)> {
+        let first = self.first;
+        let wake = (first != NONE).then(|| self.unlink(first)).flatten()?;
+        self.nodes[first as usize].phase = Phase::Given(slot, wake.clone());
+        Some((Gift(first), wake))
+    }
+
+    /// Takes a gift back that has not been picked up. The waiter is the first in the queue again.
+    pub(super) fn take_back(&mut self, Gift(index): Gift) -> Option<SlotId> {
+        let node = &mut self.nodes[index as usize];
+        let Phase::Given(slot, wake) = std::mem::replace(&mut node.phase, Phase::Free) else { return None };
+        node.phase = Phase::Queued(wake);
+        self.link(index, NONE, self.first);
+        Some(slot)
     }
 
     /// Looks after a ticket without giving up the place.
-    pub(super) fn collect(&mut self, ticket: Ticket) -> Outcome {
+    pub(super) fn collect(&mut self, ticket: Ticket) -> Outcome<W> {
         match self.nodes[ticket.0 as usize].phase {
-            Phase::Given(slot) => {
-                self.free(ticket.0);
-                Outcome::Given(slot)
+            Phase::Given(slot, _) => {
+                let wake = self.free(ticket.0);
+                Outcome::Given(slot, wake)
             }
             _ => Outcome::Queued(ticket),
         }
     }
 
-    /// Gives up the place. `Given`: the value came first, and is the caller's.
-    pub(super) fn cancel(&mut self, ticket: Ticket) -> Result<W, SlotId> {
+    /// Gives up the place. If the value came first, it is the caller's; the waker is to be dropped.
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> (Option<SlotId>, Option<W>) {
         match self.collect(ticket) {
-            Outcome::Given(slot) => Err(slot),
+            Outcome::Given(slot, wake) => (Some(slot), wake),
             Outcome::Queued(Ticket(index)) => {
-                let wake = self.take_out(index, Phase::Free);
+                let wake = self.unlink(index);
                 self.free(index);
-                Ok(wake.expect("a ticket that was not given anything is queued"))
+                (None, wake)
             }
         }
     }
@@ -117,18 +133,33 @@ impl<W> Waiters<W> {
             }
             match node.phase {
                 Phase::Free => continue,
-                Phase::Queued(_) => gone.extend(self.take_out(index, Phase::Free)),
-                Phase::Given(slot) => given.push(slot),
+                Phase::Queued(_) => gone.extend(self.unlink(index)),
+                Phase::Given(slot, _) => given.push(slot),
             }
-            self.free(index);
+            gone.extend(self.free(index));
         }
         (gone, given)
     }
 
-    /// Unlinks a queued node and leaves it in `phase`.
-    fn take_out(&mut self, index: u32, phase: Phase<W>) -> Option<W> {
+    /// Puts a node into the list between its neighbours-to-be.
+    fn link(&mut self, index: u32, previous: u32, next: u32) {
         let node = &mut self.nodes[index as usize];
-        let Phase::Queued(wake) = std::mem::replace(&mut node.phase, phase) else { return None };
+        (node.previous, node.next) = (previous, next);
+        match previous {
+            NONE => self.first = index,
+            previous => self.nodes[previous as usize].next = index,
+        }
+        match next {
+            NONE => self.last = index,
+            next => self.nodes[next as usize].previous = index,
+        }
+        self.queued += 1;
+    }
+
+    /// Takes a queued node out of the list and its waker out of the node.
+    fn unlink(&mut self, index: u32) -> Option<W> {
+        let node = &mut self.nodes[index as usize];
+        let Phase::Queued(wake) = std::mem::replace(&mut node.phase, Phase::Free) else { return None };
         let (previous, next) = (node.previous, node.next);
         match previous {
             NONE => self.first = next,
@@ -142,10 +173,14 @@ impl<W> Waiters<W> {
         Some(wake)
     }
 
-    fn free(&mut self, index: u32) {
+    /// Makes a node that is in no list free for the next waiter; returns the waker that it still had.
+    fn free(&mut self, index: u32) -> Option<W> {
         let node = &mut self.nodes[index as usize];
-        node.phase = Phase::Free;
         node.next = self.free;
         self.free = index;
+        match std::mem::replace(&mut node.phase, Phase::Free) {
+            Phase::Given(_, wake) | Phase::Queued(wake) => Some(wake),
+            Phase::Free => None,
+        }
     }
 }
