@@ -81,12 +81,14 @@ def visit(phase, info):
         pass
 
 gc.callbacks.append(visit)
-gc.set_threshold(1, 0)     # without a GIL: a pass in 512 allocations at most, and that only with the zero
-rounds = 0
-while rounds < 2000 or ran[0] <= 1000:
-    rounds += 1
+gc.set_threshold(1, 0)
+for _ in range(2000):
     with pool.lease():
         garbage(opool.Pool([1, 2]).lease())
+while ran[0] <= 1000:       # without a GIL the collector starts by itself a few times only
+    with pool.lease():
+        garbage(opool.Pool([1, 2]).lease())
+        gc.collect(0)
 gc.callbacks.clear()
 gc.set_threshold(700, 10)
 gc.collect()
