@@ -3,6 +3,8 @@
 PYTHON ?= python3#	the interpreter to build for
 VENV   ?= .venv#	where its environment goes
 BENCH_VENV ?= .venv-bench#	where the one of the benchmarks goes, with the peers
+TOOLS  ?= tools#	which lock of requirements/ it is filled from
+FREE_THREADED ?= 3.13#	which CPython `make free-threaded` builds
 
 BIN := $(VENV)/bin
 # Every interpreter, and every way to compile the core, builds in a directory of its own, so that none undoes another's.
@@ -30,7 +32,7 @@ help: ## print this
 
 .PHONY: venv
 venv:
-	@$(PYTHON) scripts/make_venv.py $(VENV) --lock requirements/tools.lock
+	@$(PYTHON) scripts/make_venv.py $(VENV) --lock requirements/$(TOOLS).lock
 
 .PHONY: develop
 develop: venv
@@ -80,6 +82,23 @@ test-all: ## run pytest on every interpreter from 3.9 to 3.13 that is here
 		echo; echo "pytest ran on:$$tried; failed on:$${failed:- none}"; \
 		test -n "$$tried" && test -z "$$failed"; \
 	}
+
+FT := .venv-$(FREE_THREADED)t
+FT_MAKE = UNSAFE_PYO3_SKIP_VERSION_CHECK=1 $(MAKE) --no-print-directory VENV=$(FT) TOOLS=free-threaded \
+	PYTHON=.tools/python-$(FREE_THREADED)t/bin/python$(FREE_THREADED)t
+
+.PHONY: free-threaded
+free-threaded: ## build a free-threaded CPython; run pytest and the scaling benchmark on it
+	$(call say,free-threaded CPython $(FREE_THREADED))
+	@$(PYTHON) scripts/free_threaded.py $(FREE_THREADED)
+	@$(FT_MAKE) test-py
+	@$(FT_MAKE) scaling
+
+.PHONY: scaling
+scaling: develop
+	$(call say,scaling from one thread to two)
+	@$(MATURIN) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
+	@$(BIN)/python benches/scaling.py $(ARGS)
 
 .PHONY: lint
 lint: develop ## check format, lints, types and the stub
@@ -149,7 +168,7 @@ figures: ## copy the published figures into the README
 lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in tools venv bench; do \
+	@for group in tools free-threaded venv bench; do \
 		case $$group in bench) fork=requires-python;; *) fork=fewest;; esac; \
 		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy $$fork \
 			--generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \

@@ -4,6 +4,10 @@
 //! pools at once: were a pool settled later, when it is used, or from a hook of `os.register_at_fork`, before which
 //! those of others run, threads of the child (whose numbers may be those of the parent's dead ones) could hold objects
 //! by then, and nobody could tell them from the dead.
+//!
+//! No lock of ours is ever taken in the child by a thread that is not there. With a GIL there are no locks. Without one,
+//! `os.fork` stops the world first (CPython's `PyOS_BeforeFork`): every other thread is detached or at a point where
+//! the interpreter may suspend it, and a critical section has no such point.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

@@ -25,6 +25,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use super::errors;
 use super::lease_type;
 use super::pool::Pool;
+use super::refcount::{decref, incref, is_unique};
 use super::waiting::{self, Wait};
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase, this_thread};
@@ -147,34 +148,17 @@ unsafe fn hand_out(this: *mut PyObject, slot: SlotId, shell: *mut Lease) -> *mut
         if shell.is_null() || !is_unique(shell.cast()) {
             return lease_type::new_shell(this, slot, shell);
         }
-        ffi::Py_INCREF(this);
+        incref(this);
         (*shell).pool = this;
         (*shell).phase.reset(NEW);
         shell.cast()
     }
 }
 
-/// Is the caller's reference the only one?
-#[inline(always)]
-unsafe fn is_unique(object: *mut PyObject) -> bool {
-    // SAFETY: the object is alive, and the thread is attached.
-    unsafe {
-        #[cfg(not(Py_GIL_DISABLED))]
-        return ffi::Py_REFCNT(object) == 1;
-        #[cfg(all(Py_GIL_DISABLED, Py_3_14))]
-        return ffi::PyUnstable_Object_IsUniquelyReferenced(object) != 0;
-        // Only the thread that made the object may conclude anything from its local count.
-        #[cfg(all(Py_GIL_DISABLED, not(Py_3_14)))]
-        {
-            use std::sync::atomic::Ordering::Relaxed;
-            (*object).ob_tid == this_thread()
-                && (*object).ob_ref_local.load(Relaxed) == 1
-                && (*object).ob_ref_shared.load(Relaxed) == 0
-        }
-    }
-}
-
 /// `Pool.acquire(timeout=...)`, METH_FASTCALL | METH_KEYWORDS. As `lease`, it calls nothing if it can.
+///
+/// The caller's reference is taken inside the critical section: right after it, without a GIL, another thread may call
+/// `release` for the object, and a third take it out of the pool for good.
 pub(super) unsafe extern "C" fn acquire(
     this: *mut PyObject,
     args: *const *mut PyObject,
@@ -189,11 +173,11 @@ pub(super) unsafe extern "C" fn acquire(
                 let slot = core.acquire_quickly()?;
                 core.value_mut(slot).map(|item| {
                     item.holder = me;
-                    item.object.as_ptr()
+                    new_reference(item.object.as_ptr())
                 })
             });
             if let Some(object) = taken {
-                return new_reference(object);
+                return object;
             }
         }
         acquire_within(this, args, count, names)
@@ -223,9 +207,9 @@ unsafe extern "C" fn acquire_within(
         };
         let object = pool.core.with(Attached::assume(), |core| {
             core.acquire(slot);
-            core.value_mut(slot).map(|item| item.object.as_ptr())
+            core.value_mut(slot).map(|item| new_reference(item.object.as_ptr()))
         });
-        object.map_or(ptr::null_mut(), |object| new_reference(object))
+        object.unwrap_or(ptr::null_mut())
     }
 }
 
@@ -288,11 +272,11 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let pool = Pool::from_raw(this);
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
-        ffi::Py_INCREF(lease.cast());
+        incref(lease.cast());
         if !pool.core.with(Attached::assume(), |core| core.give_back_unless_awaited(slot)) {
             waiting::give_back(pool, slot);
         }
-        ffi::Py_DECREF(this);
+        decref(this);
         none()
     }
 }
@@ -339,7 +323,7 @@ unsafe fn none() -> *mut PyObject {
 unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: the caller names an object that is alive.
     unsafe {
-        ffi::Py_INCREF(object);
+        incref(object);
         object
     }
 }
@@ -367,6 +351,6 @@ pub(super) unsafe fn abandon(lease: *mut Lease) {
         if !done {
             waiting::give_back(pool, slot);
         }
-        ffi::Py_DECREF(this);
+        decref(this);
     }
 }

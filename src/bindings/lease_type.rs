@@ -13,6 +13,8 @@ use super::errors;
 use super::lease::{self, ENTERED, Lease, NEW, RELEASED};
 use super::pool::Pool;
 use super::raw::{discard, method, slot};
+#[cfg(not(Py_3_14))]
+use super::refcount::make_immortal;
 use super::waiting;
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase};
@@ -534,10 +536,9 @@ mod self_descriptor {
             for (name, arguments) in [("__enter__", 0), ("__exit__", 3)] {
                 let descriptor = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0))?;
                 (*descriptor.as_ptr().cast::<Descriptor>()).arguments = arguments;
-                super::super::raw::make_immortal(descriptor.as_ptr());
+                make_immortal(descriptor.as_ptr());
                 lease.setattr(name, descriptor)?;
             }
-            super::super::raw::make_immortal(kind.as_ptr());
         }
         Ok(())
     }

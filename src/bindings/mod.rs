@@ -11,6 +11,7 @@ mod options;
 mod palindrome;
 mod pool;
 mod raw;
+mod refcount;
 mod triplets;
 mod waiting;
 

@@ -65,20 +65,3 @@ pub(super) unsafe fn discard(object: *mut PyObject) {
     }
     DEPTH.set(depth);
 }
-
-/// Takes an object that every thread uses out of reference counting, for as long as the process lives.
-///
-/// Without a GIL every `with` in every thread would else write to the same cache line.
-pub(super) unsafe fn make_immortal(object: *mut PyObject) {
-    #[cfg(Py_GIL_DISABLED)]
-    // SAFETY: the caller has just made the object and nobody else knows it. This is what CPython's own
-    // `_Py_SetImmortal` writes (Include/internal/pycore_object.h, 3.13).
-    unsafe {
-        use std::sync::atomic::Ordering::Relaxed;
-        (*object).ob_tid = 0;
-        (*object).ob_ref_local.store(u32::MAX, Relaxed);
-        (*object).ob_ref_shared.store(0, Relaxed);
-    }
-    #[cfg(not(Py_GIL_DISABLED))]
-    let _ = object;
-}

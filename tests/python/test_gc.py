@@ -49,7 +49,7 @@ class Visitor:
         except opool.PoolTimeout:
             assert not {spare}
 
-gc.set_threshold(1)
+gc.set_threshold(1, 0)
 for _ in range(5000):
     garbage(Visitor())
     with pool.lease():
@@ -62,7 +62,7 @@ for _ in range(5000):
         opool.Pool([Visitor() for _ in range(3)]).lease(timeout=0)
     except opool.PoolError:
         pass
-gc.set_threshold(700)
+gc.set_threshold(700, 10)
 gc.collect()
 assert ran[0] == 25000, ran
 assert_whole(pool, objects)
@@ -81,12 +81,16 @@ def visit(phase, info):
         pass
 
 gc.callbacks.append(visit)
-gc.set_threshold(1)
+gc.set_threshold(1, 0)
 for _ in range(2000):
     with pool.lease():
         garbage(opool.Pool([1, 2]).lease())
+while ran[0] <= 1000:       # without a GIL the collector starts by itself a few times only
+    with pool.lease():
+        garbage(opool.Pool([1, 2]).lease())
+        gc.collect(0)
 gc.callbacks.clear()
-gc.set_threshold(700)
+gc.set_threshold(700, 10)
 gc.collect()
 assert ran[0] > 1000
 assert_whole(pool, objects)
@@ -104,7 +108,7 @@ def worker(_):
         with pool.lease():
             served[0] += 1
 
-gc.set_threshold(1)
+gc.set_threshold(1, 0)
 crew = Crew(3, worker)
 for _ in range(300):
     garbage(pool.lease())

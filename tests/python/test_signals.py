@@ -540,7 +540,7 @@ def test_workers_that_wait_are_not_disturbed_by_signals_for_the_main_thread():
     child("""
 objects = things(4)
 pool, hits = opool.Pool(timeout=None), 0
-crew = Crew(4, lambda i: pool.lease().obj)
+crew = Crew(4, lambda i: pool.lease())
 eventually(lambda: pool.waiting == 4)
 for _ in range(100):
     try:
@@ -552,5 +552,5 @@ for _ in range(100):
 assert hits == 100 and pool.waiting == 4
 for obj in objects:
     pool.add_obj(obj)
-assert sorted(map(id, crew.join())) == sorted(map(id, objects))
+assert sorted(id(lease.obj) for lease in crew.join()) == sorted(map(id, objects))
 """)

@@ -303,12 +303,12 @@ def test_the_interpreter_runs_on_while_a_thread_waits():
         import threading, opool
         from support import Crew, eventually
         pool = opool.Pool(timeout=None)
-        crew = Crew(4, lambda i: pool.lease().obj)
+        crew = Crew(4, lambda i: pool.lease())
         eventually(lambda: pool.waiting == 4)
         assert sum(range(1_000_000)) == 499999500000
         for i in range(4):
             pool.add_obj(i)
-        assert sorted(crew.join()) == [0, 1, 2, 3]
+        assert sorted(lease.obj for lease in crew.join()) == [0, 1, 2, 3]
         """,
         timeout=20,
     )
