@@ -97,7 +97,7 @@ free-threaded: ## build a free-threaded CPython; run pytest and the scaling benc
 .PHONY: scaling
 scaling: develop
 	$(call say,scaling from one thread to two)
-	@$(MATURIN) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
+	@$(call maturin,$(VENV)) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
 	@$(BIN)/python benches/scaling.py $(ARGS)
 
 .PHONY: lint

@@ -630,7 +630,7 @@ def test_threads_that_wait_in_an_empty_pool_are_not_waiting_in_the_child():
         from support import Crew, eventually
 
         pool = opool.Pool(timeout=None)
-        crew = Crew(2, lambda i: pool.lease().obj)
+        crew = Crew(2, lambda i: pool.acquire())
         eventually(lambda: pool.waiting == 2)
         pid = os.fork()
         if pid == 0:
