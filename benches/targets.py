@@ -93,6 +93,8 @@ def of_contention(report: dict[str, Any]) -> Iterator[Target]:
         if "absent" not in row:
             sections.setdefault(contended_section(row), {})[row["subject"]] = row
     for section, rows in sections.items():
+        if "opool" not in rows or QUEUED not in rows:
+            continue
         ours, queued = rows["opool"], rows[QUEUED]
         others = [row for name, row in rows.items() if not name.startswith("opool")]
         throughput = ours["throughput"] / queued["throughput"]
