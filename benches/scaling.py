@@ -1,8 +1,9 @@
 """From one thread to two, on an interpreter without a GIL: what a lease costs, and how much more two threads get done.
 
 Each thread is pinned to a core of its own. A round measures every case with one thread and with two, so that a slow
-moment of the machine hits them alike; one in which another process had the core is repeated. Printed is the median of
-the rounds, and the best, which is what a machine that does nothing else would show. With a GIL two threads take turns, and the figures say nothing about the pool.
+moment of the machine hits them alike; a measurement during which another process had the core is repeated. Printed is
+the median of the rounds, and the best, which is what a machine that does nothing else would show. With a GIL two
+threads take turns, and the figures say nothing about the pool.
 
 `benches/floor` must be installed too (`make free-threaded` does that): its context managers do nothing, at C speed.
 """
@@ -23,8 +24,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import opool
 import opool_floor
+
+import opool
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CORES = sorted(os.sched_getaffinity(0))[:2]

@@ -9,7 +9,7 @@ use std::hint;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A value, and the flag that says whether somebody is at it.
 pub(super) struct Mutex<T> {
@@ -20,11 +20,12 @@ pub(super) struct Mutex<T> {
 // SAFETY: `with` gives the value to one thread at a time, and what it wrote is seen by the next (release, acquire).
 unsafe impl<T: Send> Sync for Mutex<T> {}
 
-/// How long a thread that came too late stays away, in pauses of the processor: about a microsecond.
+/// How long a thread that came too late stays away.
 ///
 /// Coming back sooner makes it worse for both. Each try takes the cache lines of the lock and of all it guards from the
-/// other core, which then has to fetch them back; meanwhile the other thread could have done ten rounds.
-const AWAY: u32 = 64;
+/// other core, which has to fetch them back; left alone, the other thread does dozens of rounds in that time. A lock
+/// that puts the loser to sleep, and has the system wake it, keeps it away for ten times as long.
+const AWAY: Duration = Duration::from_micros(4);
 
 /// After so many tries in vain the holder does not run: it has lost its core in the middle of the section.
 const TRIES: u32 = 16;
@@ -53,7 +54,8 @@ impl<T> Mutex<T> {
     fn wait(&self) {
         let mut tries = 0_u32;
         loop {
-            for _ in 0..AWAY {
+            let back = Instant::now() + AWAY;
+            while Instant::now() < back {
                 hint::spin_loop();
             }
             if !self.taken.load(Relaxed) && !self.taken.swap(true, Acquire) {
