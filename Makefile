@@ -2,14 +2,16 @@
 
 PYTHON ?= python3#	the interpreter to build for
 VENV   ?= .venv#	where its environment goes
+BENCH_VENV ?= .venv-bench#	where the one of the benchmarks goes, with the peers
 TOOLS  ?= tools#	which lock of requirements/ it is filled from
 FREE_THREADED ?= 3.13#	which CPython `make free-threaded` builds
 
 BIN := $(VENV)/bin
 # Every interpreter, and every way to compile the core, builds in a directory of its own, so that none undoes another's.
-PY_TARGET = target/$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
-VENV_PATH = "$$(cd $(VENV) && pwd)"
-MATURIN = VIRTUAL_ENV=$(VENV_PATH) CARGO_TARGET_DIR=$(PY_TARGET) $(BIN)/maturin
+py_target = target/$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
+venv_path = "$$(cd $(1) && pwd)"
+maturin = VIRTUAL_ENV=$(call venv_path,$(1)) CARGO_TARGET_DIR=$(call py_target,$(1)) $(1)/bin/maturin
+MATURIN = $(call maturin,$(VENV))
 CLIPPY = cargo clippy --locked --quiet --all-targets
 LOOM = RUSTFLAGS="$$RUSTFLAGS --cfg loom" CARGO_TARGET_DIR=target-loom
 LOOM_TESTS := $(wildcard tests/loom*.rs)
@@ -105,7 +107,7 @@ lint: develop ## check format, lints, types and the stub
 	@cargo fmt --check
 	$(call say,clippy: the core; the extension)
 	@$(CLIPPY) --no-default-features -- -D warnings
-	@PYO3_PYTHON=$(VENV_PATH)/bin/python CARGO_TARGET_DIR=$(PY_TARGET) $(CLIPPY) -- -D warnings
+	@PYO3_PYTHON=$(call venv_path,$(VENV))/bin/python CARGO_TARGET_DIR=$(call py_target,$(VENV)) $(CLIPPY) -- -D warnings
 ifneq ($(LOOM_TESTS),)
 	@$(LOOM) cargo clippy --locked --quiet --no-default-features --test 'loom*' -- -D warnings
 endif
@@ -138,20 +140,37 @@ smoke: venv ## install wheels for every interpreter that is here, without Rust, 
 	$(call say,smoke: wheels and source distribution)
 	@$(BIN)/python tests/smoke/check_wheels.py
 
+.PHONY: gate
+gate: develop ## hold a lease to its number of instructions, counted by callgrind
+	$(call say,gate: the instructions of a lease)
+	@$(BIN)/python benches/gate.py
+
+# The peers are no business of the tests: the benchmarks have an environment of their own.
+.PHONY: bench-env
+bench-env:
+	@$(PYTHON) scripts/make_venv.py $(BENCH_VENV) --lock requirements/bench.lock --what-can-be-had
+	@$(call maturin,$(BENCH_VENV)) develop --release --locked --quiet
+	@$(call maturin,$(BENCH_VENV)) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
+
 .PHONY: bench
-bench: develop ## measure against the peers
-	@$(BIN)/python benches/run.py
+bench: bench-env ## measure against the peers (ARGS=--publish keeps the figures for the README)
+	@$(BENCH_VENV)/bin/python benches/run.py $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: develop ## the same in two minutes, less exact
-	@$(BIN)/python benches/run.py --quick
+bench-quick: bench-env ## the same in two minutes, less exact
+	@$(BENCH_VENV)/bin/python benches/run.py --quick $(ARGS)
+
+.PHONY: figures
+figures: ## copy the published figures into the README
+	@$(PYTHON) scripts/figures.py
 
 .PHONY: lock
 lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in tools free-threaded venv; do \
-		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy fewest \
+	@for group in tools free-threaded venv bench; do \
+		case $$group in bench) fork=requires-python;; *) fork=fewest;; esac; \
+		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy $$fork \
 			--generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
 			--group $$group --output-file requirements/$$group.lock || exit 1; \
 	done
@@ -163,5 +182,5 @@ clean: ## remove everything that was made
 	@find python -name '*.so' -delete
 
 .PHONY: ci
-ci: lint test smoke ## everything that a change must pass
+ci: lint test gate smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'

@@ -1,164 +1,122 @@
-"""Measures `opool` against plain Python in one process, in interleaved rounds, and prints one table of medians.
+"""Measures `opool` beside its peers, prints one table, and keeps the numbers.
 
-Every round runs each subject of a comparison once, so that a slow moment of the machine hits them all alike: read the
-ratios, not the nanoseconds. The raw numbers, with machine, versions, date and command, go to benches/results/.
+    make bench [ARGS='--only lease --publish']
+
+The numbers, with machine, versions, date and command, go to benches/results/. `--publish` also keeps them in
+benches/published/, a file an interpreter, and draws the picture of the newest one there. `benches/README.md` says how
+it is measured.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
-import random
-import statistics
 import sys
-import threading
 import time
-from collections import deque
 from datetime import datetime, timezone
 from pathlib import Path
-from timeit import Timer
-from typing import Any, NamedTuple
+from typing import Any
 
-import baselines
-import opool
-from algorithms.palindrome import Solution as Palindrome
-from algorithms.triplets import Solution as Triplets
+HERE = Path(__file__).resolve().parent
+PUBLISHED = HERE / "published"
+sys.path.append(str(HERE.parent / "tests" / "python"))  # the references: the same jobs in plain Python
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 
+import machine  # noqa: E402
+import report as printed  # noqa: E402
+import targets  # noqa: E402
+from areas import algorithms, contention, ids, lease, peers, signals  # noqa: E402
+from harness import FULL, QUICK, Effort, Tell, measure_all  # noqa: E402
 
-class Comparison(NamedTuple):
-    """One job done by several subjects; the first is ours. Each subject is a statement for `timeit`."""
-
-    name: str
-    subjects: dict[str, str]
-    names: dict[str, Any]
-
-
-def random_numbers(count: int, limit: int) -> list[int]:
-    source = random.Random(20_26)
-    return [source.randint(-limit, limit) for _ in range(count)]
+TIMED = {"lease": lease, "peers": peers, "ids": ids, "algorithms": algorithms}
+OTHERS = {"contention": contention, "signals": signals}
 
 
-def palindromes() -> list[Comparison]:
-    found = []
-    for title, length in (("10 characters", 10), ("1 kB", 1_000), ("1 MB", 1_000_000)):
-        half = "".join(random.Random(length).choices("abcdefghijklmnopqrstuvwxyz", k=length // 2))
-        names = {"ours": Palindrome().is_palindrom, "plain": baselines.is_palindrome, "text": half + half[::-1]}
-        found.append(Comparison(f"palindrome, {title}", {"opool": "ours(text)", "plain Python": "plain(text)"}, names))
+def run(areas: list[str], effort: Effort) -> dict[str, Any]:
+    """The figures of some areas."""
+    found: dict[str, Any] = {"timings": {}, "contention": [], "signals": []}
+    columns = (TextColumn("{task.fields[area]:12}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars = {area: progress.add_task("", area=area, total=1, start=False) for area in areas}
+
+        def teller(area: str) -> Tell:
+            return lambda done, total, text: progress.update(
+                bars[area], completed=done, total=total, description=text, refresh=True
+            )
+
+        for area in areas:
+            progress.start_task(bars[area])
+            if area in TIMED:
+                with pinned():
+                    found["timings"].update(measure_all(TIMED[area].comparisons(), effort, teller(area)))
+            else:
+                found[area] = OTHERS[area].measure(effort, teller(area))
+            progress.stop_task(bars[area])
     return found
 
 
-def triplets() -> list[Comparison]:
-    found = []
-    for title, count, limit in (("n = 1,000", 1_000, 10**6), ("n = 5,000", 5_000, 10**6), ("76,000 out", 1_500, 2_000)):
-        numbers = random_numbers(count, limit)
-        names = {"ours": Triplets, "plain": baselines.triplets, "numbers": numbers}
-        subjects = {"opool": "ours().get_triplets(numbers[:])", "plain Python": "plain(numbers[:])"}
-        found.append(Comparison(f"triplets, {title}", subjects, names))
-    return found
+class pinned:  # noqa: N801
+    """A block on the last core that this process may use: the first is where a system's own work likes to be."""
+
+    def __enter__(self) -> None:
+        self.before = contention.usable_cores()
+        if self.before:
+            os.sched_setaffinity(0, self.before[-1:])
+
+    def __exit__(self, *_: object) -> None:
+        if self.before:
+            os.sched_setaffinity(0, self.before)
 
 
-def comparisons() -> list[Comparison]:
-    pools = {
-        "pool": opool.Pool([object() for _ in range(4)]),
-        "queued": baselines.QueuePool([object() for _ in range(4)]),
-        "idle": deque(object() for _ in range(4)),
-        "lock": threading.Lock(),
-    }
-    managers = {"ours": opool.ObjectMgr(1_000), "plain": baselines.DequeManager(1_000)}
-    return [
-        Comparison(
-            "lease and give back",
-            {
-                "opool": "with pool.lease() as obj: pass",
-                "with lock": "with lock: pass",
-                "queue.Queue": "with queued.lease() as obj: pass",
-            },
-            pools,
-        ),
-        Comparison(
-            "acquire and release",
-            {"opool": "pool.release(pool.acquire())", "deque": "obj = idle.popleft(); idle.append(obj)"},
-            pools,
-        ),
-        Comparison(
-            "get_object, free_object",
-            {
-                "opool": "ours.free_object(ours.get_object())",
-                "deque and set": "plain.free_object(plain.get_object())",
-            },
-            managers,
-        ),
-        *palindromes(),
-        *triplets(),
-    ]
+def save(report: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"numbers in {path.relative_to(HERE.parent)}")
 
 
-def progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def measure(comparison: Comparison, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Nanoseconds per statement of every subject in every round."""
-    timers = {label: Timer(statement, globals=comparison.names) for label, statement in comparison.subjects.items()}
-    loops = {}
-    for label, timer in timers.items():
-        once, loops[label] = timer.timeit(1), 1
-        while once < seconds and loops[label] < 10**8:
-            loops[label] = max(loops[label] * 2, int(loops[label] * seconds / max(once, 1e-9) / 2))
-            once = timer.timeit(loops[label])
-    measured: dict[str, list[float]] = {label: [] for label in timers}
-    for done in range(rounds):
-        progress(f"{comparison.name}: round {done + 1} of {rounds}")
-        for label, timer in timers.items():
-            measured[label].append(timer.timeit(loops[label]) / loops[label] * 1e9)
-    progress("")
-    return measured
-
-
-def machine() -> str:
-    """The processor's name where the system tells, and how many of its threads there are."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line.partition(":")[2] for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        name = models[0].strip() if models else name
-    return f"{name}, {os.cpu_count()} threads, {platform.system()}"
+def draw(report: dict[str, Any], path: Path) -> None:
+    try:
+        from picture import draw
+    except ImportError as error:
+        print(f"no picture: {error}")
+        return
+    draw(report, path)
+    print(f"picture in {path.relative_to(HERE.parent)}")
 
 
 def main() -> None:
+    names = [*TIMED, *OTHERS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    quick = parser.parse_args().quick
-    rounds, seconds = (5, 0.01) if quick else (25, 0.03)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: two minutes")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="AREA", help=", ".join(names))
+    parser.add_argument("--publish", action="store_true", help="keep the numbers and the picture for the README")
+    arguments = parser.parse_args()
+    if arguments.publish and (arguments.quick or arguments.only != names):
+        parser.error("only the whole run is published, and not the quick one")
 
-    started = time.monotonic()
-    now = datetime.now(timezone.utc)
-    report: dict[str, Any] = {
+    started, now = time.monotonic(), datetime.now(timezone.utc)
+    report = {
         "date": now.isoformat(timespec="seconds"),
-        "command": "make bench-quick" if quick else "make bench",
-        "machine": machine(),
-        "python": platform.python_version(),
-        "opool": opool.__version__,
-        "rounds": rounds,
-        "nanoseconds": {},
+        "command": "make bench-quick" if arguments.quick else "make bench",
+        **machine.facts(),
+        **run(arguments.only, QUICK if arguments.quick else FULL),
     }
-    print(f"{report['machine']}; CPython {report['python']}; opool {report['opool']}; {report['date']}")
-    print(f"{'':26} {'':14} {'ns (median)':>14} {'x opool':>9}")
-    for comparison in comparisons():
-        measured = measure(comparison, rounds, seconds)
-        report["nanoseconds"][comparison.name] = measured
-        medians = {label: statistics.median(values) for label, values in measured.items()}
-        ours = next(iter(medians.values()))
-        for label, median in medians.items():
-            title = comparison.name if label == "opool" else ""
-            print(f"{title:26} {label:14} {median:>14,.1f} {median / ours:>9.2f}", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(f"{time.monotonic() - started:.0f} s; raw numbers in benches/results/{path.name}")
+    judged = targets.judge(report)
+    report["targets"] = [{**target._asdict(), "met": target.met} for target in judged]
+    printed.show(report, judged)
+    save(report, HERE / "results" / f"{now:%Y%m%d-%H%M%S}.json")
+    whole = arguments.only == names
+    if whole:
+        draw(report, HERE / "results" / "bench.svg")
+    if arguments.publish:
+        minor = sys.version_info[1]
+        save(report, PUBLISHED / f"3.{minor}.json")
+        newest = max(PUBLISHED.glob("3.*.json"), key=lambda path: int(path.stem.partition(".")[2]))
+        draw(json.loads(newest.read_text(encoding="utf-8")), PUBLISHED / "bench.svg")
+    print(f"{time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":

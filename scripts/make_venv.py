@@ -63,6 +63,29 @@ def make(target: Path) -> None:
         make_with_virtualenv(target)
 
 
+def requirements(lock: Path) -> list[str]:
+    """Returns the pinned requirements of a lock file, each with its hashes."""
+    text = "".join(line for line in lock.read_text().splitlines(keepends=True) if not line.lstrip().startswith("#"))
+    return text.replace("\\\n", " ").splitlines()
+
+
+def install_what_can_be_had(pip: list[str], lock: Path, scratch: Path) -> None:
+    """Installs what a lock file names: all of it, or what this interpreter has wheels for."""
+    whole = [*pip, "--require-hashes", "--only-binary", ":all:", "--requirement"]
+    if subprocess.run([*whole, str(lock)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+        return
+    missing, found = [], 0
+    for requirement in requirements(lock):
+        scratch.write_text(requirement + "\n")
+        done = subprocess.run([*whole, str(scratch), "--no-deps"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        found += done.returncode == 0
+        if done.returncode != 0:
+            missing.append(requirement.split("==")[0])
+    if not found:
+        run([*whole, str(lock)])  # nothing at all can be had: say why
+    print("      this interpreter goes without " + ", ".join(missing), flush=True)
+
+
 def main() -> None:
     """Reads the command line."""
     if sys.version_info < (3, 9) or sys.implementation.name != "cpython":
@@ -71,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=Path, help="where the environment goes")
     parser.add_argument("--lock", type=Path, help="what to install in it")
+    parser.add_argument("--what-can-be-had", action="store_true", help="go without what this interpreter cannot have")
     arguments = parser.parse_args()
 
     target, lock = arguments.target.absolute(), arguments.lock
@@ -83,7 +107,10 @@ def main() -> None:
     if lock:
         print(f"      installing {lock}", flush=True)
         pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run([*pip, "--require-hashes", "--requirement", str(lock)])
+        if arguments.what_can_be_had:
+            install_what_can_be_had(pip, lock, target / "requirement.txt")
+        else:
+            run([*pip, "--require-hashes", "--requirement", str(lock)])
     stamp.write_text(made_from)
 
 

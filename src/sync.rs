@@ -5,7 +5,7 @@
 //! | build | what serialises callers |
 //! |---|---|
 //! | extension for an interpreter with a GIL (`opool_gil`) | the GIL itself: no atomic operation at all |
-//! | free-threaded extension, and plain Rust | a mutex for short sections (`sync/briefly.rs`) |
+//! | free-threaded extension, and plain Rust | a `parking_lot` mutex |
 //! | `--cfg loom` | loom's mutex, so that the model checker sees the real code |
 //!
 //! The price of using the GIL is one rule, and it keeps the other two builds free of deadlocks as well: **a closure
@@ -13,8 +13,6 @@
 //! count that may drop to zero, no user hook. Values that leave the state are returned, and dropped by the caller.
 #![allow(unsafe_code)]
 
-#[cfg(all(not(opool_gil), not(loom)))]
-mod briefly;
 mod parker;
 
 pub use parker::{Parker, Woken};
@@ -70,11 +68,6 @@ impl<T> Guarded<T> {
     #[inline(always)]
     pub fn with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
         self.0.with(attached, critical)
-    }
-
-    /// The state, when the caller is the only one who can have it.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut()
     }
 }
 
@@ -164,8 +157,7 @@ mod imp {
         entered: std::cell::Cell<bool>,
     }
 
-    // SAFETY: every access goes through `with`, which asks for the proof that the caller holds the GIL, or through
-    // `get_mut`, which has the only reference. One thread at a time holds the GIL, and passing it on synchronises.
+    // SAFETY: every access goes through `with`, which asks for the proof that the caller holds the GIL. One thread at a time holds the GIL, and passing it on synchronises.
     unsafe impl<T: Send> Sync for Lock<T> {}
 
     impl<T> Lock<T> {
@@ -188,52 +180,31 @@ mod imp {
             self.entered.set(false);
             result
         }
-
-        pub(super) fn get_mut(&mut self) -> &mut T {
-            self.value.get_mut()
-        }
     }
 }
 
-#[cfg(all(not(opool_gil), not(loom)))]
+#[cfg(not(opool_gil))]
 mod imp {
-    use super::{Attached, briefly};
+    use super::Attached;
 
-    pub(super) struct Lock<T>(briefly::Mutex<T>);
+    #[cfg(loom)]
+    type Mutex<T> = loom::sync::Mutex<T>;
+    #[cfg(not(loom))]
+    type Mutex<T> = parking_lot::Mutex<T>;
+
+    pub(super) struct Lock<T>(Mutex<T>);
 
     impl<T> Lock<T> {
         pub(super) fn new(value: T) -> Self {
-            Lock(briefly::Mutex::new(value))
+            Lock(Mutex::new(value))
         }
 
         #[inline(always)]
         pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
-            self.0.with(critical)
-        }
-
-        pub(super) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut()
-        }
-    }
-}
-
-#[cfg(loom)]
-mod imp {
-    use super::Attached;
-
-    pub(super) struct Lock<T>(loom::sync::Mutex<T>);
-
-    impl<T> Lock<T> {
-        pub(super) fn new(value: T) -> Self {
-            Lock(loom::sync::Mutex::new(value))
-        }
-
-        pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
-            critical(&mut self.0.lock().expect("a model never panics under the lock"))
-        }
-
-        pub(super) fn get_mut(&mut self) -> &mut T {
-            self.0.get_mut().expect("a model never panics under the lock")
+            #[cfg(not(loom))]
+            return critical(&mut self.0.lock());
+            #[cfg(loom)]
+            return critical(&mut self.0.lock().expect("a model never panics under the lock"));
         }
     }
 }

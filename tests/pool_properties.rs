@@ -88,7 +88,7 @@ impl Run {
     }
 
     fn asker(&self, thread: usize) -> Asker {
-        Asker { thread, now: self.now }
+        Asker { thread, now: self.now, nested: false }
     }
 
     /// The state may take back only what its asker gave and nobody has picked up; the model cannot know more.
@@ -251,7 +251,13 @@ impl Run {
             Step::Fork => self.fork(),
             Step::Drain => {
                 let drained = self.state.drain();
-                assert!(self.model.idle.drain(..).eq(drained));
+                let idle = self.model.idle.len();
+                assert!(self.model.idle.drain(..).eq(drained[..idle].iter().copied()));
+                let mut acquired: Vec<_> = self.model.acquired.drain(..).map(|(value, _)| value.serial).collect();
+                let mut rest: Vec<_> = drained[idle..].iter().map(|value| value.serial).collect();
+                acquired.sort_unstable();
+                rest.sort_unstable();
+                assert_eq!(rest, acquired);
             }
             Step::Collect { .. } | Step::Cancel { .. } | Step::GiveBack { .. } | Step::Retire { .. } => {}
         }
@@ -386,7 +392,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
 #[test]
 fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
     let patience = Patience { body: 10, turn: 100 };
-    let at = |thread, now| Asker { thread, now };
+    let at = |thread, now| Asker { thread, now, nested: false };
     for (gap, rounds) in [(9, 11), (10, 0)] {
         let mut state: State<Value, &str> = State::new();
         state.set_patience(patience);
@@ -410,5 +416,32 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
         }
         assert_eq!(turns, rounds, "with bodies of {gap}");
         assert!(state.collect(next, at(ME, now)).is_ok());
+    }
+}
+
+/// A signal handler or a destructor may wait while its thread waits already. The thread cannot go on with the outer wait
+/// before the inner one is over, so what it is given must reach the inner one.
+#[test]
+fn a_wait_inside_a_wait_of_the_same_thread_is_served_first() {
+    let outer = Asker { thread: ME, now: 0, nested: false };
+    let inner = Asker { nested: true, ..outer };
+    let other = Asker { thread: OTHER, ..outer };
+    for given_before in [false, true] {
+        let mut state: State<Value, &str> = State::new();
+        let outer_ticket = state.lease_or_queue(outer, "outer").expect_err("empty");
+        let other_ticket = state.lease_or_queue(other, "other").expect_err("empty");
+        let slot = if given_before {
+            assert_eq!(state.add(Value { object: 1, serial: 1 }), Some("outer"));
+            state.lease_or_queue(inner, "inner").expect("what the outer wait was given")
+        } else {
+            let inner_ticket = state.lease_or_queue(inner, "inner").expect_err("empty");
+            assert_eq!(state.add(Value { object: 1, serial: 1 }), Some("inner"));
+            state.collect(inner_ticket, inner).expect("handed over").0
+        };
+        // The outer wait has kept its place, before the other thread.
+        assert_eq!(state.give_back(slot, inner), Some("outer"));
+        let (slot, _) = state.collect(outer_ticket, outer).expect("handed over");
+        assert_eq!(state.give_back(slot, outer), Some("other"));
+        assert!(state.collect(other_ticket, other).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 import uuid
@@ -25,7 +26,8 @@ def work(number: int, start: threading.Barrier, pool: Pool[Resource]) -> None:
     start.wait()
     time.sleep(random.random() / 15)
     with pool.lease() as resource:
-        print(f"worker {number} got resource {resource.id}", flush=True)
+        # In one piece: `print` writes the end of the line separately, and others may come in between.
+        sys.stdout.write(f"worker {number} got resource {resource.id}\n")
 
 
 def main() -> None:

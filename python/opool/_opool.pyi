@@ -69,8 +69,8 @@ class Pool(Generic[_T]):
 
         Raises:
             PoolTimeout: if no object came free in time.
-            TypeError: if `timeout` is not a number.
-            ValueError: if `timeout` is negative or not a number.
+            TypeError: if `timeout` is neither a number nor None.
+            ValueError: if `timeout` is negative or NaN.
 
         Example:
             >>> import opool
@@ -100,8 +100,8 @@ class Pool(Generic[_T]):
 
         Raises:
             PoolTimeout: if no object came free in time.
-            TypeError: if `timeout` is not a number.
-            ValueError: if `timeout` is negative or not a number.
+            TypeError: if `timeout` is neither a number nor None.
+            ValueError: if `timeout` is negative or NaN.
 
         Example:
             >>> import opool
@@ -158,10 +158,10 @@ class Lease(Generic[_T]):
     `Pool.lease` makes it. Use it in a `with`, or call `release` yourself. A lease
     that is dropped without either gives its object back as well. A lease that is
     over stays over: entering or releasing it again raises `LeaseError`, and never
-    touches the object's next holder.
+    touches the object's next holder. (`obj` still names the object; do not use it.)
 
-    A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` at its end,
-    or `pool.put(obj)` if that is what the pool has.
+    A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` when it is
+    left or released, or `pool.put(obj)` if that is what the pool has.
 
     Example:
         >>> import opool

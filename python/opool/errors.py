@@ -14,7 +14,7 @@ class PoolTimeout(PoolError, TimeoutError):
 
 
 class LeaseError(PoolError, ValueError):
-    """A lease or an object was used after it was given back, or given back twice. Also a `ValueError`."""
+    """A lease or an object was given back twice, or a lease was entered after its end. Also a `ValueError`."""
 
 
 for _error in (PoolError, PoolTimeout, LeaseError):

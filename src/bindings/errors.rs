@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
-use super::lease::{ENTERED, Lease};
+use super::lease::{ENTERED, FORKED, Lease};
 use super::pool::Pool;
 use crate::pool::{Counts, NotAcquired};
 use crate::sync::Attached;
@@ -34,18 +34,28 @@ unsafe fn raise(class: *mut PyObject, message: String) -> *mut PyObject {
     ptr::null_mut()
 }
 
-/// The object as `repr` shows it. What goes wrong on the way changes nothing but the words.
-unsafe fn show(object: *mut PyObject) -> String {
+/// How much of a `repr` a message shows.
+const SHOWN: usize = 200;
+
+/// The object as `repr` shows it, or a stand-in where `repr` fails. `None` if it was interrupted: then that exception,
+/// which is set, is what must come out.
+unsafe fn show(object: *mut PyObject) -> Option<String> {
     // SAFETY: the caller's object is alive, and no exception is set.
     unsafe {
         let repr = ffi::PyObject_Repr(object);
         let mut length = 0;
         let text = if repr.is_null() { ptr::null() } else { ffi::PyUnicode_AsUTF8AndSize(repr, &raw mut length) };
         let shown = if text.is_null() {
-            ffi::PyErr_Clear();
-            "an object".to_owned()
+            // Ctrl-C is no `Exception`.
+            let failed = ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0;
+            if failed {
+                ffi::PyErr_Clear();
+            }
+            failed.then(|| format!("an object of type {}", type_name(object)))
         } else {
-            String::from_utf8_lossy(std::slice::from_raw_parts(text.cast(), length as usize)).into_owned()
+            let text = String::from_utf8_lossy(std::slice::from_raw_parts(text.cast(), length as usize));
+            let cut = text.char_indices().nth(SHOWN).map(|(end, _)| end);
+            Some(cut.map_or_else(|| text.to_string(), |end| format!("{}...", &text[..end])))
         };
         ffi::Py_XDECREF(repr);
         shown
@@ -69,7 +79,7 @@ pub(super) fn timed_out(pool: &Pool, seconds: f64, counts: Counts) {
         0 => "The pool is empty: add objects with add_obj.",
         _ => "Wait longer, add objects, or look for a lease that is kept too long.",
     };
-    let message = format!("{pool}: no object came free within {seconds} s ({}). {advice}", describe(counts));
+    let message = format!("{pool}: no object came free within {seconds:?} s ({}). {advice}", describe(counts));
     // SAFETY: called by methods, which are attached.
     unsafe { raise(POOL_TIMEOUT.load(Relaxed), message) };
 }
@@ -92,34 +102,47 @@ pub(super) unsafe fn not_acquired(pool: &Pool, object: *mut PyObject, why: NotAc
         NotAcquired::Leased => "is held by a lease, which gives it back itself: leave its `with`, or release the lease",
     };
     // SAFETY: an argument of a method, alive for the call.
-    unsafe { raise(LEASE_ERROR.load(Relaxed), format!("{pool}: cannot release {}: it {why}", show(object))) }
+    unsafe {
+        let Some(shown) = show(object) else { return ptr::null_mut() };
+        raise(LEASE_ERROR.load(Relaxed), format!("{pool}: cannot release {shown}: it {why}"))
+    }
 }
 
 /// A lease is used after its end, or entered twice.
 unsafe fn misused(lease: *mut Lease, what: &str) -> *mut PyObject {
     // SAFETY: the lease is alive for the call.
     unsafe {
-        let pool = Lease::home(lease).map_or_else(|| "pool".to_owned(), |home| home.to_string());
-        let message = format!("{pool}: {} {what}; take a new one with pool.lease()", show(lease.cast()));
-        raise(LEASE_ERROR.load(Relaxed), message)
+        let pool = Lease::home(lease).unwrap_or_else(|| "pool".to_owned());
+        let Some(shown) = show(lease.cast()) else { return ptr::null_mut() };
+        raise(LEASE_ERROR.load(Relaxed), format!("{pool}: {shown} {what}"))
     }
 }
+
+const FORKED_AWAY: &str =
+    "has ended with the fork: the thread that held it exists in the parent process only, and here its object is free";
 
 #[cold]
 pub(super) unsafe fn cannot_enter(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: as the caller's.
     unsafe {
-        match (*lease).phase.get(Attached::assume()) {
-            ENTERED => misused(lease, "cannot be entered twice"),
-            _ => misused(lease, "cannot be entered: it is over, and its object may be with somebody else"),
-        }
+        let what = match (*lease).phase.get(Attached::assume()) {
+            ENTERED => "cannot be entered twice; enter it once, or take another lease",
+            FORKED => FORKED_AWAY,
+            _ => "cannot be entered: it is over, and its object may be with somebody else; take a new lease",
+        };
+        misused(lease, what)
     }
 }
 
+/// `before` is the phase that it was in.
 #[cold]
-pub(super) unsafe fn released_twice(lease: *mut Lease) -> *mut PyObject {
+pub(super) unsafe fn released_twice(lease: *mut Lease, before: u8) -> *mut PyObject {
+    let what = match before {
+        FORKED => FORKED_AWAY,
+        _ => "cannot be released twice: its object may be with somebody else",
+    };
     // SAFETY: as the caller's.
-    unsafe { misused(lease, "cannot be released twice: its object may be with somebody else") }
+    unsafe { misused(lease, what) }
 }
 
 /// Only seen by code that the collector runs while it takes a cycle apart.
@@ -150,8 +173,14 @@ pub(super) unsafe fn not_a_lease(object: *mut PyObject) -> *mut PyObject {
 pub(super) unsafe fn wrong_arguments(count: Py_ssize_t, names: *mut PyObject) {
     // SAFETY: `names` is null or the call's tuple of keywords.
     unsafe {
-        let names = if names.is_null() { String::new() } else { format!(" and the keywords {}", show(names)) };
-        let message = format!("expected one argument, timeout (seconds or None), got {count} positional{names}");
+        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        let message = match named {
+            0 => format!("expected at most one argument, timeout (seconds or None), got {count}"),
+            _ => {
+                let Some(names) = show(names) else { return };
+                format!("the only argument is timeout (seconds or None), got {count} positional and {names} by name")
+            }
+        };
         raise(ffi::PyExc_TypeError, message);
     }
 }
@@ -161,8 +190,8 @@ pub(super) unsafe fn wrong_arguments(count: Py_ssize_t, names: *mut PyObject) {
 pub(super) unsafe fn timeout_type(value: *mut PyObject) {
     // SAFETY: an argument of the caller's, alive.
     unsafe {
-        let message = format!("timeout must be seconds or None, not {} ({})", type_name(value), show(value));
-        raise(ffi::PyExc_TypeError, message);
+        let Some(shown) = show(value) else { return };
+        raise(ffi::PyExc_TypeError, format!("timeout must be seconds or None, not {} ({shown})", type_name(value)));
     }
 }
 
@@ -170,7 +199,10 @@ pub(super) unsafe fn timeout_type(value: *mut PyObject) {
 #[cold]
 pub(super) unsafe fn timeout_value(value: *mut PyObject) {
     // SAFETY: an argument of the caller's, alive.
-    unsafe { raise(ffi::PyExc_ValueError, format!("timeout must be seconds >= 0 or None, not {}", show(value))) };
+    unsafe {
+        let Some(shown) = show(value) else { return };
+        raise(ffi::PyExc_ValueError, format!("timeout must be seconds >= 0 or None, not {shown}"));
+    }
 }
 
 /// Whether the interpreter is being torn down.

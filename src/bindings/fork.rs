@@ -1,8 +1,9 @@
 //! What `os.fork` does to pools: only the forking thread exists in the child.
 //!
-//! The interpreter calls a hook in the child before anything else runs there. It goes through all pools at once: were a
-//! pool settled later, when it is used, threads of the child (whose numbers may be those of the parent's dead ones)
-//! could hold objects by then, and nobody could tell them from the dead.
+//! The C library calls a hook in the child before `fork` returns there, so before any Python runs. It goes through all
+//! pools at once: were a pool settled later, when it is used, or from a hook of `os.register_at_fork`, before which
+//! those of others run, threads of the child (whose numbers may be those of the parent's dead ones) could hold objects
+//! by then, and nobody could tell them from the dead.
 //!
 //! No lock of ours is ever taken in the child by a thread that is not there. With a GIL there are no locks. Without one,
 //! `os.fork` stops the world first (CPython's `PyOS_BeforeFork`): every other thread is detached or at a point where
@@ -12,10 +13,11 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use pyo3::exceptions::PyMemoryError;
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use super::lease::{ENTERED, RELEASED};
+use super::lease::{ENTERED, FORKED};
 use super::pool::Pool;
 use crate::pool::Hold;
 use crate::sync::{Attached, Guarded, this_thread};
@@ -51,15 +53,18 @@ impl Membership {
     }
 }
 
-/// Called by the interpreter in the child, by the thread that forked.
-#[pyfunction]
-fn _after_fork_in_child() {
-    // SAFETY: the interpreter calls this attached.
+/// Called by the C library in the child, in its only thread.
+#[cfg(unix)]
+extern "C" fn after_fork_in_child() {
+    // SAFETY: asks, without needing anything. `os.fork` keeps the thread attached; whoever forks without being attached
+    // may have done so in the middle of anything, and can only be about to run another program.
+    if unsafe { ffi::PyGILState_Check() } == 0 {
+        return;
+    }
+    // SAFETY: attached, as just found.
     POOLS.with(unsafe { Attached::assume() }, |pools| {
         for &Address(pool) in pools.iter() {
-            // SAFETY: a pool that dies leaves the set first, which it cannot do before this section is over. (An
-            // earlier hook may have started threads, and without a GIL they run.) Nobody comes here with a pool's
-            // own lock in hand, so two sections in one cannot block each other.
+            // SAFETY: a pool that dies leaves the set first, and nothing below runs Python, so none dies meanwhile.
             settle(unsafe { &*pool });
         }
     });
@@ -86,7 +91,7 @@ fn settle(pool: &Pool) {
             let orphan = entered_by.unwrap_or(item.holder) != survivor;
             if orphan && !lease.is_null() {
                 // SAFETY: as above. Here it ends: the slot forgets it, and the lease knows that it holds nothing.
-                unsafe { (*lease).phase.reset(RELEASED) };
+                unsafe { (*lease).phase.reset(FORKED) };
                 item.shell = std::ptr::null_mut();
             }
             orphan
@@ -98,13 +103,11 @@ fn settle(pool: &Pool) {
     }
 }
 
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    let os = py.import("os")?;
-    if os.hasattr("register_at_fork")? {
-        let hooks = PyDict::new(py);
-        hooks.set_item("after_in_child", wrap_pyfunction!(_after_fork_in_child, module)?)?;
-        os.call_method("register_at_fork", (), Some(&hooks))?;
+pub(super) fn register() -> PyResult<()> {
+    #[cfg(unix)]
+    // SAFETY: the function lives as long as the process; extension modules are never unloaded.
+    if unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) } != 0 {
+        return Err(PyMemoryError::new_err("no memory to watch for forks"));
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ pub(super) const NEW: u8 = 0;
 pub(super) const ENTERED: u8 = 1;
 /// Over. A lease never comes back from here, only its shell does.
 pub(super) const RELEASED: u8 = 2;
+/// Over as well: a fork has left its holder behind, in the other process.
+pub(super) const FORKED: u8 = 3;
 
 /// `opool.Lease`. Made in `lease_type.rs`.
 #[repr(C)]
@@ -291,8 +293,9 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call. Whoever moves the phase to RELEASED, and nobody else, gives back; until
     // then the lease owns its pool.
     unsafe {
-        if (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
-            return errors::released_twice(lease);
+        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
+        if before >= RELEASED {
+            return errors::released_twice(lease, before);
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         let pool = Pool::from_raw(this);
@@ -362,7 +365,7 @@ unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
 pub(super) unsafe fn abandon(lease: *mut Lease) {
     // SAFETY: as in `leave`; the slot's pointer to the shell is cleared before anybody else can take the slot.
     unsafe {
-        if (*lease).slot == SlotId::NONE || (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
+        if (*lease).slot == SlotId::NONE || (*lease).phase.replace(Attached::assume(), RELEASED) >= RELEASED {
             return;
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());

@@ -146,8 +146,9 @@ unsafe extern "C" fn call_by_hand(
 unsafe fn leave_by_hand(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: a lease made by hand owns its pool for good.
     unsafe {
-        if (*lease).phase.replace(Attached::assume(), RELEASED) == RELEASED {
-            return errors::released_twice(lease);
+        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
+        if before >= RELEASED {
+            return errors::released_twice(lease, before);
         }
         let mut put = ffi::PyObject_GetAttrString((*lease).pool, c"add_obj".as_ptr());
         if put.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0 {
@@ -160,7 +161,7 @@ unsafe fn leave_by_hand(lease: *mut Lease) -> *mut PyObject {
         };
         ffi::Py_XDECREF(put);
         if result.is_null() {
-            (*lease).phase.reset(ENTERED);
+            (*lease).phase.reset(before);
             return ptr::null_mut();
         }
         ffi::Py_DECREF(result);
@@ -319,7 +320,7 @@ impl Lease {
 
 unsafe extern "C" fn get_released(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     // SAFETY: called by the interpreter on a live lease.
-    unsafe { ffi::PyBool_FromLong((phase(this.cast()) == RELEASED).into()) }
+    unsafe { ffi::PyBool_FromLong((phase(this.cast()) >= RELEASED).into()) }
 }
 
 unsafe fn phase(lease: *mut Lease) -> u8 {
@@ -353,10 +354,10 @@ One object of a pool, yours until you give it back.
 `Pool.lease` makes it. Use it in a `with`, or call `release` yourself. A lease
 that is dropped without either gives its object back as well. A lease that is
 over stays over: entering or releasing it again raises `LeaseError`, and never
-touches the object's next holder.
+touches the object's next holder. (`obj` still names the object; do not use it.)
 
-A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` at its end,
-or `pool.put(obj)` if that is what the pool has.
+A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` when it is
+left or released, or `pool.put(obj)` if that is what the pool has.
 
 Example:
     >>> import opool
@@ -519,7 +520,9 @@ mod self_descriptor {
         // SAFETY: called by the interpreter on a live descriptor.
         unsafe {
             let doc = if (*this.cast::<Descriptor>()).arguments == 0 { ENTER_DOC } else { EXIT_DOC };
-            ffi::PyUnicode_FromString(doc.as_ptr())
+            let doc = doc.to_str().unwrap_or_default();
+            let doc = doc.split_once("--\n\n").map_or(doc, |(_signature, text)| text);
+            ffi::PyUnicode_FromStringAndSize(doc.as_ptr().cast(), doc.len() as Py_ssize_t)
         }
     }
 

@@ -7,6 +7,7 @@ mod lease;
 mod lease_type;
 mod objectmgr;
 mod objectmgr_slots;
+mod options;
 mod palindrome;
 mod pool;
 mod raw;
@@ -24,7 +25,7 @@ mod _opool {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         errors::register(module)?;
-        fork::register(module)?;
+        fork::register()?;
         waiting::register(module);
         pool::register(module)?;
         lease_type::register(module)?;

@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
@@ -12,9 +12,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::fork::Membership;
 use super::lease::{self, Lease};
+use super::options::{Fairness, Name, Objects, Ordering};
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Timeout, Wait};
-use crate::pool::{Counts, Hold, Identity, Order, Patience, SlotId, State};
+use crate::pool::{Counts, Hold, Identity, Order, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
@@ -43,13 +44,10 @@ struct Options {
     /// How many seconds to wait by default; none is for ever.
     timeout: Option<f64>,
     name: Option<String>,
-    fairness: &'static str,
+    fairness: Fairness,
 }
 
-const DEFAULT: Options = Options { timeout: Some(30.0), name: None, fairness: "adaptive" };
-
-/// How long a thread with short bodies keeps its turn, with `fairness="adaptive"`. `DESIGN.md` has the measurements.
-const PATIENCE: Patience = Patience { body: 10_000, turn: 500_000 };
+const DEFAULT: Options = Options { timeout: Some(30.0), name: None, fairness: Fairness::DEFAULT };
 
 /// Hands out each of its objects to one holder at a time.
 ///
@@ -137,35 +135,24 @@ impl Pool {
         Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
     }
 
-    #[pyo3(signature = (objects = Objects(None), *, timeout = Timeout(DEFAULT.timeout), name = None, order = "fifo", fairness = "adaptive"))]
+    #[pyo3(signature = (
+        objects = Objects(None), *, timeout = Timeout(DEFAULT.timeout), name = Name(None),
+        order = Ordering(Order::Fifo), fairness = DEFAULT.fairness,
+    ))]
     fn __init__(
         &self,
         objects: Objects<'_>,
         timeout: Timeout,
-        name: Option<String>,
-        order: &str,
-        fairness: &str,
+        name: Name,
+        order: Ordering,
+        fairness: Fairness,
     ) -> PyResult<()> {
-        let order = match order {
-            "fifo" => Order::Fifo,
-            "lifo" => Order::Lifo,
-            _ => return Err(PyValueError::new_err(format!("order must be 'fifo' or 'lifo', not {order:?}"))),
-        };
-        let (fairness, patience) = match fairness {
-            "strict" => ("strict", Patience::NONE),
-            "adaptive" => (DEFAULT.fairness, PATIENCE),
-            _ => {
-                return Err(PyValueError::new_err(format!(
-                    "fairness must be 'adaptive' or 'strict', not {fairness:?}"
-                )));
-            }
-        };
-        if self.options.set(Options { timeout: timeout.0, name, fairness }).is_err() {
+        if self.options.set(Options { timeout: timeout.0, name: name.0, fairness }).is_err() {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
         }
         self.with(|core| {
-            core.set_order(order);
-            core.set_patience(patience);
+            core.set_order(order.0);
+            core.set_patience(fairness.1);
         });
         if let Some(objects) = objects.0 {
             for object in objects.try_iter()? {
@@ -236,7 +223,7 @@ impl Pool {
     /// As given at construction: "adaptive" or "strict".
     #[getter]
     fn fairness(&self) -> &'static str {
-        self.options().fairness
+        self.options().fairness.0
     }
 
     /// How many seconds `lease` and `acquire` wait by default; None is for ever.
@@ -259,7 +246,7 @@ impl Pool {
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let shown = slf.repr()?;
-        Err(pyo3::exceptions::PyTypeError::new_err(format!("cannot pickle or copy {shown}: what it lent is out once")))
+        Err(PyTypeError::new_err(format!("cannot pickle or copy {shown}: it lends objects of this process")))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -286,19 +273,8 @@ impl Pool {
     }
 }
 
-/// The first argument of the constructor. None is no pool of nothing, but a mistake.
-struct Objects<'py>(Option<Bound<'py, PyAny>>);
-
-impl<'a, 'py> FromPyObject<'a, 'py> for Objects<'py> {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Objects(Some(value.to_owned())))
-    }
-}
-
 /// # Safety
-/// The thread is attached, and owns what idle slots own.
+/// The thread is attached, and owns what the slots owned.
 unsafe fn drop_items(items: Vec<Item>) {
     for item in items {
         // SAFETY: as the caller promised.
@@ -312,17 +288,8 @@ unsafe fn drop_items(items: Vec<Item>) {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.membership.leave(self);
-        // A lease that is out owns the pool, so everything is idle or acquired. What was acquired and never released
-        // is let go of as well.
-        let items = self.with(|core| {
-            let acquired: Vec<_> =
-                core.values().filter(|(_, hold)| *hold == Hold::Acquired).map(|(item, _)| item.identity()).collect();
-            for identity in acquired {
-                // Nobody waits: whoever waits is inside a method, and owns the pool.
-                let _ = core.release(identity);
-            }
-            core.drain()
-        });
+        // A lease that is out owns the pool, so nothing is leased.
+        let items = self.with(|core| core.drain());
         // SAFETY: Python objects die attached.
         unsafe { drop_items(items) };
     }
@@ -345,8 +312,8 @@ Returns:
 
 Raises:
     PoolTimeout: if no object came free in time.
-    TypeError: if `timeout` is not a number.
-    ValueError: if `timeout` is negative or not a number.
+    TypeError: if `timeout` is neither a number nor None.
+    ValueError: if `timeout` is negative or NaN.
 
 Example:
     >>> import opool
@@ -382,8 +349,8 @@ Returns:
 
 Raises:
     PoolTimeout: if no object came free in time.
-    TypeError: if `timeout` is not a number.
-    ValueError: if `timeout` is negative or not a number.
+    TypeError: if `timeout` is neither a number nor None.
+    ValueError: if `timeout` is negative or NaN.
 
 Example:
     >>> import opool

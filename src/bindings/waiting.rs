@@ -1,5 +1,6 @@
 //! What happens when nothing is idle, or somebody waits: the slow half of `lease.rs`.
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::fmt;
 use std::ptr;
@@ -131,6 +132,10 @@ impl Wait {
             if value == ffi::Py_None() {
                 return Some(Wait::Forever);
             }
+            // What the signature shows as the default.
+            if value == ffi::Py_Ellipsis() {
+                return Some(Wait::Default);
+            }
             let mut seconds = ffi::PyFloat_AsDouble(value);
             if seconds == -1.0 && !ffi::PyErr_Occurred().is_null() {
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_TypeError) != 0 {
@@ -207,10 +212,32 @@ impl Deadline {
 // ---------------------------------------------------------------------------------------------------------------------
 // Waiting
 
+thread_local! {
+    /// How many waits this thread is in: a signal handler or a destructor may begin one inside another.
+    static WAITS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts a wait for as long as it lasts.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Self {
+        WAITS.set(WAITS.get() + 1);
+        Waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITS.set(WAITS.get() - 1);
+    }
+}
+
 /// Who asks the core, and when.
 fn asker() -> Asker {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Asker { thread: this_thread(), now: u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX) }
+    let now = u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Asker { thread: this_thread(), now, nested: WAITS.get() > 0 }
 }
 
 /// Takes an idle slot if there is one.
@@ -253,6 +280,7 @@ fn queue(pool: &Pool, wait: Wait, first: Asker) -> Option<SlotId> {
         Ok(slot) => return slot,
         Err(ticket) => ticket,
     };
+    let _waiting = Waiting::begin();
     loop {
         let left = deadline.left();
         if let Some(reason) = reason_to_stop(left) {

@@ -10,13 +10,13 @@
 //! An object's way is a slot's way, one named method an edge:
 //!
 //! ```text
-//!            add                   lease / acquire
-//!   (vacant) ──► idle ────────────────────────────────► leased | acquired
-//!      ▲          ▲ ▲                                      │ give_back / release
-//!      │ retire   │ └───────── nobody waits ◄──────────────┤
-//!      └──────────┼──────── (from leased)                  │ somebody waits
-//!                 │                                        ▼
-//!                 └───────── cancel, give_back ◄──────── handed ──collect──► leased
+//!          add                lease                   acquire
+//! (vacant) ──► idle ────────────────────────► leased ────────► acquired
+//!    ▲          ▲ ▲   nobody waits              │ ▲               │
+//!    │          │ └──────── give_back ◄─────────┤ └── release ◄───┘
+//!    │ retire   │                  somebody waits
+//!    └──────────┼── (from leased)               ▼
+//!               └──── cancel, give_back ◄──── handed ── collect, or taken back ──► leased
 //! ```
 #![forbid(unsafe_code)]
 

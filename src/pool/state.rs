@@ -52,6 +52,8 @@ pub struct Asker {
     pub thread: usize,
     /// The time, read by the caller.
     pub now: Nanos,
+    /// Whether the thread may be waiting already, further up its stack.
+    pub nested: bool,
 }
 
 impl<T: Identity, W: Clone> State<T, W> {
@@ -102,9 +104,16 @@ impl<T: Identity, W: Clone> State<T, W> {
         if let Some(slot) = self.lease() {
             return Ok(slot);
         }
-        self.turn = Turn::begin(asker.thread, asker.now);
+        if asker.nested
+            && let Some(slot) = self.waiters.take_from_outer(asker.thread)
+        {
+            self.gift = None;
+            self.slots.get(slot).hold = Hold::Leased;
+            return Ok(slot);
+        }
+        self.turn.interrupt(asker.thread, asker.now);
         self.gift = None;
-        Err(self.waiters.push(asker.thread, wake))
+        Err(self.waiters.push(asker.thread, wake, asker.nested))
     }
 
     /// As [`lease`](Self::lease); else handed → leased, by whoever handed it over: while its turn goes on and the waiter
@@ -218,11 +227,18 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.slots.remove(id)
     }
 
-    /// Empties the pool: every idle value, in order. What is out stays the holders' until they bring it back.
+    /// Empties the pool: every idle value, in order, and what was acquired and will not be released any more. Leases
+    /// that are out stay valid.
     pub fn drain(&mut self) -> Vec<T> {
-        let mut values = Vec::with_capacity(self.idle.len());
+        let mut values = Vec::with_capacity(self.slots.len());
         while let Some(id) = self.lease() {
             values.extend(self.retire(id));
+        }
+        for id in self.slots.ids() {
+            if self.slots.get(id).hold == Hold::Acquired {
+                self.acquired.remove_slot(id, &mut self.slots);
+                values.extend(self.slots.remove(id));
+            }
         }
         values
     }

@@ -38,6 +38,13 @@ impl Turn {
         Turn { thread, began: now, latest: now }
     }
 
+    /// Ends with the arrival of another thread. The thread's own arrival changes nothing.
+    pub(super) fn interrupt(&mut self, thread: usize, now: Nanos) {
+        if self.thread != thread {
+            *self = Turn::begin(thread, now);
+        }
+    }
+
     /// Goes on, if it is the thread's turn still; else the thread's next one begins.
     pub(super) fn go_on(&mut self, thread: usize, now: Nanos, patience: Patience) -> bool {
         let on = self.thread == thread

@@ -34,6 +34,10 @@ struct Node<W> {
     thread: usize,
     previous: u32,
     next: u32,
+    /// The wait that this thread began inside this one (a signal handler, a destructor): until that is over, this one
+    /// cannot go on. And the other way round.
+    inner: u32,
+    outer: u32,
 }
 
 /// A doubly linked list threaded through a vector, so that its nodes need neither allocation nor `unsafe`.
@@ -66,8 +70,10 @@ impl<W: Clone> Waiters<W> {
         self.queued
     }
 
-    pub(super) fn push(&mut self, thread: usize, wake: W) -> Ticket {
-        let node = Node { phase: Phase::Queued(wake), thread, previous: NONE, next: NONE };
+    /// Queues a wait; `nested` says that the thread may be waiting already.
+    pub(super) fn push(&mut self, thread: usize, wake: W, nested: bool) -> Ticket {
+        let outer = if nested { self.innermost(thread) } else { NONE };
+        let node = Node { phase: Phase::Queued(wake), thread, previous: NONE, next: NONE, inner: NONE, outer };
         let index = match self.free {
             NONE => {
                 self.nodes.push(node);
@@ -79,16 +85,46 @@ impl<W: Clone> Waiters<W> {
                 free
             }
         };
+        if outer != NONE {
+            self.nodes[outer as usize].inner = index;
+        }
         self.link(index, self.last, NONE);
         Ticket(index)
     }
 
-    /// Gives `slot` to whoever has waited longest; the caller wakes them after unlocking.
+    /// Gives `slot` to the thread that has waited longest, to the wait that it is in; the caller wakes it after
+    /// unlocking.
     pub(super) fn give(&mut self, slot: SlotId) -> Option<(Gift, W)> {
-        let first = self.first;
-        let wake = (first != NONE).then(|| self.unlink(first)).flatten()?;
-        self.nodes[first as usize].phase = Phase::Given(slot, wake.clone());
-        Some((Gift(first), wake))
+        let mut index = self.first;
+        if index == NONE {
+            return None;
+        }
+        while let Some(inner) = self.inner_queued(index) {
+            index = inner;
+        }
+        let wake = self.unlink(index)?;
+        self.nodes[index as usize].phase = Phase::Given(slot, wake.clone());
+        Some((Gift(index), wake))
+    }
+
+    /// What an outer wait of the thread was given: for the wait inside it, which has to end first. The outer one is the
+    /// first in the queue again.
+    pub(super) fn take_from_outer(&mut self, thread: usize) -> Option<SlotId> {
+        let given = |node: &Node<W>| node.thread == thread && matches!(node.phase, Phase::Given(..));
+        let index = u32::try_from(self.nodes.iter().position(given)?).ok()?;
+        self.take_back(Gift(index))
+    }
+
+    /// The wait inside this one, if it has not been given anything yet.
+    fn inner_queued(&self, index: u32) -> Option<u32> {
+        let inner = self.nodes[index as usize].inner;
+        (inner != NONE && matches!(self.nodes[inner as usize].phase, Phase::Queued(_))).then_some(inner)
+    }
+
+    /// The wait of the thread that has no other inside it, or `NONE`.
+    fn innermost(&self, thread: usize) -> u32 {
+        let found = |node: &Node<W>| node.thread == thread && node.inner == NONE && !matches!(node.phase, Phase::Free);
+        self.nodes.iter().position(found).and_then(|index| u32::try_from(index).ok()).unwrap_or(NONE)
     }
 
     /// Takes a gift back that has not been picked up. The waiter is the first in the queue again.
@@ -178,6 +214,11 @@ impl<W: Clone> Waiters<W> {
         let node = &mut self.nodes[index as usize];
         node.next = self.free;
         self.free = index;
+        let outer = std::mem::replace(&mut node.outer, NONE);
+        if outer != NONE {
+            self.nodes[outer as usize].inner = NONE;
+        }
+        let node = &mut self.nodes[index as usize];
         match std::mem::replace(&mut node.phase, Phase::Free) {
             Phase::Given(_, wake) | Phase::Queued(wake) => Some(wake),
             Phase::Free => None,

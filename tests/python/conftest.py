@@ -1,7 +1,10 @@
-"""What all tests share: how hard Hypothesis tries."""
+"""What all tests share: how hard Hypothesis tries, and an end for a test that holds the GIL for ever."""
 
+import faulthandler
 import os
+import sys
 
+import pytest
 from hypothesis import settings
 
 # `ci` gives the same verdict every time; `default` looks elsewhere in each run; `thorough` is for an evening.
@@ -9,3 +12,11 @@ settings.register_profile("default", max_examples=100, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("thorough", max_examples=5_000, deadline=None)
 settings.load_profile(os.environ.get("OPOOL_HYPOTHESIS") or ("ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(autouse=True)
+def _ends():
+    """The timeout of pytest-timeout is a Python thread; where no Python runs any more, this one still does."""
+    faulthandler.dump_traceback_later(180, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()

@@ -357,3 +357,28 @@ def test_every_error_can_be_caught_raised_and_made_by_users():
         with pytest.raises(opool.PoolError, match="mine"):
             raise kind("mine")
         assert kind.__module__ == "opool" and kind.__doc__
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error", "words"),
+    [
+        ("order", "LIFO", ValueError, "order must be 'fifo' or 'lifo', not 'LIFO'"),
+        ("order", 5, TypeError, "order must be 'fifo' or 'lifo', not 5"),
+        ("order", None, TypeError, "order must be 'fifo' or 'lifo', not None"),
+        ("fairness", "fair", ValueError, "fairness must be 'adaptive' or 'strict', not 'fair'"),
+        ("name", 5, TypeError, "name must be a str or None, not 5"),
+        ("name", "\ud800", ValueError, "name must be valid text, not "),
+        ("timeout", "5", TypeError, "timeout must be seconds or None, not str ('5')"),
+        ("timeout", -1, ValueError, "timeout must be seconds >= 0 or None, not -1"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_value(option, value, error, words):
+    with pytest.raises(error) as caught:
+        opool.Pool([1], **{option: value})
+    assert words in str(caught.value)
+
+
+def test_a_message_shows_the_beginning_of_a_very_long_repr():
+    with pytest.raises(opool.LeaseError) as caught:
+        opool.Pool([1]).release("x" * 10_000)
+    assert 200 < len(str(caught.value)) < 400

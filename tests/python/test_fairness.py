@@ -49,7 +49,7 @@ def test_the_drop_in_is_strict_and_the_pool_adaptive_unless_asked():
 
 
 def test_an_unknown_fairness_is_refused_by_name():
-    with pytest.raises(ValueError, match="fairness must be 'adaptive' or 'strict', not \"random\""):
+    with pytest.raises(ValueError, match="fairness must be 'adaptive' or 'strict', not 'random'"):
         opool.Pool([1], fairness="random")
     with pytest.raises(TypeError):
         opool.Pool([1], fairness=1)

@@ -594,3 +594,80 @@ for it in box:
 waiting.join()
 assert_whole(pool, objects)
 """)
+
+
+def test_a_fork_hook_that_ran_before_may_start_threads_that_lease():
+    run_child("""
+        import os, threading
+
+        def worker():
+            with pool.lease(timeout=5) as obj:
+                leased.set()
+                done.wait(10)
+
+        def restart():
+            threading.Thread(target=worker).start()
+            leased.wait(10)
+
+        leased, done = threading.Event(), threading.Event()
+        os.register_at_fork(after_in_child=restart)     # before opool is even imported
+
+        import opool
+        pool = opool.Pool(["only"])
+        pid = os.fork()
+        if pid == 0:
+            ok = pool.try_lease() is None and pool.leased == 1
+            done.set()
+            pool.lease(timeout=5).release()
+            os._exit(0 if ok and (pool.idle, pool.leased) == (1, 0) else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    """)
+
+
+def test_threads_that_wait_in_an_empty_pool_are_not_waiting_in_the_child():
+    run_child("""
+        import os, opool
+        from support import Crew, eventually
+
+        pool = opool.Pool(timeout=None)
+        crew = Crew(2, lambda i: pool.lease().obj)
+        eventually(lambda: pool.waiting == 2)
+        pid = os.fork()
+        if pid == 0:
+            waiting = pool.waiting
+            pool.add_obj("child's")
+            os._exit(0 if waiting == 0 and pool.try_lease().obj == "child's" else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        pool.add_obj("a")
+        pool.add_obj("b")
+        assert sorted(crew.join()) == ["a", "b"]
+    """)
+
+
+def test_a_lease_that_a_fork_has_ended_says_so():
+    run_child("""
+        import os, threading, opool
+
+        pool = opool.Pool(["only"], name="forked")
+        kept, go, end = [], threading.Event(), threading.Event()
+
+        def hold():
+            kept.append(pool.lease())
+            go.set()
+            end.wait(20)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        go.wait(20)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                kept[0].release()
+            except opool.LeaseError as error:
+                os._exit(0 if "pool 'forked'" in str(error) and "ended with the fork" in str(error) else 2)
+            os._exit(1)
+        assert os.waitpid(pid, 0)[1] == 0
+        end.set()
+        thread.join()
+        kept[0].release()
+    """)

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+import opool
 from support import run_child
 
 pytestmark = [
@@ -411,9 +412,9 @@ for n in range(100):
 """)
 
 
-def test_a_handler_may_wait_in_the_same_pool_while_its_thread_waits_already():
+def test_a_handler_that_waits_inside_a_wait_of_its_thread_gets_the_one_object_first():
     child("""
-x, y = things(2)
+only = Thing()
 pool, log = opool.Pool(timeout=None), []
 
 def handler(*_):
@@ -424,22 +425,53 @@ def handler(*_):
         log.append("inner timed out")
     with pool.lease() as obj:
         log.append(obj)
-        assert obj is y and pool.waiting == 0
+        assert obj is only and pool.waiting == 1
 
 def giver(_):
     eventually(lambda: log == ["inner timed out"] and pool.waiting == 2)
-    pool.add_obj(x)          # to the outer wait, which came first and cannot take it yet
-    pool.add_obj(y)
+    pool.add_obj(only)       # the outer wait came first, but cannot go on before the handler is done
 
 signal.signal(signal.SIGALRM, handler)
 crew = Crew(1, giver)
 after(0.01)
 with pool.lease() as obj:
-    assert obj is x
+    assert obj is only
 crew.join()
-assert log == ["inner timed out", y]
-assert_whole(pool, [x, y])
+assert log == ["inner timed out", only]
+assert_whole(pool, [only])
 """)
+
+
+def test_a_handler_may_take_what_the_interrupted_wait_was_given():
+    child("""
+only = Thing()
+pool, log = opool.Pool(timeout=None), []
+
+def handler(*_):
+    pool.add_obj(only)       # handed to the wait that this handler interrupts
+    assert (pool.idle, pool.waiting) == (0, 0)
+    with pool.lease(timeout=5) as obj:
+        log.append(obj)
+        assert pool.waiting == 1
+
+signal.signal(signal.SIGALRM, handler)
+after(0.01)
+with pool.lease() as obj:
+    log.append(obj)
+assert log == [only, only]
+assert_whole(pool, [only])
+""")
+
+
+def test_an_interrupt_during_the_repr_for_a_message_comes_out():
+    class Slow:
+        def __repr__(self):
+            raise KeyboardInterrupt
+
+    pool = opool.Pool([1])
+    with pytest.raises(KeyboardInterrupt):
+        pool.release(Slow())
+    assert (pool.idle, pool.leased) == (1, 0)
 
 
 def test_a_handler_that_outlasts_the_timeout_of_its_wait_ends_it_properly():

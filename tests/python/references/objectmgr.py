@@ -10,7 +10,7 @@ class ReferenceObjectMgr:
 
     def __init__(self, n: int) -> None:
         self.object_pool = deque(range(1, n))
-        self.allocated_objects: set[int] = set()
+        self.allocated_objects: set[object] = set()
         self.freed_objects: deque[int] = deque()
 
     def get_object(self) -> int | None:
