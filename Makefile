@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 # Every interpreter, and every way to compile the core, builds in a directory of its own, so that none undoes another's.
 py_target = target/$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_config_var("SOABI"))')
 venv_path = "$$(cd $(1) && pwd)"
-maturin = VIRTUAL_ENV=$(call venv_path,$(1)) CARGO_TARGET_DIR=$(call py_target,$(1)) $(1)/bin/maturin
+maturin = VIRTUAL_ENV=$(call venv_path,$(1)) CARGO_TARGET_DIR=$(call py_target,$(1))$(2) $(1)/bin/maturin
 MATURIN = $(call maturin,$(VENV))
+BENCH_MATURIN = $(call maturin,$(BENCH_VENV),-bench)
 CLIPPY = cargo clippy --locked --quiet --all-targets
 LOOM = RUSTFLAGS="$$RUSTFLAGS --cfg loom" CARGO_TARGET_DIR=target-loom
 LOOM_TESTS := $(wildcard tests/loom*.rs)
@@ -97,7 +98,7 @@ free-threaded: ## build a free-threaded CPython; run pytest and the scaling benc
 .PHONY: scaling
 scaling: develop
 	$(call say,scaling from one thread to two)
-	@$(MATURIN) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
+	@$(call maturin,$(VENV)) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
 	@$(BIN)/python benches/scaling.py $(ARGS)
 
 .PHONY: lint
@@ -149,8 +150,8 @@ gate: develop ## hold a lease to its number of instructions, counted by callgrin
 .PHONY: bench-env
 bench-env:
 	@$(PYTHON) scripts/make_venv.py $(BENCH_VENV) --lock requirements/bench.lock --what-can-be-had
-	@$(call maturin,$(BENCH_VENV)) develop --release --locked --quiet
-	@$(call maturin,$(BENCH_VENV)) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
+	@$(BENCH_MATURIN) develop --release --locked --quiet
+	@$(BENCH_MATURIN) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
 
 .PHONY: bench
 bench: bench-env ## measure against the peers (ARGS=--publish keeps the figures for the README)
@@ -177,7 +178,7 @@ lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for 
 
 .PHONY: clean
 clean: ## remove everything that was made
-	@rm -rf target target-* dist .venv .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf target target-* dist benches/results .venv .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find python tests scripts benches -name __pycache__ -prune -exec rm -rf {} +
 	@find python -name '*.so' -delete
 

@@ -94,8 +94,7 @@ def main() -> None:
         return
     valgrind = find_valgrind()
     if not valgrind:
-        print("gate: NOT CHECKED: it needs valgrind, which could not be installed here: install it, or run as root")
-        return
+        sys.exit("gate: NOT CHECKED: it needs valgrind, which could not be installed here: install it, or run as root")
     found = per_cycle(valgrind)
     print(f"own instructions a cycle, CPython {platform.python_version()}, by callgrind:")
     for form, instructions_of_form in found.items():

@@ -27,8 +27,8 @@ def published() -> list[dict[str, Any]]:
 
 
 def times(value: float) -> str:
-    """Formats a ratio."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
+    """Formats a ratio, or milliseconds."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.1g}"
 
 
 def without_contention(reports: list[dict[str, Any]]) -> list[str]:
@@ -68,7 +68,7 @@ def with_contention(report: dict[str, Any]) -> list[str]:
     ]
     for row in report["contention"]:
         if (row["threads"], row["cores"], row["body"]) == (64, 1, "sleep") and "absent" not in row:
-            waits = [f"{row[name] / 1e3:.3g}" for name in ("p50", "p99.9")]
+            waits = [times(row[name] / 1e3) for name in ("p50", "p99.9")]
             lines.append(
                 f"| {row['subject']} | {row['throughput']:,.0f} | {times(row['fairness'])} | {' | '.join(waits)} |"
             )

@@ -266,7 +266,7 @@ unsafe extern "C" fn release_slowly(this: *mut PyObject, object: *mut PyObject) 
         match pool.core.with(Attached::assume(), |core| core.release(object as usize)) {
             Ok(None) => none(),
             Ok(Some(slot)) => {
-                waiting::give_back(pool, slot);
+                waiting::give_back_and_make_way(pool, slot);
                 none()
             }
             Err(why) => errors::not_acquired(pool, object, why),
@@ -303,7 +303,7 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
         if !pool.core.with(Attached::assume(), |core| core.give_back_unless_awaited(slot)) {
-            waiting::give_back(pool, slot);
+            waiting::give_back_and_make_way(pool, slot);
         }
         decref(this);
         none()

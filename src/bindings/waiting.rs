@@ -359,13 +359,40 @@ fn sees_signals() -> bool {
     true
 }
 
-/// Gives a leased slot back when somebody may be waiting: to them, or to the ring.
+/// Gives a leased slot back when somebody may be waiting: to them, or to the ring. Runs no Python.
 pub(super) fn give_back(pool: &Pool, slot: SlotId) {
-    let asker = asker();
-    // SAFETY: called by methods of the pool and of its leases, which are attached.
-    if let Some(parker) = pool.core.with(unsafe { Attached::assume() }, |core| core.give_back(slot, asker)) {
+    if let Some((parker, _)) = hand_over(pool, slot) {
         parker.unpark();
     }
+}
+
+/// As `give_back`, and lets whoever gets the object for good run at once.
+///
+/// The one who is woken needs the GIL. Were the giver to keep it, the other would wake, find it taken and sleep again,
+/// and the object would lie idle until the giver blocks: two changes of threads more than it takes.
+pub(super) fn give_back_and_make_way(pool: &Pool, slot: SlotId) {
+    match hand_over(pool, slot) {
+        Some((parker, true)) if cfg!(opool_gil) => {
+            // SAFETY: attached before and after, and nothing borrowed from the interpreter is used in between.
+            unsafe {
+                let thread = ffi::PyEval_SaveThread();
+                parker.unpark();
+                ffi::PyEval_RestoreThread(thread);
+            }
+        }
+        Some((parker, _)) => parker.unpark(),
+        None => {}
+    }
+}
+
+/// Whom to wake, and whether the object is theirs for good.
+fn hand_over(pool: &Pool, slot: SlotId) -> Option<(Arc<Parker>, bool)> {
+    let asker = asker();
+    // SAFETY: called by methods of the pool and of its leases, which are attached.
+    pool.core.with(unsafe { Attached::assume() }, |core| {
+        let parker = core.give_back(slot, asker)?;
+        Some((parker, !core.may_take_back()))
+    })
 }
 
 impl fmt::Display for Pool {

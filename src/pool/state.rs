@@ -175,6 +175,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         wake
     }
 
+    /// Whether the latest hand-over may still be taken back.
+    pub fn may_take_back(&self) -> bool {
+        self.gift.is_some()
+    }
+
     /// leased → acquired: the bare object goes out, and `release` will know it.
     pub fn acquire(&mut self, id: SlotId) {
         self.slots.get(id).hold = Hold::Acquired;

@@ -630,7 +630,7 @@ def test_threads_that_wait_in_an_empty_pool_are_not_waiting_in_the_child():
         from support import Crew, eventually
 
         pool = opool.Pool(timeout=None)
-        crew = Crew(2, lambda i: pool.lease())
+        crew = Crew(2, lambda i: pool.acquire())
         eventually(lambda: pool.waiting == 2)
         pid = os.fork()
         if pid == 0:
@@ -640,7 +640,7 @@ def test_threads_that_wait_in_an_empty_pool_are_not_waiting_in_the_child():
         assert os.waitpid(pid, 0)[1] == 0
         pool.add_obj("a")
         pool.add_obj("b")
-        assert sorted(lease.obj for lease in crew.join()) == ["a", "b"]
+        assert sorted(crew.join()) == ["a", "b"]
     """)
 
 
