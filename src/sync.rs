@@ -69,6 +69,11 @@ impl<T> Guarded<T> {
     pub fn with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
         self.0.with(attached, critical)
     }
+
+    /// As [`with`](Self::with), but gives up at once if somebody is inside.
+    pub fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.0.try_with(attached, critical)
+    }
 }
 
 /// A small state that several threads may try to move on: one of them wins.
@@ -180,6 +185,11 @@ mod imp {
             self.entered.set(false);
             result
         }
+
+        /// Nobody else can be inside: the caller holds the GIL.
+        pub(super) fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
+            Some(self.with(attached, critical))
+        }
     }
 }
 
@@ -188,9 +198,9 @@ mod imp {
     use super::Attached;
 
     #[cfg(loom)]
-    type Mutex<T> = loom::sync::Mutex<T>;
+    use loom::sync::{Mutex, MutexGuard};
     #[cfg(not(loom))]
-    type Mutex<T> = parking_lot::Mutex<T>;
+    use parking_lot::{Mutex, MutexGuard};
 
     pub(super) struct Lock<T>(Mutex<T>);
 
@@ -201,10 +211,46 @@ mod imp {
 
         #[inline(always)]
         pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
-            #[cfg(not(loom))]
-            return critical(&mut self.0.lock());
-            #[cfg(loom)]
-            return critical(&mut self.0.lock().expect("a model never panics under the lock"));
+            critical(&mut self.lock())
+        }
+
+        pub(super) fn try_with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
+            self.try_lock().map(|mut value| critical(&mut value))
+        }
+
+        #[cfg(loom)]
+        fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("a model never panics under the lock")
+        }
+
+        #[cfg(loom)]
+        fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+
+        #[cfg(not(loom))]
+        #[inline(always)]
+        fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.try_lock().unwrap_or_else(|| self.lock_after_a_while())
+        }
+
+        #[cfg(not(loom))]
+        fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock()
+        }
+
+        /// Who comes too late stays away for as long as a few dozen sections take.
+        ///
+        /// Coming back at once makes it worse for both: each try takes the cache lines of the lock, and of all that it
+        /// guards, from the other core, which has to fetch them back.
+        #[cfg(not(loom))]
+        #[cold]
+        fn lock_after_a_while(&self) -> MutexGuard<'_, T> {
+            let back = std::time::Instant::now() + std::time::Duration::from_micros(4);
+            while std::time::Instant::now() < back {
+                std::hint::spin_loop();
+            }
+            self.0.lock()
         }
     }
 }

@@ -5,9 +5,11 @@
 //! those of others run, threads of the child (whose numbers may be those of the parent's dead ones) could hold objects
 //! by then, and nobody could tell them from the dead.
 //!
-//! No lock of ours is ever taken in the child by a thread that is not there. With a GIL there are no locks. Without one,
-//! `os.fork` stops the world first (CPython's `PyOS_BeforeFork`): every other thread is detached or at a point where
-//! the interpreter may suspend it, and a critical section has no such point.
+//! With a GIL there is no lock that a thread which is not there could hold. Without one, `os.fork` stops the world first
+//! (CPython's `PyOS_BeforeFork`): every other thread is detached, or at a point where the interpreter may suspend it,
+//! and a critical section has no such point. But `subprocess` forks without that when it may not use `vfork` or
+//! `posix_spawn`; that child runs no Python before another program takes its place. So the hook never waits for a lock:
+//! one that is taken means that there is nothing to settle.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -62,10 +64,12 @@ extern "C" fn after_fork_in_child() {
         return;
     }
     // SAFETY: attached, as just found.
-    POOLS.with(unsafe { Attached::assume() }, |pools| {
+    let attached = unsafe { Attached::assume() };
+    // None: not a fork of Python's (see the top).
+    let (Some(()) | None) = POOLS.try_with(attached, |pools| {
         for &Address(pool) in pools.iter() {
-            // SAFETY: a pool that dies leaves the set first, and nothing below runs Python, so none dies meanwhile.
-            settle(unsafe { &*pool });
+            // SAFETY: a pool that dies leaves the set first, which it cannot do before this section is over.
+            let (Some(()) | None) = settle(unsafe { &*pool }, attached);
         }
     });
 }
@@ -73,10 +77,8 @@ extern "C" fn after_fork_in_child() {
 /// Takes back what threads that do not exist in this process held, and forgets that they waited.
 ///
 /// Their leases are over: should one still be reachable, it raises when it is used.
-fn settle(pool: &Pool) {
-    // SAFETY: called by the hook only, which is attached.
-    let attached = unsafe { Attached::assume() };
-    let (forgotten, wake) = pool.core.with(attached, |core| {
+fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
+    let (forgotten, wake) = pool.core.try_with(attached, |core| {
         let survivor = this_thread();
         core.keep_only(survivor, |item, hold| {
             let lease = if hold == Hold::Leased { item.shell } else { std::ptr::null_mut() };
@@ -96,14 +98,17 @@ fn settle(pool: &Pool) {
             }
             orphan
         })
-    });
+    })?;
     drop(forgotten);
     for parker in wake {
         parker.unpark();
     }
+    Some(())
 }
 
 pub(super) fn register() -> PyResult<()> {
+    // Not at the first use, which a fork may interrupt.
+    LazyLock::force(&POOLS);
     #[cfg(unix)]
     // SAFETY: the function lives as long as the process; extension modules are never unloaded.
     if unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) } != 0 {

@@ -25,6 +25,8 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use super::errors;
 use super::lease_type;
 use super::pool::Pool;
+#[cfg(Py_GIL_DISABLED)]
+use super::refcount::travel::Travel;
 use super::refcount::{decref, incref, is_unique};
 use super::waiting::{self, Wait};
 use crate::pool::SlotId;
@@ -56,6 +58,9 @@ pub(super) struct Lease {
     pub(super) phase: Phase,
     /// The thread that entered it, once it is entered: after a fork that is who has the object.
     pub(super) holder: usize,
+    /// Whether the shell goes from thread to thread.
+    #[cfg(Py_GIL_DISABLED)]
+    pub(super) travel: Travel,
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -145,13 +150,37 @@ unsafe fn hand_out(this: *mut PyObject, slot: SlotId, shell: *mut Lease) -> *mut
     // SAFETY: the shell is null or a live `Lease` that the slot owned until now; if nobody else refers to it, no other
     // thread can come to refer to it either, and the slot's reference becomes the caller's.
     unsafe {
-        if shell.is_null() || !is_unique(shell.cast()) {
+        if shell.is_null() || !is_ours(shell) {
             return lease_type::new_shell(this, slot, shell);
         }
         incref(this);
         (*shell).pool = this;
         (*shell).phase.reset(NEW);
         shell.cast()
+    }
+}
+
+/// Whether nobody but the caller, who has it from the slot, refers to the shell.
+#[inline(always)]
+unsafe fn is_ours(shell: *mut Lease) -> bool {
+    // SAFETY: the caller owns a reference.
+    unsafe {
+        #[cfg(not(Py_GIL_DISABLED))]
+        return is_unique(shell.cast());
+        #[cfg(Py_GIL_DISABLED)]
+        return is_unique(shell.cast()) || (*shell).travel.arrive(shell.cast());
+    }
+}
+
+/// The reference that an idle slot has to its shell.
+#[inline(always)]
+unsafe fn give_to_slot(shell: *mut Lease) {
+    // SAFETY: the shell is alive. It is still the caller's alone to write: the slot is not idle yet.
+    unsafe {
+        #[cfg(not(Py_GIL_DISABLED))]
+        incref(shell.cast());
+        #[cfg(Py_GIL_DISABLED)]
+        (*shell).travel.leave(shell.cast());
     }
 }
 
@@ -272,7 +301,7 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let pool = Pool::from_raw(this);
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
-        incref(lease.cast());
+        give_to_slot(lease);
         if !pool.core.with(Attached::assume(), |core| core.give_back_unless_awaited(slot)) {
             waiting::give_back_and_make_way(pool, slot);
         }

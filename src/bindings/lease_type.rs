@@ -15,6 +15,8 @@ use super::pool::Pool;
 use super::raw::{discard, method, slot};
 #[cfg(not(Py_3_14))]
 use super::refcount::make_immortal;
+#[cfg(Py_GIL_DISABLED)]
+use super::refcount::travel::Travel;
 use super::waiting;
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase};
@@ -48,7 +50,7 @@ pub(super) unsafe fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Leas
         let home = ffi::PyWeakref_NewRef(this, ptr::null_mut());
         let object = pool.core.with(attached, |core| core.value_mut(slot).map(|item| item.object.as_ptr()));
         let shell = match object {
-            Some(object) if !home.is_null() => allocate(object, this, home, slot),
+            Some(object) if !home.is_null() => allocate(object, this, home, slot, old),
             _ => ptr::null_mut(),
         };
         if shell.is_null() {
@@ -66,8 +68,16 @@ pub(super) unsafe fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Leas
     }
 }
 
-/// Takes new references to `object` and `pool`, and the caller's to `home`.
-unsafe fn allocate(object: *mut PyObject, pool: *mut PyObject, home: *mut PyObject, slot: SlotId) -> *mut Lease {
+/// Takes new references to `object` and `pool`, and the caller's to `home`. `old` is the shell that it replaces, or null.
+unsafe fn allocate(
+    object: *mut PyObject,
+    pool: *mut PyObject,
+    home: *mut PyObject,
+    slot: SlotId,
+    old: *mut Lease,
+) -> *mut Lease {
+    #[cfg(not(Py_GIL_DISABLED))]
+    let _ = old;
     // SAFETY: the memory is written field by field before the collector or anybody else can see it.
     unsafe {
         let new: *mut Lease = ffi::PyObject_GC_New(lease_type());
@@ -82,6 +92,8 @@ unsafe fn allocate(object: *mut PyObject, pool: *mut PyObject, home: *mut PyObje
             (&raw mut (*new).slot).write(slot);
             (&raw mut (*new).phase).write(Phase::new(NEW));
             (&raw mut (*new).holder).write(0);
+            #[cfg(Py_GIL_DISABLED)]
+            (&raw mut (*new).travel).write(Travel::instead_of(old.cast()));
             ffi::PyObject_GC_Track(new.cast());
         }
         new
@@ -114,7 +126,7 @@ unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, args: *mut PyObject, names: 
         {
             return ptr::null_mut();
         }
-        allocate(object, pool, ptr::null_mut(), SlotId::NONE).cast()
+        allocate(object, pool, ptr::null_mut(), SlotId::NONE, ptr::null_mut()).cast()
     }
 }
 

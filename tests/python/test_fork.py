@@ -671,3 +671,23 @@ def test_a_lease_that_a_fork_has_ended_says_so():
         thread.join()
         kept[0].release()
     """)
+
+
+def test_subprocess_forks_as_it_likes_while_other_threads_lease():
+    # Without a GIL it does not stop the other threads where it runs no Python in the child.
+    child("""
+import subprocess
+subprocess._USE_VFORK = subprocess._USE_POSIX_SPAWN = False
+pool, over = opool.Pool(things(2)), []
+
+def worker(i):
+    while not over:
+        with pool.lease():
+            pass
+
+crew = Crew(3, worker)
+for _ in range(300):
+    assert subprocess.run([sys.executable, "--version"], stdout=subprocess.DEVNULL, timeout=20).returncode == 0
+over.append(True)
+crew.join()
+""")
