@@ -163,6 +163,7 @@ pub(super) unsafe fn wrong_call(count: Py_ssize_t) -> *mut PyObject {
 }
 
 #[cold]
+#[cfg(not(Py_3_14))]
 pub(super) unsafe fn not_a_lease(object: *mut PyObject) -> *mut PyObject {
     // SAFETY: an argument of the caller's, alive.
     unsafe { raise(ffi::PyExc_TypeError, format!("expected an opool.Lease, got {}", type_name(object))) }

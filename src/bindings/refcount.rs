@@ -65,6 +65,7 @@ pub(super) unsafe fn is_unique(object: *mut PyObject) -> bool {
 ///
 /// # Safety
 /// The caller has just made the object, which the collector does not track, and nobody else knows it.
+#[cfg(not(Py_3_14))]
 pub(super) unsafe fn make_immortal(object: *mut PyObject) {
     #[cfg(Py_GIL_DISABLED)]
     // SAFETY: as the caller's.
@@ -246,6 +247,7 @@ mod counts {
         }
     }
 
+    #[cfg(not(Py_3_14))]
     pub(super) unsafe fn make_immortal(object: *mut PyObject) {
         // SAFETY: nobody else knows the object. This is what CPython's own `_Py_SetImmortalUntracked` writes.
         unsafe {

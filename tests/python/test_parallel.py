@@ -1,13 +1,15 @@
 """What only threads that really run at once can break. Right with a GIL too, where it is merely less likely."""
 
+import contextlib
 import sys
 import sysconfig
 import threading
+import time
 
 import pytest
 
 import opool
-from support import Thing, assert_whole, eager_switching, run_child, things, threads
+from support import Crew, Thing, assert_whole, eager_switching, run_child, things, threads
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -94,6 +96,13 @@ def test_leases_that_somebody_kept_stay_over_while_their_slots_go_from_thread_to
     assert_whole(pool, objects)
 
 
+def taken_from(letters):
+    """What is in the box until it is empty: looking first and taking then would be two steps."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield letters.pop()
+
+
 def test_a_lease_may_be_handed_over_and_ended_in_another_thread():
     objects = things(3)
     pool = opool.Pool(objects, timeout=None)
@@ -102,24 +111,20 @@ def test_a_lease_may_be_handed_over_and_ended_in_another_thread():
     def target(i):
         for _ in range(3000):
             inbox[1 - i].append(pool.lease())
-            while inbox[i]:
-                lease = inbox[i].pop()
+            for lease in taken_from(inbox[i]):
                 with lease as obj:
                     assert lease.obj is obj
-                del lease
+            lease = None
 
-    # Three objects: each thread can hold one more than it was given, so that nobody waits for ever.
+    # Whoever is ready no longer empties its box: somebody has to, or the other would wait for ever.
+    crew = Crew(2, target)
     with eager_switching(1e-5):
-        start = threading.Thread(target=lambda: threads(2, target))
-        start.start()
-        while start.is_alive():
+        while crew.running:
             for letters in inbox:
-                while letters:
-                    try:
-                        letters.pop().release()
-                    except (IndexError, opool.LeaseError):
-                        pass
-            start.join(0.001)
+                for lease in taken_from(letters):
+                    lease.release()
+            time.sleep(0.001)
+    crew.join()
     for letters in inbox:
         for lease in letters:
             lease.release()
@@ -130,7 +135,7 @@ def test_an_object_is_alive_when_it_arrives_whoever_releases_it_and_takes_it_out
     run_child(
         """
         import opool
-        from support import Thing, eager_switching, threads
+        from support import Crew, Thing, eager_switching, threads
         pool = opool.Pool()
         rounds, out = 20_000, []
 
