@@ -138,7 +138,9 @@ impl<T: Identity, W: Clone> State<T, W> {
             Outcome::Queued(ticket) => Err(ticket),
             Outcome::Given(slot, wake) => {
                 self.slots.get(slot).hold = Hold::Leased;
+                // Another thread's turn: what the one before has handed over is no longer anybody's to take back.
                 self.turn = Turn::begin(asker.thread, asker.now);
+                self.gift = None;
                 Ok((slot, wake))
             }
         }
