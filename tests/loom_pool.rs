@@ -3,12 +3,16 @@
 //! `make test-loom` runs them. A lost wake-up shows as a deadlock, a lost or doubled object in the counts.
 #![cfg(loom)]
 
+mod plain;
+
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
-use opool::pool::{Asker, Counts, Identity, Patience, SlotId, State};
+use opool::pool::{Asker, Identity, Patience, SlotId, State};
 use opool::sync::{Attached, Guarded, Parker, Phase};
+use plain::{Plain, counts};
 
+#[derive(Debug)]
 struct Token(usize);
 
 impl Identity for Token {
@@ -33,7 +37,7 @@ impl Pool {
         let mut state = State::new();
         state.set_patience(patience);
         for object in 0..objects {
-            assert!(state.add(Token(object)).is_none());
+            assert!(state.put(Token(object)).is_none());
         }
         Arc::new(Pool { core: Guarded::new(state), holders: AtomicUsize::new(0) })
     }
@@ -53,13 +57,13 @@ impl Pool {
             return self.held(slot);
         }
         let parker = Arc::new(Parker::new());
-        let mut ticket = match self.with(|core| core.lease_or_queue(asker, Arc::clone(&parker))) {
+        let mut ticket = match self.with(|core| core.queue(asker, Arc::clone(&parker))) {
             Ok(slot) => return self.held(slot),
             Err(ticket) => ticket,
         };
         loop {
             parker.park(None);
-            ticket = match self.with(|core| core.collect(ticket, asker)) {
+            ticket = match self.with(|core| core.look(ticket, asker)) {
                 Ok((slot, _)) => return self.held(slot),
                 Err(ticket) => ticket,
             }
@@ -69,15 +73,15 @@ impl Pool {
     /// Queues, and leaves at once: whatever can happen between the two does happen in some interleaving.
     fn lease_or_expire(&self, me: usize) -> Option<SlotId> {
         let asker = Asker { thread: me, now: 0, nested: false };
-        match self.with(|core| core.lease_or_queue(asker, Arc::new(Parker::new()))) {
+        match self.with(|core| core.queue(asker, Arc::new(Parker::new()))) {
             Ok(slot) => Some(self.held(slot)),
-            Err(ticket) => self.with(|core| core.cancel(ticket)).0.map(|slot| self.held(slot)),
+            Err(ticket) => self.with(|core| core.cancel(ticket, 0)).0.map(|slot| self.held(slot)),
         }
     }
 
     fn give_back(&self, me: usize, slot: SlotId) {
         self.holders.fetch_sub(1, SeqCst);
-        if self.with(|core| core.give_back_unless_awaited(slot)) {
+        if self.with(|core| core.give_back_quickly(slot)) {
             return;
         }
         if let Some(parker) = self.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false })) {
@@ -86,8 +90,8 @@ impl Pool {
     }
 
     fn assert_all_back(&self, size: usize) {
-        let counts = self.with(|core| core.counts());
-        assert_eq!(counts, Counts { size, idle: size, leased: 0, waiting: 0 });
+        let now = self.with(|core| core.counts());
+        assert_eq!(now, counts(size, size, 0));
     }
 }
 
@@ -151,7 +155,7 @@ fn an_object_that_is_added_while_somebody_queues_reaches_them() {
                 pool.give_back(2, slot);
             })
         };
-        if let Some(parker) = pool.with(|core| core.add(Token(7))) {
+        if let Some(parker) = pool.with(|core| core.put(Token(7))) {
             parker.unpark();
         }
         waiter.join().unwrap();

@@ -1,8 +1,11 @@
 //! The pool's state against a model that is too simple to be wrong: lists that are searched from end to end.
 
+mod plain;
+
 use std::collections::VecDeque;
 
-use opool::pool::{Asker, Counts, Hold, Identity, NotAcquired, Order, Patience, SlotId, State, Ticket};
+use opool::pool::{Asker, Hold, Identity, NotAcquired, Order, Patience, SlotId, State, Ticket};
+use plain::{Plain, counts};
 use proptest::prelude::*;
 
 const ME: usize = 1;
@@ -130,8 +133,8 @@ impl Run {
 
     /// The value that is idle in the state and not yet in the model.
     fn back_in_the_ring(&mut self) -> Value {
-        let idle = self.state.values().filter(|(_, hold)| *hold == Hold::Idle);
-        *idle.map(|(value, _)| value).find(|value| !self.model.idle.contains(value)).expect("one more than before")
+        let idle = self.state.values().filter(|(_, _, hold, _)| *hold == Hold::Idle);
+        *idle.map(|(_, value, ..)| value).find(|value| !self.model.idle.contains(value)).expect("one more than before")
     }
 
     fn step(&mut self, step: Step) {
@@ -140,7 +143,7 @@ impl Run {
             Step::Add { object } => {
                 self.serial += 1;
                 let value = Value { object, serial: self.serial };
-                let wake = self.state.add(value);
+                let wake = self.state.put(value);
                 self.comes_free(value, wake);
             }
             Step::Lease { who } => {
@@ -157,7 +160,7 @@ impl Run {
                 {
                     return self.took_back(who, slot);
                 }
-                match self.state.lease_or_queue(asker, self.next_waiter) {
+                match self.state.queue(asker, self.next_waiter) {
                     Ok(slot) => {
                         let expected = self.model.idle.pop_front().expect("the model has something idle too");
                         assert_eq!(self.value(slot), expected);
@@ -173,7 +176,7 @@ impl Run {
                 let which = which % self.model.waiters.len();
                 let (who, given, ticket) = self.model.waiters.remove(which);
                 let asker = self.asker(who);
-                match self.state.collect(ticket.expect("kept until the end"), asker) {
+                match self.state.look(ticket.expect("kept until the end"), asker) {
                     Ok((slot, waker)) => {
                         assert!(waker.is_some());
                         let value = given.expect("not handed over in the model");
@@ -188,7 +191,7 @@ impl Run {
             }
             Step::Cancel { which } if !self.model.waiters.is_empty() => {
                 let (who, given, ticket) = self.model.waiters.remove(which % self.model.waiters.len());
-                let (slot, waker) = self.state.cancel(ticket.expect("kept until the end"));
+                let (slot, waker) = self.state.cancel(ticket.expect("kept until the end"), 0);
                 assert!(waker.is_some());
                 match slot {
                     None => assert_eq!(given, None),
@@ -201,7 +204,7 @@ impl Run {
             }
             Step::GiveBack { which } if !self.model.leased.is_empty() => {
                 let (value, who, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
-                let quick = self.state.give_back_unless_awaited(slot);
+                let quick = self.state.give_back_quickly(slot);
                 let wake = if quick { None } else { self.state.give_back(slot, self.asker(who)) };
                 if wake.is_some() {
                     self.giver = Some(who);
@@ -246,7 +249,7 @@ impl Run {
             },
             Step::Retire { which } if !self.model.leased.is_empty() => {
                 let (value, _, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
-                assert_eq!(self.state.retire(slot), Some(value));
+                assert_eq!(self.state.retire(slot, 0), Some(value));
             }
             Step::Fork => self.fork(),
             Step::Drain => {
@@ -268,7 +271,7 @@ impl Run {
         let mut orphaned = Vec::new();
         let leased = self.model.leased.iter().map(|(value, who, _)| (*value, *who));
         let out: Vec<_> = leased.chain(self.model.acquired.iter().copied()).collect();
-        let (forgotten, wake) = self.state.keep_only(ME, |value, hold| {
+        let forked = self.state.keep_only(ME, |value, hold| {
             let orphan = out.contains(&(*value, OTHER));
             if orphan {
                 orphaned.push((*value, hold));
@@ -284,7 +287,7 @@ impl Run {
             }
             *who == ME
         });
-        assert_eq!(forgotten.len(), gone);
+        assert_eq!(forked.wakers.len(), gone);
         let mut expected = Vec::new();
         self.model.leased.retain(|(value, who, _)| {
             if *who == OTHER {
@@ -306,14 +309,14 @@ impl Run {
 
         // Those who still wait are served first, in order; the model learns from the state who got which.
         let served = free.len().min(self.model.waiters.iter().filter(|(_, given, _)| given.is_none()).count());
-        assert_eq!(wake.len(), served);
+        assert_eq!(forked.wake.len(), served);
         let handed: Vec<Value> =
-            self.state.values().filter(|(_, hold)| *hold == Hold::Handed).map(|(value, _)| *value).collect();
+            self.state.values().filter(|(_, _, hold, _)| *hold == Hold::Handed).map(|(_, value, ..)| *value).collect();
         let mut index = 0;
         while index < self.model.waiters.len() {
             let (who, given, ticket) = self.model.waiters.remove(index);
             let asker = self.asker(who);
-            match self.state.collect(ticket.expect("kept until the end"), asker) {
+            match self.state.look(ticket.expect("kept until the end"), asker) {
                 Ok((slot, _)) => {
                     let value = self.value(slot);
                     assert!(handed.contains(&value));
@@ -349,7 +352,7 @@ impl Run {
         let handed = self.model.waiters.iter().filter(|(_, given, _)| given.is_some()).count();
         let leased = self.model.leased.len() + self.model.acquired.len() + handed;
         let waiting = self.model.waiters.len() - handed;
-        assert_eq!(self.state.counts(), Counts { size: idle + leased, idle, leased, waiting });
+        assert_eq!(self.state.counts(), counts(idle + leased, idle, waiting));
         assert!(idle == 0 || waiting == 0, "waiters are queued only while nothing is idle");
     }
 }
@@ -376,7 +379,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
     let mut state: State<Value, ()> = State::new();
     let copies = 200_000;
     for serial in 0..copies {
-        state.add(Value { object: 8, serial });
+        state.put(Value { object: 8, serial });
     }
     for _ in 0..copies {
         let slot = state.lease().expect("one for each");
@@ -386,7 +389,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
         assert_eq!(state.release(8), Ok(None));
     }
     assert_eq!(state.release(8), Err(NotAcquired::Idle));
-    assert_eq!(state.counts(), Counts { size: copies, idle: copies, leased: 0, waiting: 0 });
+    assert_eq!(state.counts(), counts(copies, copies, 0));
 }
 
 #[test]
@@ -396,13 +399,13 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
     for (gap, rounds) in [(9, 11), (10, 0)] {
         let mut state: State<Value, &str> = State::new();
         state.set_patience(patience);
-        state.add(Value { object: 1, serial: 1 });
+        state.put(Value { object: 1, serial: 1 });
         let mut slot = state.lease().expect("idle");
-        let ticket = state.lease_or_queue(at(OTHER, 0), "other").expect_err("nothing is idle");
+        let ticket = state.queue(at(OTHER, 0), "other").expect_err("nothing is idle");
         assert_eq!(state.give_back(slot, at(ME, 0)), Some("other"));
         assert!(state.lease_or_take_back(at(ME, 0)).is_none(), "the first return is for good");
-        let next = state.lease_or_queue(at(ME, 0), "me").expect_err("nothing is idle");
-        (slot, _) = state.collect(ticket, at(OTHER, 0)).expect("handed over");
+        let next = state.queue(at(ME, 0), "me").expect_err("nothing is idle");
+        (slot, _) = state.look(ticket, at(OTHER, 0)).expect("handed over");
         let mut now = 0;
         let mut turns = 0;
         loop {
@@ -415,7 +418,7 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
             turns += 1;
         }
         assert_eq!(turns, rounds, "with bodies of {gap}");
-        assert!(state.collect(next, at(ME, now)).is_ok());
+        assert!(state.look(next, at(ME, now)).is_ok());
     }
 }
 
@@ -428,20 +431,20 @@ fn a_wait_inside_a_wait_of_the_same_thread_is_served_first() {
     let other = Asker { thread: OTHER, ..outer };
     for given_before in [false, true] {
         let mut state: State<Value, &str> = State::new();
-        let outer_ticket = state.lease_or_queue(outer, "outer").expect_err("empty");
-        let other_ticket = state.lease_or_queue(other, "other").expect_err("empty");
+        let outer_ticket = state.queue(outer, "outer").expect_err("empty");
+        let other_ticket = state.queue(other, "other").expect_err("empty");
         let slot = if given_before {
-            assert_eq!(state.add(Value { object: 1, serial: 1 }), Some("outer"));
-            state.lease_or_queue(inner, "inner").expect("what the outer wait was given")
+            assert_eq!(state.put(Value { object: 1, serial: 1 }), Some("outer"));
+            state.queue(inner, "inner").expect("what the outer wait was given")
         } else {
-            let inner_ticket = state.lease_or_queue(inner, "inner").expect_err("empty");
-            assert_eq!(state.add(Value { object: 1, serial: 1 }), Some("inner"));
-            state.collect(inner_ticket, inner).expect("handed over").0
+            let inner_ticket = state.queue(inner, "inner").expect_err("empty");
+            assert_eq!(state.put(Value { object: 1, serial: 1 }), Some("inner"));
+            state.look(inner_ticket, inner).expect("handed over").0
         };
         // The outer wait has kept its place, before the other thread.
         assert_eq!(state.give_back(slot, inner), Some("outer"));
-        let (slot, _) = state.collect(outer_ticket, outer).expect("handed over");
+        let (slot, _) = state.look(outer_ticket, outer).expect("handed over");
         assert_eq!(state.give_back(slot, outer), Some("other"));
-        assert!(state.collect(other_ticket, other).is_ok());
+        assert!(state.look(other_ticket, other).is_ok());
     }
 }

@@ -1,12 +1,43 @@
 """Hands out anything scarce exactly once.
 
 * `Pool` lends objects: `with pool.lease() as obj: ...`. Threads wait in order, and nothing is ever lost or lent twice.
+  With a `factory` it makes them as they are needed, keeps them fit, and lets them go.
 * `ObjectMgr` lends integers.
 
-Errors derive from `PoolError`.
+Errors derive from `PoolError`. What the background threads have to say goes to the logger `opool`.
 """
 
+from opool._figures import Histogram, PoolStats
 from opool._opool import Lease, ObjectMgr, Pool, __version__
-from opool.errors import LeaseError, PoolError, PoolTimeout
+from opool._watch import Holder
+from opool.errors import (
+    FactoryError,
+    LeaseError,
+    PoolClosed,
+    PoolCloseTimeout,
+    PoolDeadlock,
+    PoolError,
+    PoolTimeout,
+    TooManyWaiters,
+)
 
-__all__ = ["Lease", "LeaseError", "ObjectMgr", "Pool", "PoolError", "PoolTimeout", "__version__"]
+__all__ = [
+    "FactoryError",
+    "Histogram",
+    "Holder",
+    "Lease",
+    "LeaseError",
+    "ObjectMgr",
+    "Pool",
+    "PoolCloseTimeout",
+    "PoolClosed",
+    "PoolDeadlock",
+    "PoolError",
+    "PoolStats",
+    "PoolTimeout",
+    "TooManyWaiters",
+    "__version__",
+]
+
+for _shown in (Histogram, Holder, PoolStats):
+    _shown.__module__ = "opool"

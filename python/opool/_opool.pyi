@@ -1,13 +1,26 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["Lease", "ObjectMgr", "Pool", "__version__", "is_palindrome", "zero_triplets"]
+from opool._figures import PoolStats
+from opool._watch import Holder
+
+__all__ = [
+    "Clock",
+    "Job",
+    "Lease",
+    "ObjectMgr",
+    "Pool",
+    "__version__",
+    "_stop_background",
+    "is_palindrome",
+    "zero_triplets",
+]
 
 _T = TypeVar("_T")
 
@@ -20,20 +33,45 @@ class Pool(Generic[_T]):
     Threads that find no object idle wait in the order in which they came, with the GIL released; the first of them gets
     the next object that is given back or added. Any method may be called from any thread.
 
+    With a `factory` the pool makes objects itself, when somebody waits and none is idle, up to `max_size`. That happens
+    in background threads: whoever asks gets what comes first, an object that comes back or a new one. The threads end
+    when there is nothing to do. An option that is not given costs nothing.
+
     Args:
         objects: what to hand out, in this order. Kept by reference; the same object may stand here several times.
-        timeout: how many seconds `lease` and `acquire` wait unless they are told otherwise; None is for ever.
+        factory: makes an object. If it raises, the next attempt waits (0.1 s, then twice as long each time, up to 5 s);
+            where no object is left that could come back, those who wait get the error at once.
+        min_size: how many objects to keep at least.
+        max_size: how many objects there may be; by default 10 with a factory, and without one as many as are added.
         name: shows up in messages.
+        timeout: how many seconds `lease` and `acquire` wait unless they are told otherwise, for everything together;
+            None is for ever.
+        max_waiting: how many may wait for objects that others hold; None is any number.
         order: which idle object goes out next: "fifo" (the one that has been idle longest) or "lifo" (the one that
-            came back last).
+            came back last, so that those which are not needed become idle and go).
         fairness: what a thread gets that gives back while others wait, and asks again at once. With "strict", the end
             of the queue. With "adaptive", the same object for another while, up to half a millisecond in all, provided
             that it keeps each lease for less than ten microseconds: then a change of threads costs more than the lease.
             Those who wait keep their order in either case.
+        check: called with an object before it goes out; if it raises or returns something false other than None, the
+            object goes, and another takes its place.
+        check_after: only if the object has been idle for more than so many seconds.
+        check_timeout: how many seconds a check in the background may take before its object goes.
+        reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
+        dispose: called with an object that goes, in the background.
+        create_timeout: how many seconds the factory may take before the attempt counts as failed. What it returns later
+            is used or disposed of.
+        max_idle: how many seconds an object may be idle before it goes, while there are more than `min_size`.
+        max_lifetime: how many seconds after it was made an object is replaced, one after another.
+        jitter: by which part of it, at random and at most, a lifetime is shorter: 0 to 1.
+        leak_after: a lease that lasts for more seconds is reported in the log, once, with its holder's stack.
+        track: whether `holders` knows where in the program each lease was taken.
+        timing: whether `stats` knows how long leases last.
+        clock: an `opool.testing.Clock`, for tests.
 
     Raises:
-        TypeError: if `objects` cannot be iterated over, or an option has the wrong type.
-        ValueError: if `timeout` is negative, or `order` or `fairness` is unknown.
+        TypeError: if `objects` cannot be iterated over, or an option is unknown or has the wrong type.
+        ValueError: if an option has an impossible value, or means nothing without another that is missing.
 
     Example:
         >>> import opool
@@ -43,16 +81,37 @@ class Pool(Generic[_T]):
         'a'
         >>> pool
         <opool.Pool 'letters': size 2, idle 2, leased 0, waiting 0>
+        >>> with opool.Pool(factory=dict, max_size=2, dispose=dict.clear) as pool:
+        ...     with pool.lease() as made:
+        ...         made
+        {}
     """
     def __new__(cls, *_args: Any, **_options: Any) -> Self: ...
     def __init__(
         self,
         objects: Iterable[_T] = (),
         *,
-        timeout: float | None = 30.0,
+        factory: Callable[[], _T] | None = None,
+        min_size: int = 0,
+        max_size: int | None = None,
         name: str | None = None,
+        timeout: float | None = 30.0,
+        max_waiting: int | None = None,
         order: Literal["fifo", "lifo"] = "fifo",
         fairness: Literal["adaptive", "strict"] = "adaptive",
+        check: Callable[[_T], object] | None = None,
+        check_after: float | None = 1.0,
+        check_timeout: float | None = 5.0,
+        reset: Callable[[_T], object] | None = None,
+        dispose: Callable[[_T], object] | None = None,
+        create_timeout: float | None = 30.0,
+        max_idle: float | None = None,
+        max_lifetime: float | None = None,
+        jitter: float = 0.1,
+        leak_after: float | None = None,
+        track: bool = False,
+        timing: bool = False,
+        clock: Clock | None = None,
     ) -> None: ...
     def lease(self, timeout: float | None = ...) -> Lease[_T]:
         """Takes an object, and returns the lease that gives it back.
@@ -124,8 +183,80 @@ class Pool(Generic[_T]):
 
         Args:
             obj: any object. Added twice, it can be out twice at the same time.
+
+        Raises:
+            PoolClosed: if the pool is closed.
+            ValueError: if the pool has `max_size` objects already.
+        """
+    def reload(self) -> None:
+        """Replaces all objects by new ones, one after another, and returns at once.
+
+        Where there is room, a new object comes before an old one goes; what is out is replaced when it comes back.
+        While the factory fails, the old objects stay in use.
+
+        Raises:
+            ValueError: if the pool has no factory.
+            PoolClosed: if the pool is closed.
+        """
+    def resize(self, *, min_size: int | None = None, max_size: int | None = None) -> None:
+        """Changes the limits. What is idle and too much goes at once, what is out when it comes back.
+
+        Args:
+            min_size: how many objects to keep at least; unchanged if not given.
+            max_size: how many there may be; unchanged if not given.
+
+        Raises:
+            TypeError: if a size is no int.
+            ValueError: if a size is negative, `min_size` exceeds `max_size`, or the pool has no factory.
+            PoolClosed: if the pool is closed.
+        """
+    def close(self, timeout: float | None = ..., *, force: bool = False) -> None:
+        """Ends the pool: nothing goes out any more, those who wait get `PoolClosed`, and every object is disposed of.
+
+        Waits for what is still out. Closing again waits again, for what was left.
+
+        Args:
+            timeout: how many seconds to wait for what is out; None for ever; by default the pool's timeout.
+            force: whether to dispose of what is out as well, under its holders' hands, and not to wait.
+
+        Raises:
+            PoolCloseTimeout: if something is still out then. It says who holds it; the pool stays closed, and what
+                comes back later is disposed of.
+
+        Example:
+            >>> import opool
+            >>> with opool.Pool(factory=dict, dispose=dict.clear) as pool:
+            ...     with pool.lease() as obj:
+            ...         obj["used"] = True
+            >>> pool.closed
+            True
+        """
+    def holders(self) -> list[Holder]:
+        """Who holds something, since when, and what they are doing: see `opool.Holder`.
+
+        Example:
+            >>> import opool
+            >>> pool = opool.Pool(["a"])
+            >>> with pool.lease() as obj:
+            ...     [holder.obj for holder in pool.holders()]
+            ['a']
+        """
+    def stats(self) -> PoolStats:
+        """All counts and sizes of one moment: see `opool.PoolStats`.
+
+        Example:
+            >>> import opool
+            >>> stats = opool.Pool(["a", "b"]).stats()
+            >>> stats.size, stats.idle, stats.leases
+            (2, 2, 0)
         """
     def _remove(self, timeout: float | None) -> _T: ...
+    def _holders(self) -> list[tuple[_T, int, int, float, bool, bool, str | None]]: ...
+    def _figures(self) -> dict[str, Any]: ...
+    def _next_job(self) -> Job | None: ...
+    def _due(self) -> int | None: ...
+    @property
+    def _last_error(self) -> BaseException | None: ...
     @property
     def size(self) -> int:
         """How many objects there are: idle + leased."""
@@ -142,11 +273,22 @@ class Pool(Generic[_T]):
     def name(self) -> str | None:
         """The name given at construction, or None."""
     @property
+    def min_size(self) -> int:
+        """How many objects there are at least, once they are made. `resize` changes it."""
+    @property
+    def max_size(self) -> int | None:
+        """How many objects there are at most; None if there is no limit. `resize` changes it."""
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+    @property
     def fairness(self) -> Literal["adaptive", "strict"]:
         """As given at construction: "adaptive" or "strict"."""
     @property
     def timeout(self) -> float | None:
         """How many seconds `lease` and `acquire` wait by default; None is for ever."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __reduce__(self) -> NoReturn: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
@@ -186,12 +328,56 @@ class Lease(Generic[_T]):
         Raises:
             LeaseError: if the lease is over already.
         """
+    def discard(self) -> None:
+        """Ends the lease, and takes the object out of the pool for good.
+
+        For an object that turned out to be broken. It is disposed of in the
+        background, and the pool makes another one when it needs one.
+
+        Raises:
+            LeaseError: if the lease is over already, or was made by hand.
+
+        Example:
+            >>> import opool
+            >>> pool = opool.Pool(["broken", "sound"])
+            >>> pool.lease().discard()
+            >>> pool
+            <opool.Pool: size 1, idle 1, leased 0, waiting 0>
+        """
     def __enter__(self) -> _T: ...
     def __exit__(
         self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+
+@disjoint_base
+class Clock:
+    """A time that passes only when it is told to. `opool.testing.Clock` makes pools run on it."""
+    def __new__(cls) -> Self: ...
+    def _nanos(self) -> int: ...
+    def _set(self, nanos: int) -> None: ...
+
+@final
+class Job:
+    """A piece of background work: a hook that is to be called, and told of how that ended."""
+    @property
+    def name(self) -> Literal["create", "check", "reset", "dispose", "report"]:
+        """What is to be done: "create", "check", "reset", "dispose" or "report"."""
+    @property
+    def hook(self) -> Callable[..., Any] | None:
+        """The hook that is to be called, if it is not a report."""
+    @property
+    def obj(self) -> Any:
+        """The object in question, if there is one yet."""
+    def run(self) -> None:
+        """Calls the hook, and tells the pool how that ended."""
+    def finish(self, result: Any) -> None:
+        """The hook, called by somebody else, has returned `result`."""
+    def fail(self, error: BaseException) -> None:
+        """The hook, called by somebody else, has raised `error`."""
+
+def _stop_background(pools: list[Pool[Any]]) -> None: ...
 
 @disjoint_base
 class ObjectMgr:

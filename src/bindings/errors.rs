@@ -10,19 +10,30 @@ use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
+use super::background::{call_python, python_function};
 use super::lease::{ENTERED, FORKED, Lease};
 use super::pool::Pool;
-use crate::pool::{Counts, NotAcquired};
+use super::waiting::Waited;
+use super::watch;
+use crate::pool::{Counts, Nanos, NotAcquired, Refusal};
 use crate::sync::Attached;
 
 /// Set when the module is made, and never freed.
 static LEASE_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 static POOL_TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static POOL_CLOSED: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static TOO_MANY_WAITERS: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let errors = module.py().import("opool.errors")?;
-    LEASE_ERROR.store(errors.getattr("LeaseError")?.into_ptr(), Relaxed);
-    POOL_TIMEOUT.store(errors.getattr("PoolTimeout")?.into_ptr(), Relaxed);
+    for (class, name) in [
+        (&LEASE_ERROR, "LeaseError"),
+        (&POOL_TIMEOUT, "PoolTimeout"),
+        (&POOL_CLOSED, "PoolClosed"),
+        (&TOO_MANY_WAITERS, "TooManyWaiters"),
+    ] {
+        class.store(errors.getattr(name)?.into_ptr(), Relaxed);
+    }
     Ok(())
 }
 
@@ -68,20 +79,122 @@ unsafe fn type_name(object: *mut PyObject) -> String {
 }
 
 fn describe(counts: Counts) -> String {
-    let Counts { size, idle, leased, waiting } = counts;
+    let Counts { size, idle, leased, waiting, .. } = counts;
     format!("size {size}, idle {idle}, leased {leased}, waiting {waiting}")
 }
 
-/// Nothing became free in time.
+/// Nothing became free in time. The words are made when somebody reads them (`opool.errors`).
 #[cold]
-pub(super) fn timed_out(pool: &Pool, seconds: f64, counts: Counts) {
-    let advice = match counts.size {
-        0 => "The pool is empty: add objects with add_obj.",
-        _ => "Wait longer, add objects, or look for a lease that is kept too long.",
-    };
-    let message = format!("{pool}: no object came free within {seconds:?} s ({}). {advice}", describe(counts));
+pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<usize>, now: Nanos) {
+    let (py, pool) = (wait.pool.py(), wait.pool.get());
+    let seconds = |nanos: Nanos| nanos as f64 / 1e9;
+    let spent = pool.with(|core| core.spent(now));
+    let creating = seconds(spent.creating.saturating_sub(wait.spent.creating));
+    let checking = seconds(spent.checking.saturating_sub(wait.spent.checking));
+    let waited = seconds(now.saturating_sub(wait.since));
+    let rules = pool.with(|core| *core.rules());
+    let Counts { size, idle, leased, waiting, .. } = counts;
+    let name = pool.to_string();
+    let cause = pool.last_error(py);
+    // SAFETY: attached. The format says how many of what follow; what `or_none` made is alive until the end.
+    let made = python_function(py, c"opool.errors", c"_timed_out").and_then(|function| unsafe {
+        let limit = or_none((rules.max_size < usize::MAX).then(|| ffi::PyLong_FromSize_t(rules.max_size)));
+        let place = or_none(before.map(|before| ffi::PyLong_FromSize_t(before + 1)));
+        let oldest = or_none(
+            watch::oldest(pool, now)
+                .map(|(thread, age, exact)| ffi::Py_BuildValue(c"(ndi)".as_ptr(), thread, age, c_int::from(exact))),
+        );
+        let made = ffi::PyObject_CallFunction(
+            function.as_ptr(),
+            c"Nd(ddd)N(nnnnN)NO".as_ptr(),
+            ffi::PyUnicode_FromStringAndSize(name.as_ptr().cast(), name.len() as Py_ssize_t),
+            wait.deadline.seconds,
+            (waited - creating - checking).max(0.0),
+            creating,
+            checking,
+            place,
+            size,
+            idle,
+            leased,
+            waiting,
+            limit,
+            oldest,
+            cause.as_ref().map_or(ffi::Py_None(), |cause| cause.as_ptr()),
+        );
+        Bound::from_owned_ptr_or_err(py, made)
+    });
+    raise_made(py, made);
+}
+
+/// The new reference, or one to None. Without memory it is null, which `Py_BuildValue` passes on as the error it is.
+unsafe fn or_none(made: Option<*mut PyObject>) -> *mut PyObject {
+    // SAFETY: None is always there.
+    made.unwrap_or_else(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
+}
+
+/// Everybody who holds something waits for this pool.
+#[cold]
+pub(super) fn deadlock(pool: &Bound<'_, Pool>) {
+    raise_made(pool.py(), call_python(pool.py(), c"opool._watch", c"deadlock", &[pool.as_any()]));
+}
+
+/// Whoever asks is not to wait.
+#[cold]
+pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
+    let (py, this) = (pool.py(), pool.get());
+    match refusal {
+        Refusal::Closed => closed(this),
+        Refusal::TooMany => {
+            let (counts, limit) = this.with(|core| (core.counts(), core.rules().max_waiting));
+            let advice = "Try again later, or raise max_waiting or max_size.";
+            let message = format!("{this}: max_waiting={limit} wait already ({}). {advice}", describe(counts));
+            // SAFETY: called by methods, which are attached.
+            unsafe { raise(TOO_MANY_WAITERS.load(Relaxed), message) };
+        }
+        Refusal::Failed => {
+            let cause = this.last_error(py).unwrap_or_else(|| py.None());
+            raise_made(py, call_python(py, c"opool.errors", c"_not_created", &[pool.as_any(), cause.bind(py)]));
+        }
+    }
+}
+
+/// Nothing goes out of a closed pool, nor into it.
+#[cold]
+pub(super) fn closed(pool: &Pool) {
     // SAFETY: called by methods, which are attached.
-    unsafe { raise(POOL_TIMEOUT.load(Relaxed), message) };
+    unsafe { raise(POOL_CLOSED.load(Relaxed), format!("{pool}: it is closed")) };
+}
+
+/// The pool does not take this object.
+#[cold]
+pub(super) fn not_added(pool: &Bound<'_, Pool>, object: &Bound<'_, PyAny>, refusal: Refusal) {
+    let this = pool.get();
+    if refusal == Refusal::Closed {
+        return closed(this);
+    }
+    let (counts, limit) = this.with(|core| (core.counts(), core.rules().max_size));
+    // SAFETY: attached, and the object is alive.
+    unsafe {
+        let Some(shown) = show(object.as_ptr()) else { return };
+        let message =
+            format!("{this}: cannot add {shown}: it has max_size={limit} objects already ({})", describe(counts));
+        raise(ffi::PyExc_ValueError, message);
+    }
+}
+
+/// `discard` of a lease that belongs to no pool of ours.
+#[cold]
+pub(super) unsafe fn made_by_hand(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: as the caller's.
+    unsafe { misused(lease, "was made by hand: only a lease that a pool made can discard its object") }
+}
+
+/// Raises what the Python side has made, or what went wrong there.
+fn raise_made(py: Python<'_>, made: PyResult<Bound<'_, PyAny>>) {
+    match made {
+        Ok(error) => PyErr::from_value(error).restore(py),
+        Err(error) => error.restore(py),
+    }
 }
 
 /// The interpreter is going down, so nothing will ever become free.
@@ -188,21 +301,21 @@ pub(super) unsafe fn wrong_arguments(count: Py_ssize_t, names: *mut PyObject) {
 
 /// A timeout that is no number.
 #[cold]
-pub(super) unsafe fn timeout_type(value: *mut PyObject) {
+pub(super) unsafe fn seconds_type(option: &str, value: *mut PyObject) {
     // SAFETY: an argument of the caller's, alive.
     unsafe {
         let Some(shown) = show(value) else { return };
-        raise(ffi::PyExc_TypeError, format!("timeout must be seconds or None, not {} ({shown})", type_name(value)));
+        raise(ffi::PyExc_TypeError, format!("{option} must be seconds or None, not {} ({shown})", type_name(value)));
     }
 }
 
 /// A timeout below zero, or NaN.
 #[cold]
-pub(super) unsafe fn timeout_value(value: *mut PyObject) {
+pub(super) unsafe fn seconds_value(option: &str, value: *mut PyObject) {
     // SAFETY: an argument of the caller's, alive.
     unsafe {
         let Some(shown) = show(value) else { return };
-        raise(ffi::PyExc_ValueError, format!("timeout must be seconds >= 0 or None, not {shown}"));
+        raise(ffi::PyExc_ValueError, format!("{option} must be seconds >= 0 or None, not {shown}"));
     }
 }
 

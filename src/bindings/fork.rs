@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 
 use super::lease::{ENTERED, FORKED};
 use super::pool::Pool;
+use super::watch;
 use crate::pool::Hold;
 use crate::sync::{Attached, Guarded, this_thread};
 
@@ -78,7 +79,7 @@ extern "C" fn after_fork_in_child() {
 ///
 /// Their leases are over: should one still be reachable, it raises when it is used.
 fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
-    let (forgotten, wake) = pool.core.try_with(attached, |core| {
+    let forked = pool.core.try_with(attached, |core| {
         let survivor = this_thread();
         core.keep_only(survivor, |item, hold| {
             let lease = if hold == Hold::Leased { item.shell } else { std::ptr::null_mut() };
@@ -90,7 +91,7 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
                     _ => None,
                 }
             };
-            let orphan = entered_by.unwrap_or(item.holder) != survivor;
+            let orphan = entered_by.unwrap_or(watch::holder(item, Hold::Acquired)) != survivor;
             if orphan && !lease.is_null() {
                 // SAFETY: as above. Here it ends: the slot forgets it, and the lease knows that it holds nothing.
                 unsafe { (*lease).phase.reset(FORKED) };
@@ -99,8 +100,9 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
             orphan
         })
     })?;
-    drop(forgotten);
-    for parker in wake {
+    drop(forked.wakers);
+    // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.
+    for parker in forked.wake {
         parker.unpark();
     }
     Some(())

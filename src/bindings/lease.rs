@@ -109,9 +109,9 @@ unsafe extern "C" fn lease_within(
 unsafe fn wait_for_lease(this: *mut PyObject, wait: Wait) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::from_raw(this);
+        let pool = Pool::bound(&this);
         match waiting::wait_for_slot(pool, wait) {
-            Some(slot) => hand_out(this, slot, pool.shell(slot)),
+            Some(slot) => hand_out(this, slot, pool.get().shell(slot)),
             None => ptr::null_mut(),
         }
     }
@@ -123,7 +123,21 @@ pub(super) unsafe extern "C" fn try_lease(this: *mut PyObject, _: *mut PyObject)
     unsafe {
         match take_leased(this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
-            None => none(),
+            None => try_harder(this),
+        }
+    }
+}
+
+/// `Pool.try_lease` where objects are looked at before they go out, or there is none.
+#[cold]
+unsafe fn try_harder(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe {
+        let pool = Pool::bound(&this);
+        match waiting::take_now(pool) {
+            Some(slot) => hand_out(this, slot, pool.get().shell(slot)),
+            None if ffi::PyErr_Occurred().is_null() => none(),
+            None => ptr::null_mut(),
         }
     }
 }
@@ -229,7 +243,7 @@ unsafe extern "C" fn acquire_within(
         let pool = Pool::from_raw(this);
         let slot = match take_leased(this) {
             Some((slot, _)) => slot,
-            None => match waiting::wait_for_slot(pool, wait) {
+            None => match waiting::wait_for_slot(Pool::bound(&this), wait) {
                 Some(slot) => slot,
                 None => return ptr::null_mut(),
             },
@@ -265,10 +279,8 @@ unsafe extern "C" fn release_slowly(this: *mut PyObject, object: *mut PyObject) 
         let pool = Pool::from_raw(this);
         match pool.core.with(Attached::assume(), |core| core.release(object as usize)) {
             Ok(None) => none(),
-            Ok(Some(slot)) => {
-                waiting::give_back_and_make_way(pool, slot);
-                none()
-            }
+            Ok(Some(slot)) if waiting::give_back_and_make_way(Pool::bound(&this), slot) => none(),
+            Ok(Some(_)) => ptr::null_mut(),
             Err(why) => errors::not_acquired(pool, object, why),
         }
     }
@@ -302,11 +314,30 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
-        if !pool.core.with(Attached::assume(), |core| core.give_back_unless_awaited(slot)) {
-            waiting::give_back_and_make_way(pool, slot);
-        }
+        let well = pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot))
+            || waiting::give_back_and_make_way(Pool::bound(&this), slot);
         decref(this);
-        none()
+        if well { none() } else { ptr::null_mut() }
+    }
+}
+
+/// `Lease.discard()`: the lease is over, and its object leaves the pool.
+#[cold]
+pub(super) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: as in `leave`.
+    unsafe {
+        if (*lease).slot == SlotId::NONE {
+            return errors::made_by_hand(lease);
+        }
+        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
+        if before >= RELEASED {
+            return errors::released_twice(lease, before);
+        }
+        let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
+        give_to_slot(lease);
+        let well = waiting::discard(Pool::bound(&this), (*lease).slot);
+        decref(this);
+        if well { none() } else { ptr::null_mut() }
     }
 }
 
@@ -375,10 +406,10 @@ pub(super) unsafe fn abandon(lease: *mut Lease) {
             if let Some(item) = core.value_mut(slot) {
                 item.shell = ptr::null_mut();
             }
-            core.give_back_unless_awaited(slot)
+            core.give_back_quickly(slot)
         });
         if !done {
-            waiting::give_back(pool, slot);
+            waiting::give_back(Pool::bound(&this), slot);
         }
         decref(this);
     }

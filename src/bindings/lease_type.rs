@@ -12,7 +12,7 @@ use pyo3::types::PyType;
 use super::errors;
 use super::lease::{self, ENTERED, Lease, NEW, RELEASED};
 use super::pool::Pool;
-use super::raw::{discard, method, slot};
+use super::raw::{Exception, discard, method, slot};
 #[cfg(not(Py_3_14))]
 use super::refcount::make_immortal;
 #[cfg(Py_GIL_DISABLED)]
@@ -55,7 +55,7 @@ pub(super) unsafe fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Leas
         };
         if shell.is_null() {
             ffi::Py_XDECREF(home);
-            waiting::give_back(pool, slot);
+            waiting::give_back(Pool::bound(&this), slot);
             return ptr::null_mut();
         }
         pool.core.with(attached, |core| {
@@ -222,26 +222,6 @@ unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *
     }
 }
 
-/// An exception that was being raised when the interpreter called us.
-struct Exception([*mut PyObject; 3]);
-
-impl Exception {
-    #[allow(deprecated)]
-    unsafe fn take() -> Self {
-        let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
-        // SAFETY: three places for three references.
-        unsafe { ffi::PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut traceback) };
-        Exception([kind, value, traceback])
-    }
-
-    #[allow(deprecated)]
-    unsafe fn put_back(self) {
-        let [kind, value, traceback] = self.0;
-        // SAFETY: they are what `take` took.
-        unsafe { ffi::PyErr_Restore(kind, value, traceback) }
-    }
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // What it shows
 
@@ -346,6 +326,11 @@ unsafe extern "C" fn release(this: *mut PyObject, _: *mut PyObject) -> *mut PyOb
     unsafe { leave(this.cast()) }
 }
 
+unsafe extern "C" fn discard_object(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method of `Lease`.
+    unsafe { lease::discard(this.cast()) }
+}
+
 const DOC: &CStr = c"Lease(obj, pool)
 --
 
@@ -376,6 +361,25 @@ Raises:
     LeaseError: if the lease is over already.
 ";
 
+const DISCARD_DOC: &CStr = c"discard($self, /)
+--
+
+Ends the lease, and takes the object out of the pool for good.
+
+For an object that turned out to be broken. It is disposed of in the
+background, and the pool makes another one when it needs one.
+
+Raises:
+    LeaseError: if the lease is over already, or was made by hand.
+
+Example:
+    >>> import opool
+    >>> pool = opool.Pool([\"broken\", \"sound\"])
+    >>> pool.lease().discard()
+    >>> pool
+    <opool.Pool: size 1, idle 1, leased 0, waiting 0>
+";
+
 const ENTER_DOC: &CStr = c"__enter__($self, /)
 --
 
@@ -403,6 +407,7 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     ]));
     let methods = Box::leak(Box::new([
         method(c"release", ffi::PyMethodDefPointer { PyCFunction: release }, ffi::METH_NOARGS, RELEASE_DOC),
+        method(c"discard", ffi::PyMethodDefPointer { PyCFunction: discard_object }, ffi::METH_NOARGS, DISCARD_DOC),
         method(
             c"__class_getitem__",
             ffi::PyMethodDefPointer { PyCFunction: ffi::Py_GenericAlias },

@@ -1,8 +1,12 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
 #![allow(unsafe_code)]
 
+mod background;
+mod clock;
 mod errors;
+mod figures;
 mod fork;
+mod hooks;
 mod lease;
 mod lease_type;
 mod objectmgr;
@@ -14,6 +18,7 @@ mod raw;
 mod refcount;
 mod triplets;
 mod waiting;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -26,6 +31,7 @@ mod _opool {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         errors::register(module)?;
         fork::register()?;
+        background::register(module)?;
         waiting::register(module);
         pool::register(module)?;
         lease_type::register(module)?;

@@ -1,21 +1,28 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 
+use super::background::{self, Job, follow_up};
+use super::clock::{self, Clock};
+use super::errors;
+use super::figures;
 use super::fork::Membership;
+use super::hooks::Hooks;
 use super::lease::{self, Lease};
-use super::options::{Fairness, Name, Objects, Ordering};
+use super::options::{self, Options, Sizes};
 use super::raw::{add_methods, discard, method};
-use super::waiting::{self, Timeout, Wait};
-use crate::pool::{Counts, Hold, Identity, Order, SlotId, State};
+use super::waiting::{self, Deadline, Stop, Timeout, Wait};
+use super::watch::{self, Places};
+use crate::pool::{Counts, Hold, Identity, Nanos, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
@@ -39,35 +46,50 @@ impl Identity for Item {
     }
 }
 
-/// What a pool is told when it is made.
-struct Options {
-    /// How many seconds to wait by default; none is for ever.
-    timeout: Option<f64>,
-    name: Option<String>,
-    fairness: Fairness,
-}
-
-const DEFAULT: Options = Options { timeout: Some(30.0), name: None, fairness: Fairness::DEFAULT };
-
 /// Hands out each of its objects to one holder at a time.
 ///
 /// Threads that find no object idle wait in the order in which they came, with the GIL released; the first of them gets
 /// the next object that is given back or added. Any method may be called from any thread.
 ///
+/// With a `factory` the pool makes objects itself, when somebody waits and none is idle, up to `max_size`. That happens
+/// in background threads: whoever asks gets what comes first, an object that comes back or a new one. The threads end
+/// when there is nothing to do. An option that is not given costs nothing.
+///
 /// Args:
 ///     objects: what to hand out, in this order. Kept by reference; the same object may stand here several times.
-///     timeout: how many seconds `lease` and `acquire` wait unless they are told otherwise; None is for ever.
+///     factory: makes an object. If it raises, the next attempt waits (0.1 s, then twice as long each time, up to 5 s);
+///         where no object is left that could come back, those who wait get the error at once.
+///     min_size: how many objects to keep at least.
+///     max_size: how many objects there may be; by default 10 with a factory, and without one as many as are added.
 ///     name: shows up in messages.
+///     timeout: how many seconds `lease` and `acquire` wait unless they are told otherwise, for everything together;
+///         None is for ever.
+///     max_waiting: how many may wait for objects that others hold; None is any number.
 ///     order: which idle object goes out next: "fifo" (the one that has been idle longest) or "lifo" (the one that
-///         came back last).
+///         came back last, so that those which are not needed become idle and go).
 ///     fairness: what a thread gets that gives back while others wait, and asks again at once. With "strict", the end
 ///         of the queue. With "adaptive", the same object for another while, up to half a millisecond in all, provided
 ///         that it keeps each lease for less than ten microseconds: then a change of threads costs more than the lease.
 ///         Those who wait keep their order in either case.
+///     check: called with an object before it goes out; if it raises or returns something false other than None, the
+///         object goes, and another takes its place.
+///     check_after: only if the object has been idle for more than so many seconds.
+///     check_timeout: how many seconds a check in the background may take before its object goes.
+///     reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
+///     dispose: called with an object that goes, in the background.
+///     create_timeout: how many seconds the factory may take before the attempt counts as failed. What it returns later
+///         is used or disposed of.
+///     max_idle: how many seconds an object may be idle before it goes, while there are more than `min_size`.
+///     max_lifetime: how many seconds after it was made an object is replaced, one after another.
+///     jitter: by which part of it, at random and at most, a lifetime is shorter: 0 to 1.
+///     leak_after: a lease that lasts for more seconds is reported in the log, once, with its holder's stack.
+///     track: whether `holders` knows where in the program each lease was taken.
+///     timing: whether `stats` knows how long leases last.
+///     clock: an `opool.testing.Clock`, for tests.
 ///
 /// Raises:
-///     TypeError: if `objects` cannot be iterated over, or an option has the wrong type.
-///     ValueError: if `timeout` is negative, or `order` or `fairness` is unknown.
+///     TypeError: if `objects` cannot be iterated over, or an option is unknown or has the wrong type.
+///     ValueError: if an option has an impossible value, or means nothing without another that is missing.
 ///
 /// Example:
 ///     >>> import opool
@@ -77,10 +99,20 @@ const DEFAULT: Options = Options { timeout: Some(30.0), name: None, fairness: Fa
 ///     'a'
 ///     >>> pool
 ///     <opool.Pool 'letters': size 2, idle 2, leased 0, waiting 0>
+///     >>> with opool.Pool(factory=dict, max_size=2, dispose=dict.clear) as pool:
+///     ...     with pool.lease() as made:
+///     ...         made
+///     {}
 #[pyclass(frozen, subclass, weakref, generic, module = "opool")]
 pub(super) struct Pool {
     pub(super) core: Guarded<Core>,
     options: OnceLock<Options>,
+    hooks: Guarded<Hooks>,
+    /// Whether there may be something to do after a change: see `background::follow_up`.
+    managed: AtomicBool,
+    /// Why the latest attempt to make an object failed, if it did.
+    last_error: Guarded<Option<Py<PyAny>>>,
+    pub(super) places: Places,
     pub(super) membership: Membership,
 }
 
@@ -90,10 +122,15 @@ impl Pool {
     #[inline(always)]
     pub(super) unsafe fn from_raw<'a>(this: *mut PyObject) -> &'a Pool {
         // SAFETY: as promised by the caller. A frozen class has no borrow flag, so a plain reference is all it takes.
-        unsafe {
-            let any = Bound::ref_from_ptr(Python::assume_attached(), &this);
-            &*ptr::from_ref(any.cast_unchecked::<Pool>().get())
-        }
+        unsafe { &*ptr::from_ref(Pool::bound(&this).get()) }
+    }
+
+    /// # Safety
+    /// `this` is an instance of the class, which outlives the reference, and the thread is attached.
+    #[inline(always)]
+    pub(super) unsafe fn bound(this: &*mut PyObject) -> &Bound<'_, Pool> {
+        // SAFETY: as promised by the caller.
+        unsafe { Bound::ref_from_ptr(Python::assume_attached(), this).cast_unchecked() }
     }
 
     /// The shell of a slot that the caller holds.
@@ -114,74 +151,147 @@ impl Pool {
         self.with(|core| core.counts())
     }
 
-    fn options(&self) -> &Options {
-        self.options.get().unwrap_or(&DEFAULT)
+    pub(super) fn clock(&self) -> Option<&Py<Clock>> {
+        self.options().clock.as_ref()
     }
 
-    fn with<R>(&self, critical: impl FnOnce(&mut Core) -> R) -> R {
+    /// The time, in nanoseconds since the clock's own beginning.
+    pub(super) fn now(&self) -> Nanos {
+        self.clock().map_or_else(clock::monotonic, |clock| clock.get().nanos())
+    }
+
+    /// Whether there may be something to do after a change.
+    pub(super) fn is_managed(&self) -> bool {
+        self.managed.load(Relaxed)
+    }
+
+    /// From now on there may be.
+    pub(super) fn manage(&self) {
+        self.managed.store(true, Relaxed);
+    }
+
+    pub(super) fn tracks(&self) -> bool {
+        self.options().track
+    }
+
+    pub(super) fn note_place(&self, slot: SlotId) {
+        // SAFETY: called by methods, which are attached.
+        self.places.note(unsafe { Python::assume_attached() }, slot);
+    }
+
+    pub(super) fn hooks(&self, py: Python<'_>) -> Hooks {
+        // SAFETY: attached.
+        self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.clone_ref(py))
+    }
+
+    pub(super) fn last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        // SAFETY: attached.
+        self.last_error.with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.clone_ref(py)))
+    }
+
+    pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
+        // SAFETY: attached.
+        let before = self.last_error.with(unsafe { Attached::assume() }, |last| std::mem::replace(last, error));
+        drop(before);
+    }
+
+    fn options(&self) -> &Options {
+        self.options.get().unwrap_or(&const { Options::DEFAULT })
+    }
+
+    pub(super) fn with<R>(&self, critical: impl FnOnce(&mut Core) -> R) -> R {
         // SAFETY: every caller is a method, called attached.
         self.core.with(unsafe { Attached::assume() }, critical)
+    }
+
+    fn insert(slf: &Bound<'_, Self>, obj: Bound<'_, PyAny>) -> PyResult<()> {
+        let this = slf.get();
+        this.membership.join(this);
+        let Some(object) = NonNull::new(obj.into_ptr()) else { return Ok(()) };
+        let (item, now) = (Item { object, shell: ptr::null_mut(), holder: 0 }, this.now());
+        match this.with(|core| core.add(item, now)) {
+            Ok(Some(parker)) => parker.unpark(),
+            Ok(None) => {}
+            Err((item, refusal)) => {
+                // SAFETY: the reference that was to be the slot's.
+                let object = unsafe { Bound::from_owned_ptr(slf.py(), item.object.as_ptr()) };
+                errors::not_added(slf, &object, refusal);
+                return Err(PyErr::fetch(slf.py()));
+            }
+        }
+        if this.is_managed() { follow_up(slf) } else { Ok(()) }
     }
 }
 
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(
-        signature = (*_args, **_options),
-        text_signature = "(objects=(), *, timeout=30.0, name=None, order='fifo', fairness='adaptive')"
-    )]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(objects=(), *, factory=None, min_size=0, max_size=None, \
+        name=None, timeout=30.0, max_waiting=None, order='fifo', fairness='adaptive', check=None, check_after=1.0, \
+        check_timeout=5.0, reset=None, dispose=None, create_timeout=30.0, max_idle=None, max_lifetime=None, \
+        jitter=0.1, leak_after=None, track=False, timing=False, clock=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
-        Pool { core: Guarded::new(State::new()), options: OnceLock::new(), membership: Membership::default() }
+        Pool {
+            core: Guarded::new(State::new()),
+            options: OnceLock::new(),
+            hooks: Guarded::new(Hooks::default()),
+            managed: AtomicBool::new(false),
+            last_error: Guarded::new(None),
+            places: Places::default(),
+            membership: Membership::default(),
+        }
     }
 
-    #[pyo3(signature = (
-        objects = Objects(None), *, timeout = Timeout(DEFAULT.timeout), name = Name(None),
-        order = Ordering(Order::Fifo), fairness = DEFAULT.fairness,
-    ))]
-    fn __init__(
-        &self,
-        objects: Objects<'_>,
-        timeout: Timeout,
-        name: Name,
-        order: Ordering,
-        fairness: Fairness,
-    ) -> PyResult<()> {
-        if self.options.set(Options { timeout: timeout.0, name: name.0, fairness }).is_err() {
+    #[pyo3(signature = (*args, **options))]
+    fn __init__(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let this = slf.get();
+        let objects = options::objects(args, options)?;
+        let told = options::read(options)?;
+        let (order, patience) = (told.options.order, told.options.fairness.1);
+        let seed = if told.options.clock.is_some() { 1 } else { clock::monotonic() ^ slf.as_ptr() as u64 };
+        if this.options.set(told.options).is_err() {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
         }
-        self.with(|core| {
-            core.set_order(order.0);
-            core.set_patience(fairness.1);
+        this.with(|core| {
+            core.set_order(order);
+            core.set_patience(patience);
+            core.set_rules(told.rules, seed);
         });
-        if let Some(objects) = objects.0 {
+        // SAFETY: attached.
+        let none = this.hooks.with(unsafe { Attached::assume() }, |hooks| std::mem::replace(hooks, told.hooks));
+        drop(none);
+        if this.with(|core| core.works()) {
+            this.manage();
+        }
+        if let Some(clock) = this.clock() {
+            clock.bind(slf.py()).call_method1("_join", (slf,))?;
+        }
+        if let Some(objects) = objects {
             for object in objects.try_iter()? {
-                self.add_obj(object?);
+                Pool::insert(slf, object?)?;
             }
         }
-        Ok(())
+        if this.is_managed() { follow_up(slf) } else { Ok(()) }
     }
 
     /// Appends an object, or hands it to whoever has waited longest.
     ///
     /// Args:
     ///     obj: any object. Added twice, it can be out twice at the same time.
-    fn add_obj(&self, obj: Bound<'_, PyAny>) {
-        self.membership.join(self);
-        let Some(object) = NonNull::new(obj.into_ptr()) else { return };
-        let item = Item { object, shell: ptr::null_mut(), holder: 0 };
-        if let Some(parker) = self.with(|core| core.add(item)) {
-            parker.unpark();
-        }
+    ///
+    /// Raises:
+    ///     PoolClosed: if the pool is closed.
+    ///     ValueError: if the pool has `max_size` objects already.
+    fn add_obj(slf: &Bound<'_, Self>, obj: Bound<'_, PyAny>) -> PyResult<()> {
+        Pool::insert(slf, obj)
     }
 
     /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
-    fn _remove(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Py<PyAny>> {
-        let slot = match waiting::take_now(self) {
-            Some(slot) => slot,
-            None => waiting::wait_for_slot(self, Wait::from(timeout)).ok_or_else(|| PyErr::fetch(py))?,
-        };
-        let item = self.with(|core| core.retire(slot));
+    fn _remove(slf: &Bound<'_, Self>, py: Python<'_>, timeout: Timeout) -> PyResult<Py<PyAny>> {
+        let this = slf.get();
+        let slot = waiting::wait_for_slot(slf, Wait::from(timeout)).ok_or_else(|| PyErr::fetch(py))?;
+        let now = this.now();
+        let item = this.with(|core| core.retire(slot, now));
         let item = item.ok_or_else(|| PyRuntimeError::new_err("a leased slot without an object: a bug in opool"))?;
         // SAFETY: the slot owned both, and is vacant now.
         unsafe {
@@ -232,13 +342,163 @@ impl Pool {
         self.options().timeout
     }
 
+    /// How many objects there are at least, once they are made. `resize` changes it.
+    #[getter]
+    fn min_size(&self) -> usize {
+        self.with(|core| core.rules().min_size)
+    }
+
+    /// How many objects there are at most; None if there is no limit. `resize` changes it.
+    #[getter]
+    fn max_size(&self) -> Option<usize> {
+        Some(self.with(|core| core.rules().max_size)).filter(|&size| size < usize::MAX)
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.with(|core| core.is_closed())
+    }
+
+    /// Replaces all objects by new ones, one after another, and returns at once.
+    ///
+    /// Where there is room, a new object comes before an old one goes; what is out is replaced when it comes back.
+    /// While the factory fails, the old objects stay in use.
+    ///
+    /// Raises:
+    ///     ValueError: if the pool has no factory.
+    ///     PoolClosed: if the pool is closed.
+    fn reload(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        Pool::needs_factory(slf, "reload")?;
+        let now = this.now();
+        this.with(|core| core.reload(now));
+        follow_up(slf)
+    }
+
+    /// Changes the limits. What is idle and too much goes at once, what is out when it comes back.
+    ///
+    /// Args:
+    ///     min_size: how many objects to keep at least; unchanged if not given.
+    ///     max_size: how many there may be; unchanged if not given.
+    ///
+    /// Raises:
+    ///     TypeError: if a size is no int.
+    ///     ValueError: if a size is negative, `min_size` exceeds `max_size`, or the pool has no factory.
+    ///     PoolClosed: if the pool is closed.
+    #[pyo3(signature = (*, min_size = None, max_size = None))]
+    fn resize(
+        slf: &Bound<'_, Self>,
+        min_size: Option<Bound<'_, PyAny>>,
+        max_size: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        Pool::needs_factory(slf, "resize")?;
+        let rules = this.with(|core| *core.rules());
+        let size =
+            |name, value: Option<Bound<'_, PyAny>>, now| value.map_or(Ok(now), |value| options::count(name, &value));
+        let min = size("min_size", min_size, rules.min_size)?;
+        let max = size("max_size", max_size, rules.max_size)?;
+        Sizes { makes: true, min, max }.check()?;
+        let now = this.now();
+        this.with(|core| core.resize(min, max, now));
+        follow_up(slf)
+    }
+
+    /// Ends the pool: nothing goes out any more, those who wait get `PoolClosed`, and every object is disposed of.
+    ///
+    /// Waits for what is still out. Closing again waits again, for what was left.
+    ///
+    /// Args:
+    ///     timeout: how many seconds to wait for what is out; None for ever; by default the pool's timeout.
+    ///     force: whether to dispose of what is out as well, under its holders' hands, and not to wait.
+    ///
+    /// Raises:
+    ///     PoolCloseTimeout: if something is still out then. It says who holds it; the pool stays closed, and what
+    ///         comes back later is disposed of.
+    ///
+    /// Example:
+    ///     >>> import opool
+    ///     >>> with opool.Pool(factory=dict, dispose=dict.clear) as pool:
+    ///     ...     with pool.lease() as obj:
+    ///     ...         obj["used"] = True
+    ///     >>> pool.closed
+    ///     True
+    #[pyo3(signature = (timeout = CloseTimeout(None), *, force = false),
+        text_signature = "($self, timeout=..., *, force=False)")]
+    fn close(slf: &Bound<'_, Self>, timeout: CloseTimeout, force: bool) -> PyResult<()> {
+        Pool::end(slf, timeout.0.map_or(slf.get().options().timeout, |timeout| timeout.0), force)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(slf: &Bound<'_, Self>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        Pool::end(slf, slf.get().options().timeout, false)
+    }
+
+    /// What is out now, and with whom: the raw material of `holders`.
+    fn _holders<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        watch::holders(slf)
+    }
+
+    /// The raw material of `stats`, all of one moment.
+    fn _figures<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        figures::read(slf)
+    }
+
+    /// Who holds something, since when, and what they are doing: see `opool.Holder`.
+    ///
+    /// Example:
+    ///     >>> import opool
+    ///     >>> pool = opool.Pool(["a"])
+    ///     >>> with pool.lease() as obj:
+    ///     ...     [holder.obj for holder in pool.holders()]
+    ///     ['a']
+    fn holders<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        background::call_python(slf.py(), c"opool._watch", c"holders", &[slf.as_any()])
+    }
+
+    /// All counts and sizes of one moment: see `opool.PoolStats`.
+    ///
+    /// Example:
+    ///     >>> import opool
+    ///     >>> stats = opool.Pool(["a", "b"]).stats()
+    ///     >>> stats.size, stats.idle, stats.leases
+    ///     (2, 2, 0)
+    fn stats<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        background::call_python(slf.py(), c"opool._figures", c"stats", &[slf.as_any()])
+    }
+
+    /// The next piece of background work, for a clock of a test.
+    fn _next_job(slf: &Bound<'_, Self>) -> PyResult<Option<Job>> {
+        let this = slf.get();
+        let now = this.now();
+        let work = this.with(|core| core.take_work(now));
+        follow_up(slf)?;
+        work.map(|work| Job::new(slf, work)).transpose()
+    }
+
+    /// When there will be some by itself, in nanoseconds of the pool's clock.
+    fn _due(&self) -> Option<u64> {
+        self.with(|core| core.due())
+    }
+
+    /// Why the latest attempt to make an object failed, if it did.
+    #[getter]
+    fn _last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.last_error(py)
+    }
+
     /// Whether `obj` belongs to this pool, idle or out. Compares by identity, and looks at every object.
     fn __contains__(&self, obj: &Bound<'_, PyAny>) -> bool {
-        self.with(|core| core.values().any(|(item, _)| item.object.as_ptr() == obj.as_ptr()))
+        self.with(|core| core.values().any(|(_, item, ..)| item.object.as_ptr() == obj.as_ptr()))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let Counts { size, idle, leased, waiting } = slf.get().counts();
+        let Counts { size, idle, leased, waiting, .. } = slf.get().counts();
         let class = slf.get_type().fully_qualified_name()?;
         let name = slf.get().name().map_or_else(String::new, |name| format!(" '{name}'"));
         Ok(format!("<{class}{name}: size {size}, idle {idle}, leased {leased}, waiting {waiting}>"))
@@ -253,7 +513,11 @@ impl Pool {
         // SAFETY: the collector runs attached and lets no other thread run Python, so nobody is in a critical section
         // (none of them calls the interpreter) and visiting does not come back here.
         self.core.with(unsafe { Attached::assume() }, |core| {
-            for (item, hold) in core.values() {
+            for item in core.leaving() {
+                // SAFETY: as below.
+                unsafe { visit.call(&*(&raw const item.object).cast::<Py<PyAny>>())? };
+            }
+            for (_, item, hold, _) in core.values() {
                 // SAFETY: a `Py` is a pointer that is not null; both are only looked at.
                 unsafe {
                     visit.call(&*(&raw const item.object).cast::<Py<PyAny>>())?;
@@ -263,19 +527,118 @@ impl Pool {
                 }
             }
             Ok(())
-        })
+        })?;
+        // SAFETY: as above.
+        let attached = unsafe { Attached::assume() };
+        self.last_error.with(attached, |error| visit.call(&*error))?;
+        self.hooks.with(attached, |hooks| hooks.traverse(&visit))
     }
 
     fn __clear__(&self) {
         let items = self.with(|core| core.drain());
         // SAFETY: the caller is attached; the items are out of the pool, which owned them.
         unsafe { drop_items(items) };
+        // SAFETY: attached.
+        let attached = unsafe { Attached::assume() };
+        drop(self.hooks.with(attached, std::mem::take));
+        drop(self.last_error.with(attached, Option::take));
+    }
+}
+
+/// The `timeout` of `close`, if it is given.
+struct CloseTimeout(Option<Timeout>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for CloseTimeout {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if value.is(value.py().Ellipsis()) {
+            return Ok(CloseTimeout(None));
+        }
+        Timeout::named("timeout", &value).map(|timeout| CloseTimeout(Some(timeout)))
+    }
+}
+
+/// How long `close` waits for background threads when everything is back.
+const GRACE: Nanos = 1_000_000_000;
+
+impl Pool {
+    fn needs_factory(slf: &Bound<'_, Self>, what: &str) -> PyResult<()> {
+        let (makes, closed) = slf.get().with(|core| (core.rules().makes, core.is_closed()));
+        if closed {
+            errors::closed(slf.get());
+            return Err(PyErr::fetch(slf.py()));
+        }
+        if !makes {
+            let pool = slf.get();
+            return Err(PyValueError::new_err(format!(
+                "{pool}: {what} needs a factory; this pool only has what it was given"
+            )));
+        }
+        Ok(())
+    }
+
+    /// `close`: see there.
+    fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        let began = this.now();
+        let deadline = Deadline::after(seconds, began);
+        let parker = Arc::new(Parker::new());
+        this.manage();
+        this.membership.join(this);
+        this.with(|core| {
+            let mut copy = |item: &Item| {
+                // SAFETY: the slot owns the object, and the thread is attached.
+                unsafe { ffi::Py_INCREF(item.object.as_ptr()) };
+                Item { object: item.object, shell: ptr::null_mut(), holder: 0 }
+            };
+            core.close(if force { Some(&mut copy) } else { None });
+            core.add_closer(Arc::clone(&parker));
+        });
+        let result = follow_up(slf).and_then(|()| {
+            loop {
+                let now = this.now();
+                let (back, over) = this.with(|core| core.is_over());
+                if over {
+                    return Ok(());
+                }
+                let grace = GRACE.saturating_sub(now.saturating_sub(began));
+                let mut left = deadline.left(now);
+                if back {
+                    left = Some(left.map_or(grace, |left| left.min(grace)));
+                }
+                match waiting::reason_to_stop(left) {
+                    Some(Stop::TimedOut) if back => {
+                        background::tell(slf, c"still_busy", &[]);
+                        return Ok(());
+                    }
+                    Some(Stop::Raised) => return Err(PyErr::fetch(py)),
+                    Some(_) => {
+                        let seconds = PyFloat::new(py, deadline.seconds);
+                        background::call_python(
+                            py,
+                            c"opool._watch",
+                            c"close_timeout",
+                            &[slf.as_any(), seconds.as_any()],
+                        )?;
+                        return Ok(());
+                    }
+                    None => {}
+                }
+                if !this.sleep(slf, &parker, left) {
+                    return Err(PyErr::fetch(py));
+                }
+                follow_up(slf)?;
+            }
+        });
+        drop(this.with(|core| core.no_closer(|closer| Arc::ptr_eq(closer, &parker))));
+        result
     }
 }
 
 /// # Safety
 /// The thread is attached, and owns what the slots owned.
-unsafe fn drop_items(items: Vec<Item>) {
+pub(super) unsafe fn drop_items(items: impl IntoIterator<Item = Item>) {
     for item in items {
         // SAFETY: as the caller promised.
         unsafe {
@@ -288,6 +651,9 @@ unsafe fn drop_items(items: Vec<Item>) {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.membership.leave(self);
+        for parker in self.with(|core| core.call_all()) {
+            parker.unpark();
+        }
         // A lease that is out owns the pool, so nothing is leased.
         let items = self.with(|core| core.drain());
         // SAFETY: Python objects die attached.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -64,4 +65,24 @@ pub(super) unsafe fn discard(object: *mut PyObject) {
         }
     }
     DEPTH.set(depth);
+}
+
+/// An exception that was being raised when the interpreter called us.
+pub(super) struct Exception([*mut PyObject; 3]);
+
+impl Exception {
+    #[allow(deprecated)]
+    pub(super) unsafe fn take() -> Self {
+        let [mut kind, mut value, mut traceback] = [ptr::null_mut(); 3];
+        // SAFETY: three places for three references.
+        unsafe { ffi::PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut traceback) };
+        Exception([kind, value, traceback])
+    }
+
+    #[allow(deprecated)]
+    pub(super) unsafe fn put_back(self) {
+        let [kind, value, traceback] = self.0;
+        // SAFETY: they are what `take` took.
+        unsafe { ffi::PyErr_Restore(kind, value, traceback) }
+    }
 }

@@ -4,18 +4,26 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::fmt;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::background::{follow_up, follow_up_quietly, hook_name, tell};
 use super::errors;
+use super::options::to_nanos;
 use super::pool::{Core, Pool};
-use crate::pool::{Asker, SlotId, Ticket};
-use crate::sync::{Attached, Parker, this_thread};
+use super::watch;
+use crate::pool::{Answer, Asker, Care, Hold, Nanos, Reason, SlotId, Spent, Ticket, Turned};
+use crate::sync::{Parker, this_thread};
+
+/// How long everybody who holds something has to be waiting before it is called a deadlock: where objects come from the
+/// pool alone, and where somebody might still add one.
+const STUCK_AFTER: Nanos = 100_000_000;
+const SEEMS_STUCK_AFTER: Nanos = 1_000_000_000;
 
 /// How often the main thread looks for signals although nothing woke it.
 ///
@@ -50,7 +58,7 @@ pub(super) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names:
             errors::wrong_arguments(count, names);
             return None;
         }
-        Wait::read(*args)
+        Wait::read(*args, "timeout")
     }
 }
 
@@ -77,7 +85,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Timeout {
 
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Timeout> {
         // SAFETY: the value is alive, and its lifetime says attached.
-        let wait = unsafe { Wait::read(value.as_ptr()) };
+        let wait = unsafe { Wait::read(value.as_ptr(), "timeout") };
         wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
     }
 }
@@ -88,12 +96,21 @@ impl From<Timeout> for Wait {
     }
 }
 
+impl Timeout {
+    /// Reads an option that means seconds, and is called `option` in messages.
+    pub(super) fn named(option: &str, value: &Bound<'_, PyAny>) -> PyResult<Timeout> {
+        // SAFETY: the value is alive, and its lifetime says attached.
+        let wait = unsafe { Wait::read(value.as_ptr(), option) };
+        wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
+    }
+}
+
 impl Wait {
     /// Reads seconds, or `None` for no limit; with the exception set, nothing.
     ///
     /// A plain number passes without further ado.
     #[inline(always)]
-    unsafe fn read(value: *mut PyObject) -> Option<Wait> {
+    unsafe fn read(value: *mut PyObject, option: &str) -> Option<Wait> {
         // SAFETY: the caller's argument is alive; the thread is attached.
         unsafe {
             if ffi::PyLong_CheckExact(value) != 0 && !has_minus_sign(value) {
@@ -105,7 +122,7 @@ impl Wait {
                     return Some(Wait::Seconds(seconds));
                 }
             }
-            Wait::read_any(value)
+            Wait::read_any(value, option)
         }
     }
 
@@ -126,7 +143,7 @@ impl Wait {
     }
 
     #[cold]
-    unsafe fn read_any(value: *mut PyObject) -> Option<Wait> {
+    unsafe fn read_any(value: *mut PyObject, option: &str) -> Option<Wait> {
         // SAFETY: as in `read`. Each call that fails sets an exception, which is dealt with before the next.
         unsafe {
             if value == ffi::Py_None() {
@@ -140,7 +157,7 @@ impl Wait {
             if seconds == -1.0 && !ffi::PyErr_Occurred().is_null() {
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_TypeError) != 0 {
                     ffi::PyErr_Clear();
-                    errors::timeout_type(value);
+                    errors::seconds_type(option, value);
                     return None;
                 }
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_OverflowError) == 0 {
@@ -155,7 +172,7 @@ impl Wait {
                 };
             }
             if seconds.is_nan() || seconds < 0.0 {
-                errors::timeout_value(value);
+                errors::seconds_value(option, value);
                 return None;
             }
             Some(Wait::Seconds(seconds))
@@ -192,25 +209,25 @@ unsafe fn is_negative(value: *mut PyObject) -> c_int {
 
 /// When to give up. A time too far away to be represented is no limit.
 #[derive(Clone, Copy)]
-struct Deadline {
-    seconds: f64,
-    at: Option<Instant>,
+pub(super) struct Deadline {
+    pub(super) seconds: f64,
+    at: Option<Nanos>,
 }
 
 impl Deadline {
-    fn after(seconds: Option<f64>) -> Self {
-        let seconds = seconds.unwrap_or(f64::INFINITY);
-        let at = Duration::try_from_secs_f64(seconds).ok().and_then(|limit| Instant::now().checked_add(limit));
-        Deadline { seconds, at }
+    pub(super) fn after(seconds: Option<f64>, now: Nanos) -> Self {
+        let at = to_nanos(seconds).and_then(|limit| now.checked_add(limit));
+        Deadline { seconds: seconds.unwrap_or(f64::INFINITY), at }
     }
 
-    fn left(self) -> Option<Duration> {
-        self.at.map(|at| at.saturating_duration_since(Instant::now()))
+    /// How many nanoseconds are left.
+    pub(super) fn left(self, now: Nanos) -> Option<Nanos> {
+        self.at.map(|at| at.saturating_sub(now))
     }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Waiting
+// Taking
 
 thread_local! {
     /// How many waits this thread is in: a signal handler or a destructor may begin one inside another.
@@ -234,16 +251,19 @@ impl Drop for Waiting {
 }
 
 /// Who asks the core, and when.
-fn asker() -> Asker {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let now = u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    Asker { thread: this_thread(), now, nested: WAITS.get() > 0 }
+fn asker(pool: &Pool) -> Asker {
+    Asker { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0 }
 }
 
-/// Takes an idle slot if there is one.
-pub(super) fn take_now(pool: &Pool) -> Option<SlotId> {
-    // SAFETY: called by methods of the pool only, which are attached.
-    pool.core.with(unsafe { Attached::assume() }, |core| held(core.lease(), core))
+/// Takes an idle slot if there is one that may go out. `None` with or without an exception set.
+pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
+    let this = pool.get();
+    let now = this.now();
+    let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
+    if closed && slot.is_none() {
+        errors::closed(this);
+    }
+    taken(pool, slot)
 }
 
 /// Notes who has the slot, in the critical section that takes it.
@@ -253,13 +273,35 @@ fn held(slot: Option<SlotId>, core: &mut Core) -> Option<SlotId> {
     slot
 }
 
+/// What there is to do outside after the pool was asked for an object.
+fn taken(pool: &Bound<'_, Pool>, slot: Option<SlotId>) -> Option<SlotId> {
+    let this = pool.get();
+    if !this.is_managed() {
+        return slot;
+    }
+    if let Some(slot) = slot
+        && this.tracks()
+    {
+        this.note_place(slot);
+    }
+    match follow_up(pool) {
+        Ok(()) => slot,
+        Err(error) => {
+            if let Some(slot) = slot {
+                give_back(pool, slot);
+            }
+            error.restore(pool.py());
+            None
+        }
+    }
+}
+
 /// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
-pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
-    let asker = asker();
-    // SAFETY: called by methods of the pool only, which are attached.
-    let attached = unsafe { Attached::assume() };
-    match pool.core.with(attached, |core| held(core.lease_or_take_back(asker), core)) {
-        Some(slot) => Some(slot),
+pub(super) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId> {
+    let this = pool.get();
+    let asker = asker(this);
+    match this.with(|core| held(core.lease_or_take_back(asker), core)) {
+        Some(slot) => taken(pool, Some(slot)),
         None => queue(pool, wait, asker),
     }
 }
@@ -267,60 +309,104 @@ pub(super) fn wait_for_slot(pool: &Pool, wait: Wait) -> Option<SlotId> {
 /// However this ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
 /// is returned, or passed on before the exception is raised.
 #[cold]
-fn queue(pool: &Pool, wait: Wait, first: Asker) -> Option<SlotId> {
-    pool.membership.join(pool);
-    // SAFETY: as in `wait_for_slot`; the thread detaches in `park` alone, between the critical sections.
-    let attached = unsafe { Attached::assume() };
-    let deadline = Deadline::after(wait.seconds(pool.default_timeout()));
+fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
+    let this = pool.get();
+    this.membership.join(this);
+    let deadline = Deadline::after(wait.seconds(this.default_timeout()), first.now);
     let parker = Arc::new(Parker::new());
-    let queued = pool
-        .core
-        .with(attached, |core| core.lease_or_queue(first, Arc::clone(&parker)).map(|slot| held(Some(slot), core)));
-    let mut ticket = match queued {
-        Ok(slot) => return slot,
-        Err(ticket) => ticket,
+    let (answer, spent) = this.with(|core| {
+        let spent = core.spent(first.now);
+        let answer = core.lease_or_queue(first, Arc::clone(&parker));
+        if let Answer::Slot(slot) = answer {
+            held(Some(slot), core);
+        }
+        (answer, spent)
+    });
+    let mut ticket = match answer {
+        Answer::Slot(slot) => return taken(pool, Some(slot)),
+        Answer::Refused(refusal) => {
+            errors::refused(pool, refusal);
+            return None;
+        }
+        Answer::Place(ticket) => ticket,
     };
     let _waiting = Waiting::begin();
+    let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
+    if this.is_managed()
+        && let Err(error) = follow_up(pool)
+    {
+        error.restore(pool.py());
+        return wait.stop(ticket, Stop::Raised);
+    }
     loop {
-        let left = deadline.left();
-        if let Some(reason) = reason_to_stop(left) {
-            return stop(pool, ticket, reason, deadline);
+        let now = this.now();
+        let left = deadline.left(now);
+        if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
+            return wait.stop(ticket, reason);
         }
-        park(&parker, left);
-        let now = asker();
-        let collected = pool
-            .core
-            .with(attached, |core| core.collect(ticket, now).map(|(slot, waker)| (held(Some(slot), core), waker)));
-        ticket = match collected {
-            Ok((slot, _waker)) => return slot,
-            Err(ticket) => ticket,
+        if !this.sleep(pool, &parker, [left, wait.until_look(now)].into_iter().flatten().min()) {
+            return wait.stop(ticket, Stop::Raised);
+        }
+        let now = asker(this);
+        let turned = this.with(|core| {
+            let turned = core.collect(ticket, now);
+            if let Turned::Slot(slot, _) = turned {
+                held(Some(slot), core);
+            }
+            turned
+        });
+        ticket = match turned {
+            Turned::Slot(slot, _waker) => return taken(pool, Some(slot)),
+            Turned::Refused(refusal, _waker) => {
+                errors::refused(pool, refusal);
+                return None;
+            }
+            Turned::NotYet(ticket) => ticket,
         };
     }
 }
 
-/// Sleeps without the GIL, in the main thread for a moment only.
-fn park(parker: &Parker, left: Option<Duration>) {
-    let nap = if sees_signals() { Some(left.map_or(SIGNAL_BACKSTOP, |left| left.min(SIGNAL_BACKSTOP))) } else { left };
-    // SAFETY: attached before and after. A thread that comes back while the interpreter goes down never returns from
-    // the second call; nothing that it holds is needed by anybody else.
-    unsafe {
-        let thread = ffi::PyEval_SaveThread();
-        parker.park(nap);
-        ffi::PyEval_RestoreThread(thread);
+impl Pool {
+    /// Sleeps until somebody calls, or for `limit` nanoseconds; in the main thread for a moment only, because of signals.
+    /// On a clock of a test, time passes instead. False with the exception set if that is impossible.
+    pub(super) fn sleep(&self, pool: &Bound<'_, Pool>, parker: &Parker, limit: Option<Nanos>) -> bool {
+        if let Some(clock) = self.clock() {
+            let until = limit.map(|limit| self.now().saturating_add(limit));
+            let passed = clock.bind(pool.py()).call_method1("_pass_until", (pool, until));
+            return passed.inspect_err(|error| error.clone_ref(pool.py()).restore(pool.py())).is_ok();
+        }
+        let limit = limit.map(Duration::from_nanos);
+        let nap = if sees_signals() {
+            Some(limit.map_or(SIGNAL_BACKSTOP, |limit| limit.min(SIGNAL_BACKSTOP)))
+        } else {
+            limit
+        };
+        // SAFETY: attached before and after. A thread that comes back while the interpreter goes down never returns from
+        // the second call; nothing that it holds is needed by anybody else.
+        unsafe {
+            let thread = ffi::PyEval_SaveThread();
+            parker.park(nap);
+            ffi::PyEval_RestoreThread(thread);
+        }
+        true
     }
 }
 
+/// Why somebody stops waiting.
 #[derive(Clone, Copy)]
-enum Stop {
-    /// A signal handler raised; the exception is set, and must come out even if the slot has just been handed over.
+pub(super) enum Stop {
+    /// Something raised; the exception is set, and must come out even if the slot has just been handed over.
     Raised,
     /// The interpreter is going down.
     Finalizing,
     /// The time is up.
     TimedOut,
+    /// Nothing can come any more: those who hold something wait themselves.
+    Stuck,
 }
 
-fn reason_to_stop(left: Option<Duration>) -> Option<Stop> {
+/// What makes a waiting thread stop, if anything does.
+pub(super) fn reason_to_stop(left: Option<Nanos>) -> Option<Stop> {
     // SAFETY: attached.
     if unsafe { ffi::PyErr_CheckSignals() } != 0 {
         return Some(Stop::Raised);
@@ -328,26 +414,78 @@ fn reason_to_stop(left: Option<Duration>) -> Option<Stop> {
     if errors::finalizing() {
         return Some(Stop::Finalizing);
     }
-    left.is_some_and(|left| left.is_zero()).then_some(Stop::TimedOut)
+    (left == Some(0)).then_some(Stop::TimedOut)
 }
 
-fn stop(pool: &Pool, ticket: Ticket, reason: Stop, deadline: Deadline) -> Option<SlotId> {
-    // SAFETY: as in `wait_for_slot`.
-    let attached = unsafe { Attached::assume() };
-    // Counted while this thread still waits: that is what the message is about.
-    let counts = pool.counts();
-    let (slot, _waker) = pool.core.with(attached, |core| {
-        let (slot, waker) = core.cancel(ticket);
-        (held(slot, core), waker)
-    });
-    match (slot, reason) {
-        (Some(slot), Stop::Finalizing | Stop::TimedOut) => return Some(slot),
-        (Some(slot), Stop::Raised) => give_back(pool, slot),
-        (None, Stop::Finalizing) => errors::shutting_down(pool, counts),
-        (None, Stop::TimedOut) => errors::timed_out(pool, deadline.seconds, counts),
-        (None, Stop::Raised) => {}
+/// One wait in the queue.
+pub(super) struct Waited<'a, 'py> {
+    pub(super) pool: &'a Bound<'py, Pool>,
+    pub(super) since: Nanos,
+    pub(super) deadline: Deadline,
+    /// What the pool had done for those who wait when this wait began.
+    pub(super) spent: Spent,
+    /// Whether somebody has looked for a deadlock.
+    looked: bool,
+}
+
+impl Waited<'_, '_> {
+    fn stop(&self, ticket: Ticket, reason: Stop) -> Option<SlotId> {
+        let (pool, this) = (self.pool, self.pool.get());
+        // What the message is about, while this thread still waits.
+        let (counts, now) = (this.counts(), this.now());
+        let before = this.with(|core| core.before(&ticket));
+        let (slot, _waker) = this.with(|core| {
+            let (slot, waker) = core.cancel(ticket, now);
+            if slot.is_none() && matches!(reason, Stop::TimedOut) {
+                core.note_timeout(now.saturating_sub(self.since));
+            }
+            (held(slot, core), waker)
+        });
+        match (slot, reason) {
+            (Some(slot), Stop::Raised) => give_back(pool, slot),
+            (Some(slot), _) => return taken(pool, Some(slot)),
+            (None, Stop::Finalizing) => errors::shutting_down(this, counts),
+            (None, Stop::TimedOut) => errors::timed_out(self, counts, before, now),
+            (None, Stop::Stuck) => errors::deadlock(pool),
+            (None, Stop::Raised) => {}
+        }
+        None
     }
-    None
+
+    /// When it is worth looking for a deadlock.
+    fn look_at(&self) -> Nanos {
+        let makes = self.pool.get().with(|core| core.rules().makes);
+        self.since.saturating_add(if makes { STUCK_AFTER } else { SEEMS_STUCK_AFTER })
+    }
+
+    fn until_look(&self, now: Nanos) -> Option<Nanos> {
+        (!self.looked).then(|| self.look_at().saturating_sub(now))
+    }
+
+    /// Once, after a moment: whether all who hold something wait for this pool themselves. The last of them to begin
+    /// sees it, so one look each is enough.
+    fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop> {
+        if self.looked || now < self.look_at() {
+            return None;
+        }
+        self.looked = true;
+        let this = self.pool.get();
+        let (stuck, entered, makes) = this.with(|core| {
+            let stuck = core.is_stuck(watch::holder);
+            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
+            (stuck, entered, core.rules().makes)
+        });
+        if !stuck {
+            return None;
+        }
+        // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
+        // make its objects itself, somebody may add one. So that is only suspicious.
+        if makes && entered {
+            return Some(Stop::Stuck);
+        }
+        tell(self.pool, c"seems_stuck", &[]);
+        None
+    }
 }
 
 /// Whether the calling thread is the one that runs signal handlers.
@@ -359,19 +497,48 @@ fn sees_signals() -> bool {
     true
 }
 
-/// Gives a leased slot back when somebody may be waiting: to them, or to the ring. Runs no Python.
-pub(super) fn give_back(pool: &Pool, slot: SlotId) {
-    if let Some((parker, _)) = hand_over(pool, slot) {
+// ---------------------------------------------------------------------------------------------------------------------
+// Giving back
+
+/// Gives a leased slot back where no exception may come out: in destructors, and when another is on its way. An object
+/// that is to be reset goes to a background thread first.
+pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
+    let this = pool.get();
+    let asker = asker(this);
+    let parker = this.with(|core| {
+        if core.rules().resets && core.may_touch(slot) {
+            core.tend_leased(slot, asker.now);
+            return None;
+        }
+        core.give_back(slot, asker)
+    });
+    if let Some(parker) = parker {
         parker.unpark();
+    }
+    if this.is_managed() {
+        follow_up_quietly(pool);
     }
 }
 
-/// As `give_back`, and lets whoever gets the object for good run at once.
+/// Gives a leased slot back, resets the object before if that was asked for, and lets whoever gets the object for good
+/// run at once. False with the exception set if a signal handler raised meanwhile; the slot is given back even then.
 ///
 /// The one who is woken needs the GIL. Were the giver to keep it, the other would wake, find it taken and sleep again,
 /// and the object would lie idle until the giver blocks: two changes of threads more than it takes.
-pub(super) fn give_back_and_make_way(pool: &Pool, slot: SlotId) {
-    match hand_over(pool, slot) {
+pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
+    let this = pool.get();
+    let managed = this.is_managed();
+    let reset = if managed { reset(pool, slot) } else { Ok(true) };
+    let asker = asker(this);
+    let handed = this.with(|core| {
+        if !matches!(reset, Ok(true)) {
+            core.discard_leased(slot, Reason::NotReset, asker.now);
+            return None;
+        }
+        let parker = core.give_back(slot, asker)?;
+        Some((parker, !core.may_take_back()))
+    });
+    match handed {
         Some((parker, true)) if cfg!(opool_gil) => {
             // SAFETY: attached before and after, and nothing borrowed from the interpreter is used in between.
             unsafe {
@@ -383,16 +550,53 @@ pub(super) fn give_back_and_make_way(pool: &Pool, slot: SlotId) {
         Some((parker, _)) => parker.unpark(),
         None => {}
     }
+    if !managed {
+        return true;
+    }
+    let followed = follow_up(pool);
+    match reset.map(|_| ()).and(followed) {
+        Ok(()) => true,
+        Err(error) => {
+            error.restore(pool.py());
+            false
+        }
+    }
 }
 
-/// Whom to wake, and whether the object is theirs for good.
-fn hand_over(pool: &Pool, slot: SlotId) -> Option<(Arc<Parker>, bool)> {
-    let asker = asker();
-    // SAFETY: called by methods of the pool and of its leases, which are attached.
-    pool.core.with(unsafe { Attached::assume() }, |core| {
-        let parker = core.give_back(slot, asker)?;
-        Some((parker, !core.may_take_back()))
-    })
+/// Resets an object that its holder gives back. False if that failed; an error if it must come out.
+fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
+    let (this, py) = (pool.get(), pool.py());
+    let Some(hook) = this.hooks(py).reset else { return Ok(true) };
+    let object = this.with(|core| {
+        let mine = core.may_touch(slot);
+        let item = core.value_mut(slot).filter(|_| mine)?;
+        // SAFETY: the slot is the caller's, and owns its object.
+        Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
+    });
+    let Some(object) = object else { return Ok(true) };
+    match hook.call1(py, (object,)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
+            tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a leased object out for good: `lease.discard()`.
+pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
+    let this = pool.get();
+    let now = this.now();
+    this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
+    this.manage();
+    match follow_up(pool) {
+        Ok(()) => true,
+        Err(error) => {
+            error.restore(pool.py());
+            false
+        }
+    }
 }
 
 impl fmt::Display for Pool {

@@ -21,14 +21,24 @@
 #![forbid(unsafe_code)]
 
 mod acquired;
+mod figures;
 mod ring;
+mod rules;
 mod slots;
 mod state;
+mod supply;
 mod turn;
+mod upkeep;
 mod waiters;
+mod workers;
 
+pub use figures::{BOUNDS, Figures, Histogram, Reason, Spent};
 pub use ring::Order;
-pub use slots::{Hold, Identity, SlotId};
-pub use state::{Asker, Counts, NotAcquired, State};
+pub use rules::Rules;
+pub use slots::{Farewell, Hold, Identity, SlotId};
+pub use state::{Answer, Asker, Counts, NotAcquired, State, Turned};
+pub use supply::Attempt;
 pub use turn::{Nanos, Patience};
-pub use waiters::Ticket;
+pub use upkeep::{Care, FollowUp, Forked, Next, Report, Task, Work};
+pub use waiters::{Refusal, Ticket};
+pub use workers::WorkerId;

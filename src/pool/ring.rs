@@ -75,6 +75,33 @@ impl Ring {
         Some(slot)
     }
 
+    /// The one that would go out next.
+    pub(super) fn first(&self) -> Option<SlotId> {
+        (self.len > 0).then(|| self.slots[self.head & (self.slots.len() - 1)])
+    }
+
+    /// The one that came last.
+    pub(super) fn newest(&self) -> Option<SlotId> {
+        let place = match self.order {
+            Order::Fifo => self.head.wrapping_add(self.len).wrapping_sub(1),
+            Order::Lifo => self.head,
+        };
+        (self.len > 0).then(|| self.slots[place & (self.slots.len() - 1)])
+    }
+
+    /// Takes one out, wherever it is: false if it is not here. Looks at all of them.
+    pub(super) fn remove(&mut self, slot: SlotId) -> bool {
+        let Some(place) = self.iter().position(|other| other == slot) else { return false };
+        let mask = self.slots.len() - 1;
+        for index in place + 1..self.len {
+            let from = self.head.wrapping_add(index);
+            self.slots[from.wrapping_sub(1) & mask] = self.slots[from & mask];
+        }
+        self.len -= 1;
+        true
+    }
+
+    /// From the one that would go out next to the one that would go out last.
     pub(super) fn iter(&self) -> impl Iterator<Item = SlotId> + '_ {
         (0..self.len).map(|index| self.slots[self.head.wrapping_add(index) & (self.slots.len() - 1)])
     }
@@ -114,6 +141,20 @@ mod tests {
         ring.push(SlotId::new(7));
         assert_eq!(ring.pop(), Some(SlotId::new(7)));
         assert_eq!(ring.pop(), Some(SlotId::new(1)));
+    }
+
+    #[test]
+    fn taking_one_out_of_the_middle_keeps_the_order_of_the_others() {
+        let mut ring = ring(Order::Fifo);
+        for index in 0..5 {
+            ring.push(SlotId::new(index));
+        }
+        assert_eq!((ring.first(), ring.newest()), (Some(SlotId::new(0)), Some(SlotId::new(4))));
+        assert!(ring.remove(SlotId::new(2)));
+        assert!(!ring.remove(SlotId::new(2)));
+        assert_eq!(ring.iter().collect::<Vec<_>>(), [0, 1, 3, 4].map(SlotId::new));
+        ring.push(SlotId::new(9));
+        assert_eq!(ring.newest(), Some(SlotId::new(9)));
     }
 
     #[test]

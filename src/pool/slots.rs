@@ -1,5 +1,7 @@
 //! Slots: one for each pooled value, with what is known about it.
 
+use super::Nanos;
+
 /// A pooled value that can be recognised when it comes back bare (by [`State::release`](super::State::release)).
 pub trait Identity {
     /// Equal for two values exactly when they are the same object.
@@ -18,8 +20,9 @@ impl SlotId {
         SlotId(u32::try_from(index).expect("a pool holds fewer than 2**32 objects"))
     }
 
+    /// Which of all slots.
     #[inline(always)]
-    pub(super) fn index(self) -> usize {
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -37,6 +40,8 @@ pub enum Hold {
     Leased,
     /// With somebody who took the bare object and will `release` it.
     Acquired,
+    /// In the hands of a background thread, which looks after it.
+    Tended,
 }
 
 pub(super) struct Slot<T> {
@@ -47,15 +52,49 @@ pub(super) struct Slot<T> {
     pub(super) same: SlotId,
 }
 
+/// What else is known about a slot's value: apart, because the fast path never needs it.
+#[derive(Clone, Copy)]
+pub(super) struct Record {
+    /// When what it does now began; 0 if nobody looked.
+    pub(super) since: Nanos,
+    /// When it will be too old.
+    pub(super) expires: Nanos,
+    /// Whether it is to be replaced.
+    pub(super) stale: bool,
+    /// Whether its present holder was reported for keeping it too long.
+    pub(super) reported: bool,
+    /// The job that tends to it, or 0.
+    pub(super) job: u64,
+    /// What to do with it in the end.
+    pub(super) farewell: Farewell,
+}
+
+/// What to do with a value that left the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Dispose of it.
+    Dispose,
+    /// Somebody has disposed of it already: only drop it.
+    Drop,
+    /// Never touch it again, not even to drop it: it is another process's.
+    Leak,
+}
+
+impl Record {
+    const NEW: Record =
+        Record { since: 0, expires: Nanos::MAX, stale: false, reported: false, job: 0, farewell: Farewell::Dispose };
+}
+
 /// All slots ever made. Vacant ones are used again.
 pub(super) struct Slots<T> {
     all: Vec<Slot<T>>,
+    records: Vec<Record>,
     vacant: Vec<SlotId>,
 }
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Slots { all: Vec::new(), vacant: Vec::new() }
+        Slots { all: Vec::new(), records: Vec::new(), vacant: Vec::new() }
     }
 
     /// How many slots there are, vacant ones included.
@@ -72,10 +111,12 @@ impl<T> Slots<T> {
         let slot = Slot { value: Some(value), hold: Hold::Handed, same: SlotId::NONE };
         if let Some(id) = self.vacant.pop() {
             self.all[id.index()] = slot;
+            self.records[id.index()] = Record::NEW;
             return id;
         }
         let id = SlotId::new(self.all.len());
         self.all.push(slot);
+        self.records.push(Record::NEW);
         id
     }
 
@@ -92,6 +133,10 @@ impl<T> Slots<T> {
         &mut self.all[id.index()]
     }
 
+    pub(super) fn record(&mut self, id: SlotId) -> &mut Record {
+        &mut self.records[id.index()]
+    }
+
     /// `None` for a vacant slot, and for `SlotId::NONE`.
     #[inline(always)]
     pub(super) fn value(&self, id: SlotId) -> Option<&T> {
@@ -102,7 +147,7 @@ impl<T> Slots<T> {
         (0..self.all.len()).map(SlotId::new)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot<T>> {
-        self.all.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Slot<T>, &Record)> {
+        self.all.iter().zip(&self.records)
     }
 }

@@ -1,10 +1,17 @@
-//! The decisions.
+//! The decisions: who gets what, now.
+
+use std::collections::VecDeque;
 
 use super::acquired::Acquired;
+use super::figures::{Figures, Reason, Spent, Stopwatch};
 use super::ring::Ring;
-use super::slots::Slots;
+use super::rules::Rules;
+use super::slots::{Farewell, Slots};
+use super::supply::Supply;
 use super::turn::Turn;
-use super::waiters::{Gift, Outcome, Waiters};
+use super::upkeep::{Report, Task};
+use super::waiters::{Gift, Outcome, Refusal, Waiters};
+use super::workers::Workers;
 use super::{Hold, Identity, Nanos, Order, Patience, SlotId, Ticket};
 
 /// How many objects there are, and what they do.
@@ -14,10 +21,14 @@ pub struct Counts {
     pub size: usize,
     /// Free to take.
     pub idle: usize,
-    /// Out, by a lease or bare, or on the way to a waiter.
+    /// Out, by a lease or bare, on the way to a waiter, or being tended to.
     pub leased: usize,
     /// Those who wait.
     pub waiting: usize,
+    /// Being made, and not in `size` yet.
+    pub creating: usize,
+    /// Of `leased`: those that a background thread tends to.
+    pub checking: usize,
 }
 
 /// Why an object could not be released.
@@ -31,18 +42,74 @@ pub enum NotAcquired {
     Leased,
 }
 
-/// The pool's state. `T` is the pooled value, `W` what wakes a waiter.
+/// What somebody who asks for an object gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// The object.
+    Slot(SlotId),
+    /// A place in the queue.
+    Place(Ticket),
+    /// Nothing.
+    Refused(Refusal),
+}
+
+/// What became of somebody's place in the queue. The waker is to be dropped.
+pub enum Turned<W> {
+    /// The turn has come: here is the object.
+    Slot(SlotId, Option<W>),
+    /// The turn will not come.
+    Refused(Refusal, Option<W>),
+    /// Not yet; the ticket is still good.
+    NotYet(Ticket),
+}
+
+/// The pool's state. `T` is the pooled value, `W` what wakes a thread.
 ///
-/// Invariant: `waiters` is empty or `idle` is.
+/// Invariant: `waiters` is empty, or nothing that is idle could go out as it is: `idle` is empty, and what is in `kept`
+/// has to be checked first (and a check, or the making of another, is under way for each waiter, as far as there are
+/// objects to check and room to make).
 pub struct State<T, W> {
-    slots: Slots<T>,
-    idle: Ring,
-    waiters: Waiters<W>,
-    acquired: Acquired,
+    pub(super) slots: Slots<T>,
+    /// Idle, and free to go out without a further look. Empty if the rules ask for that look.
+    pub(super) idle: Ring,
+    /// Idle, and to be looked at before going out. Empty unless the rules ask for that.
+    pub(super) kept: Ring,
+    pub(super) waiters: Waiters<W>,
+    pub(super) acquired: Acquired,
     patience: Patience,
     turn: Turn,
     /// The latest hand-over, while whoever gave it may take it back.
     gift: Option<Gift>,
+
+    pub(super) rules: Rules,
+    pub(super) watches: bool,
+    pub(super) closed: bool,
+    pub(super) supply: Supply,
+    pub(super) workers: Workers<W>,
+    /// What background threads are to do, in this order.
+    pub(super) to_do: VecDeque<Task>,
+    pub(super) reports: VecDeque<Report>,
+    /// Values that have left and are still to be disposed of; and how many are just being disposed of.
+    pub(super) gone: VecDeque<(T, Farewell)>,
+    pub(super) disposing: usize,
+    /// How many slots are in the hands of background threads.
+    pub(super) checking: usize,
+    pub(super) latest_job: u64,
+    /// How many values are to be replaced; how many replacements are owed for some that went already; how many came
+    /// before any went; and whether one of the latter is being made.
+    pub(super) stale: usize,
+    pub(super) owed: usize,
+    pub(super) ahead: usize,
+    pub(super) making_ahead: bool,
+    /// How many slots have a `farewell` of their own.
+    pub(super) odd: usize,
+    /// When there is something to do again, at the earliest.
+    pub(super) due: Nanos,
+    /// Those who wait for the end of the pool; and whoever is to be woken next.
+    pub(super) closers: Vec<W>,
+    pub(super) to_wake: Vec<W>,
+    pub(super) figures: Figures,
+    stopwatch: Stopwatch,
 }
 
 /// The one who asks: which thread, and when. A thread number of 0 is nobody's.
@@ -63,11 +130,33 @@ impl<T: Identity, W: Clone> State<T, W> {
         State {
             slots: Slots::new(),
             idle: Ring::new(),
+            kept: Ring::new(),
             waiters: Waiters::new(),
             acquired: Acquired::new(),
             patience: Patience::NONE,
             turn: Turn::NOBODY,
             gift: None,
+            rules: Rules::NONE,
+            watches: false,
+            closed: false,
+            supply: Supply::new(),
+            workers: Workers::new(),
+            to_do: VecDeque::new(),
+            reports: VecDeque::new(),
+            gone: VecDeque::new(),
+            disposing: 0,
+            checking: 0,
+            latest_job: 0,
+            stale: 0,
+            owed: 0,
+            ahead: 0,
+            making_ahead: false,
+            odd: 0,
+            due: Nanos::MAX,
+            closers: Vec::new(),
+            to_wake: Vec::new(),
+            figures: Figures::default(),
+            stopwatch: Stopwatch::default(),
         }
     }
 
@@ -79,47 +168,106 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Chooses which idle object goes out next.
     pub fn set_order(&mut self, order: Order) {
         self.idle.set_order(order);
+        self.kept.set_order(order);
     }
+
+    /// Sets the rules, once, before the first object comes in. `seed` is where random numbers begin.
+    pub fn set_rules(&mut self, rules: Rules, seed: u64) {
+        debug_assert_eq!(self.slots.len(), 0, "the rules come first");
+        self.rules = rules;
+        self.watches = rules.watches();
+        self.supply.seed(seed);
+        self.mind();
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Coming in
 
     /// vacant → idle, or straight to the first waiter, whom the caller wakes.
-    pub fn add(&mut self, value: T) -> Option<W> {
-        let slot = self.slots.insert(value);
-        self.idle.reserve(self.slots.capacity());
-        self.acquired.reserve(&mut self.slots);
-        let wake = self.pass_on(slot);
+    ///
+    /// # Errors
+    /// The value comes back if the pool is closed, or full.
+    pub fn add(&mut self, value: T, now: Nanos) -> Result<Option<W>, (T, Refusal)> {
+        if self.closed {
+            return Err((value, Refusal::Closed));
+        }
+        if self.slots.len() + self.supply.making() >= self.rules.max_size {
+            return Err((value, Refusal::TooMany));
+        }
+        let (_, wake) = self.insert(value, now);
         self.gift = None;
-        wake
+        Ok(wake)
     }
 
-    /// idle → leased, if anything is idle.
+    pub(super) fn insert(&mut self, value: T, now: Nanos) -> (SlotId, Option<W>) {
+        let id = self.slots.insert(value);
+        self.idle.reserve(self.slots.capacity());
+        self.kept.reserve(self.slots.capacity());
+        self.acquired.reserve(&mut self.slots);
+        self.figures.created += 1;
+        if let Some(lifetime) = self.rules.max_lifetime {
+            let shorter = self.rules.jitter * self.supply.random();
+            let expires = now.saturating_add((lifetime as f64 * (1.0 - shorter)) as Nanos);
+            self.slots.record(id).expires = expires;
+            self.due = self.due.min(expires);
+        }
+        (id, self.pass_on(id, now))
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Taking
+
+    /// idle → leased, if anything is idle that needs no look.
     #[inline(always)]
     pub fn lease(&mut self) -> Option<SlotId> {
         let id = self.idle.pop()?;
         self.slots.get(id).hold = Hold::Leased;
+        self.figures.leases += 1;
         Some(id)
     }
 
-    /// As [`lease`](Self::lease); else takes a place in the queue. One critical section, so no wake can be missed.
-    pub fn lease_or_queue(&mut self, asker: Asker, wake: W) -> Result<SlotId, Ticket> {
-        if let Some(slot) = self.lease() {
-            return Ok(slot);
+    /// As [`lease`](Self::lease), with the look that the rules ask for.
+    pub fn take(&mut self, now: Nanos) -> Option<SlotId> {
+        if !self.watches {
+            return self.lease();
+        }
+        let id = self.take_fit(now)?;
+        self.slots.get(id).hold = Hold::Leased;
+        self.figures.leases += 1;
+        self.note_taken(id, now);
+        Some(id)
+    }
+
+    /// As [`take`](Self::take); else takes a place in the queue. One critical section, so no wake can be missed.
+    pub fn lease_or_queue(&mut self, asker: Asker, wake: W) -> Answer {
+        if self.closed {
+            return Answer::Refused(Refusal::Closed);
+        }
+        if let Some(slot) = self.take(asker.now) {
+            return Answer::Slot(slot);
         }
         if asker.nested
             && let Some(slot) = self.waiters.take_from_outer(asker.thread)
         {
             self.gift = None;
-            self.slots.get(slot).hold = Hold::Leased;
-            return Ok(slot);
+            self.take_over(slot, asker.now);
+            return Answer::Slot(slot);
+        }
+        if let Some(refusal) = self.reason_not_to_queue(asker.now) {
+            self.figures.refused += 1;
+            return Answer::Refused(refusal);
         }
         self.turn.interrupt(asker.thread, asker.now);
         self.gift = None;
-        Err(self.waiters.push(asker.thread, wake, asker.nested))
+        let ticket = self.waiters.push(asker.thread, asker.now, wake, asker.nested);
+        self.look_for_more(asker.now);
+        Answer::Place(ticket)
     }
 
-    /// As [`lease`](Self::lease); else handed → leased, by whoever handed it over: while its turn goes on and the waiter
+    /// As [`take`](Self::take); else handed → leased, by whoever handed it over: while its turn goes on and the waiter
     /// has not picked it up. The waiter is the first in the queue again.
     pub fn lease_or_take_back(&mut self, asker: Asker) -> Option<SlotId> {
-        if let Some(slot) = self.lease() {
+        if let Some(slot) = self.take(asker.now) {
             return Some(slot);
         }
         let gift = self.gift.take()?;
@@ -127,59 +275,35 @@ impl<T: Identity, W: Clone> State<T, W> {
             return None;
         }
         let slot = self.waiters.take_back(gift)?;
-        self.slots.get(slot).hold = Hold::Leased;
+        self.take_over(slot, asker.now);
         Some(slot)
     }
 
-    /// handed → leased, if the waiter's turn has come; else the ticket is still good. The waker is to be dropped.
-    pub fn collect(&mut self, ticket: Ticket, asker: Asker) -> Result<(SlotId, Option<W>), Ticket> {
+    /// handed → leased, if the waiter's turn has come.
+    pub fn collect(&mut self, ticket: Ticket, asker: Asker) -> Turned<W> {
         self.forget_gift(&ticket);
         match self.waiters.collect(ticket) {
-            Outcome::Queued(ticket) => Err(ticket),
-            Outcome::Given(slot, wake) => {
-                self.slots.get(slot).hold = Hold::Leased;
+            Outcome::Queued(ticket) => Turned::NotYet(ticket),
+            Outcome::Refused(refusal, wake) => Turned::Refused(refusal, wake),
+            Outcome::Given(slot, since, wake) => {
+                self.take_over(slot, asker.now);
+                self.figures.wait.note(asker.now.saturating_sub(since));
                 // Another thread's turn: what the one before has handed over is no longer anybody's to take back.
                 self.turn = Turn::begin(asker.thread, asker.now);
                 self.gift = None;
-                Ok((slot, wake))
+                Turned::Slot(slot, wake)
             }
         }
     }
 
     /// Leaves the queue. If the object came first (handed → leased), keep it or give it back. Drop the waker.
-    pub fn cancel(&mut self, ticket: Ticket) -> (Option<SlotId>, Option<W>) {
+    pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
         self.forget_gift(&ticket);
         let (slot, wake) = self.waiters.cancel(ticket);
         if let Some(slot) = slot {
-            self.slots.get(slot).hold = Hold::Leased;
+            self.take_over(slot, now);
         }
         (slot, wake)
-    }
-
-    /// leased → idle, unless somebody waits: then nothing changes, and [`give_back`](Self::give_back) is to be called.
-    #[inline(always)]
-    pub fn give_back_unless_awaited(&mut self, id: SlotId) -> bool {
-        if !self.waiters.is_empty() {
-            return false;
-        }
-        self.set_idle(id);
-        true
-    }
-
-    /// leased → idle, or handed to the first waiter, whom the caller wakes.
-    pub fn give_back(&mut self, id: SlotId, asker: Asker) -> Option<W> {
-        debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        let in_turn = self.turn.go_on(asker.thread, asker.now, self.patience);
-        let wake = self.pass_on(id);
-        if !in_turn {
-            self.gift = None;
-        }
-        wake
-    }
-
-    /// Whether the latest hand-over may still be taken back.
-    pub fn may_take_back(&self) -> bool {
-        self.gift.is_some()
     }
 
     /// leased → acquired: the bare object goes out, and `release` will know it.
@@ -198,10 +322,115 @@ impl<T: Identity, W: Clone> State<T, W> {
         let id = self.idle.pop()?;
         self.slots.get(id).hold = Hold::Acquired;
         self.acquired.insert(id, &mut self.slots);
+        self.figures.leases += 1;
         Some(id)
     }
 
-    /// acquired → idle; or, if somebody waits, acquired → leased, and the slot that is to be given back next.
+    /// The next idle object that is fit to go out. Prefers the order; but rather the one that came last than none.
+    fn take_fit(&mut self, now: Nanos) -> Option<SlotId> {
+        let mut first = self.kept.first()?;
+        if self.slots.record(first).expires <= now && self.may_replace() {
+            self.kept.pop();
+            self.discard(first, Reason::Lifetime);
+            self.owed += 1;
+            first = self.kept.first()?;
+        }
+        for id in [first, self.kept.newest()?] {
+            if self.is_fit(id, now) {
+                self.kept.remove(id);
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn is_fit(&mut self, id: SlotId, now: Nanos) -> bool {
+        let idle_for = now.saturating_sub(self.slots.record(id).since);
+        self.rules.check_after.is_none_or(|limit| idle_for <= limit)
+    }
+
+    /// handed → leased.
+    fn take_over(&mut self, id: SlotId, now: Nanos) {
+        self.slots.get(id).hold = Hold::Leased;
+        self.figures.leases += 1;
+        self.note_taken(id, now);
+    }
+
+    fn note_taken(&mut self, id: SlotId, now: Nanos) {
+        if self.watches {
+            let record = self.slots.record(id);
+            (record.since, record.reported) = (now, false);
+            if let Some(limit) = self.rules.leak_after {
+                self.due = self.due.min(now.saturating_add(limit));
+            }
+        }
+    }
+
+    /// Fails fast: when nothing could come, or too many wait for what others hold.
+    fn reason_not_to_queue(&self, now: Nanos) -> Option<Refusal> {
+        let size = self.slots.len();
+        if size == 0 && self.supply.tripped() {
+            // One at a time waits for the next attempt, and it is the one who sets it going.
+            let waits_for_attempt = self.supply.may_begin(now) > 0 && self.waiters.is_empty();
+            if !waits_for_attempt {
+                return Some(Refusal::Failed);
+            }
+        }
+        let room = if self.rules.makes { self.rules.max_size.saturating_sub(size + self.supply.making()) } else { 0 };
+        let coming = self.supply.making() + self.checking + self.kept.len() + room;
+        let waiting = self.waiters.len();
+        (waiting >= coming && waiting - coming >= self.rules.max_waiting).then_some(Refusal::TooMany)
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Giving back
+
+    /// leased → idle, where that is quick: if nobody waits, and nothing else is to be minded. Else nothing changes, and
+    /// [`give_back`](Self::give_back) is to be called.
+    #[inline(always)]
+    pub fn give_back_quickly(&mut self, id: SlotId) -> bool {
+        if !self.waiters.is_calm() {
+            return false;
+        }
+        self.slots.get(id).hold = Hold::Idle;
+        self.idle.push(id);
+        true
+    }
+
+    /// leased → idle, or handed to the first waiter, whom the caller wakes, or gone.
+    pub fn give_back(&mut self, id: SlotId, asker: Asker) -> Option<W> {
+        debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        if self.rules.notes_leases {
+            let since = self.slots.record(id).since;
+            self.figures.hold.note(asker.now.saturating_sub(since));
+        }
+        if let Some(reason) = self.reason_to_keep_out(id, asker.now) {
+            self.discard_leased(id, reason, asker.now);
+            return None;
+        }
+        let in_turn = self.turn.go_on(asker.thread, asker.now, self.patience);
+        let wake = self.pass_on(id, asker.now);
+        if !in_turn {
+            self.gift = None;
+        }
+        wake
+    }
+
+    /// leased → vacant: the value has left, and the pool looks for others if it needs them.
+    pub fn discard_leased(&mut self, id: SlotId, reason: Reason, now: Nanos) {
+        debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.discard(id, reason);
+        self.look_for_more(now);
+        self.mind();
+    }
+
+    /// Whether the latest hand-over may still be taken back.
+    pub fn may_take_back(&self) -> bool {
+        self.gift.is_some()
+    }
+
+    /// acquired → idle; or, if there is something to be minded, acquired → leased, and the slot that is to be given back
+    /// next.
     ///
     /// # Errors
     /// Nothing changes unless the object is out by `acquire`.
@@ -209,70 +438,55 @@ impl<T: Identity, W: Clone> State<T, W> {
         let Some(id) = self.acquired.remove(identity, &mut self.slots) else {
             return Err(self.why_not_acquired(identity));
         };
-        if self.waiters.is_empty() {
-            self.set_idle(id);
+        if self.give_back_quickly(id) {
             return Ok(None);
         }
         self.slots.get(id).hold = Hold::Leased;
         Ok(Some(id))
     }
 
-    /// acquired → idle, where that is quick: if nobody waits, and the object went out last. Else nothing changes.
+    /// acquired → idle, where that is quick: if there is nothing to be minded, and the object went out last. Else nothing
+    /// changes.
     #[inline(always)]
     pub fn release_quickly(&mut self, identity: usize) -> bool {
-        if !self.waiters.is_empty() {
+        if !self.waiters.is_calm() {
             return false;
         }
         let Some(id) = self.acquired.remove_last(identity, &self.slots) else { return false };
-        self.set_idle(id);
-        true
+        self.give_back_quickly(id)
     }
 
-    /// leased → vacant: the pool forgets the value.
-    pub fn retire(&mut self, id: SlotId) -> Option<T> {
+    /// leased → vacant: the value is the caller's.
+    pub fn retire(&mut self, id: SlotId, now: Nanos) -> Option<T> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        self.slots.remove(id)
+        let value = self.remove(id, Reason::Discarded);
+        self.look_for_more(now);
+        self.mind();
+        value
     }
 
-    /// Empties the pool: every idle value, in order, and what was acquired and will not be released any more. Leases
+    /// Empties the pool: every idle value, in order, and everything else that will not be given back any more. Leases
     /// that are out stay valid.
     pub fn drain(&mut self) -> Vec<T> {
-        let mut values = Vec::with_capacity(self.slots.len());
-        while let Some(id) = self.lease() {
-            values.extend(self.retire(id));
+        self.to_do.clear();
+        let mut values: Vec<T> =
+            self.gone.drain(..).filter(|&(_, end)| end != Farewell::Leak).map(|gone| gone.0).collect();
+        while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
+            values.extend(self.remove(id, Reason::Closed));
         }
         for id in self.slots.ids() {
-            if self.slots.get(id).hold == Hold::Acquired {
-                self.acquired.remove_slot(id, &mut self.slots);
-                values.extend(self.slots.remove(id));
+            match self.slots.get(id).hold {
+                Hold::Acquired => self.acquired.remove_slot(id, &mut self.slots),
+                Hold::Tended => self.checking -= 1,
+                _ => continue,
             }
+            values.extend(self.remove(id, Reason::Closed));
         }
         values
     }
 
-    /// Settles that no thread but `survivor` exists any more, which is what a fork does to the child.
-    ///
-    /// Waiters of other threads are forgotten, and what they had been handed is free again. `orphaned` is asked of each
-    /// value that is out whether its holder is gone; then it is free again too. Returns what used to wake the
-    /// forgotten, to be dropped, and whom to wake.
-    pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold) -> bool) -> (Vec<W>, Vec<W>) {
-        self.gift = None;
-        let (forgotten, mut free) = self.waiters.keep_only(survivor);
-        for id in self.slots.ids() {
-            let slot = self.slots.get(id);
-            let hold = slot.hold;
-            let out = matches!(hold, Hold::Leased | Hold::Acquired);
-            if out && slot.value.as_mut().is_some_and(|value| orphaned(value, hold)) {
-                if hold == Hold::Acquired {
-                    self.acquired.remove_slot(id, &mut self.slots);
-                }
-                free.push(id);
-            }
-        }
-        let wake = free.into_iter().filter_map(|id| self.pass_on(id)).collect();
-        self.gift = None;
-        (forgotten, wake)
-    }
+    // -----------------------------------------------------------------------------------------------------------------
+    // What it shows
 
     /// The value in a slot.
     #[inline(always)]
@@ -280,25 +494,112 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.slots.get(id).value.as_mut()
     }
 
-    /// Every value, with what it is doing.
-    pub fn values(&self) -> impl Iterator<Item = (&T, Hold)> {
-        self.slots.iter().filter_map(|slot| slot.value.as_ref().map(|value| (value, slot.hold)))
+    /// Every value, with what it is doing, and since when; 0 if nobody looked.
+    pub fn values(&self) -> impl Iterator<Item = (SlotId, &T, Hold, Nanos)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(index, (slot, record))| {
+            slot.value.as_ref().map(|value| (SlotId::new(index), value, slot.hold, record.since))
+        })
+    }
+
+    /// The values that have left and are still here.
+    pub fn leaving(&self) -> impl Iterator<Item = &T> {
+        self.gone.iter().map(|(value, _)| value)
     }
 
     /// How many objects there are, and what they do.
     pub fn counts(&self) -> Counts {
-        let (size, idle) = (self.slots.len(), self.idle.len());
-        Counts { size, idle, leased: size - idle, waiting: self.waiters.len() }
+        let (size, idle) = (self.slots.len(), self.idle.len() + self.kept.len());
+        Counts {
+            size,
+            idle,
+            leased: size - idle,
+            waiting: self.waiters.len(),
+            creating: self.supply.making(),
+            checking: self.checking,
+        }
     }
 
-    #[inline(always)]
-    fn set_idle(&mut self, id: SlotId) {
-        self.slots.get(id).hold = Hold::Idle;
-        self.idle.push(id);
+    /// What has happened so far.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
-    /// To the first waiter, else idle. Keeps the invariant: the ring is filled only when nobody waits.
-    fn pass_on(&mut self, id: SlotId) -> Option<W> {
+    /// The rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Whether there may ever be something to do in the background.
+    pub fn works(&self) -> bool {
+        self.rules.works()
+    }
+
+    /// Whether it is known exactly how long each object has been out.
+    pub fn watches_leases(&self) -> bool {
+        self.watches
+    }
+
+    /// Whether the value in a slot is this process's, and still whole.
+    pub fn may_touch(&mut self, id: SlotId) -> bool {
+        self.slots.record(id).farewell == Farewell::Dispose
+    }
+
+    /// Whether the pool is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// What the pool has been doing for those who wait, up to now.
+    pub fn spent(&mut self, now: Nanos) -> Spent {
+        self.stopwatch.read(now, self.supply.making() > 0, self.checking > 0)
+    }
+
+    /// Counts a wait that ended because the time was up.
+    pub fn note_timeout(&mut self, waited: Nanos) {
+        self.figures.timeouts += 1;
+        self.figures.wait.note(waited);
+    }
+
+    /// How many stand in the queue before the holder of the ticket.
+    pub fn before(&self, ticket: &Ticket) -> Option<usize> {
+        self.waiters.before(ticket)
+    }
+
+    /// Notes that somebody looked at who holds what: from now on it is known how long, at least. `is_new` is asked of
+    /// each value that is out, once for each holder.
+    pub fn note_holders(&mut self, now: Nanos, mut is_new: impl FnMut(&mut T) -> bool) {
+        if self.watches {
+            return;
+        }
+        for id in self.slots.ids() {
+            let slot = self.slots.get(id);
+            let out = matches!(slot.hold, Hold::Leased | Hold::Acquired);
+            if out && slot.value.as_mut().is_some_and(&mut is_new) {
+                self.slots.record(id).since = now;
+            }
+        }
+    }
+
+    /// Whether nothing can come back, because all who hold something wait for this pool themselves. `holder` tells who
+    /// has a value that is out.
+    pub fn is_stuck(&self, holder: impl Fn(&T, Hold) -> usize) -> bool {
+        let counts = self.counts();
+        let nothing_comes = counts.size > 0 && counts.idle + counts.creating + counts.checking == 0;
+        nothing_comes
+            && self.wanted(Nanos::MAX) == 0
+            && self.values().all(|(_, value, hold, _)| {
+                matches!(hold, Hold::Leased | Hold::Acquired) && {
+                    let holder = holder(value, hold);
+                    self.waiters.threads().any(|thread| thread == holder)
+                }
+            })
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+
+    /// To the first waiter, else idle. Keeps the invariant: the rings are filled only when nobody waits.
+    pub(super) fn pass_on(&mut self, id: SlotId, now: Nanos) -> Option<W> {
         match self.waiters.give(id) {
             Some((gift, wake)) => {
                 self.slots.get(id).hold = Hold::Handed;
@@ -306,10 +607,24 @@ impl<T: Identity, W: Clone> State<T, W> {
                 Some(wake)
             }
             None => {
-                self.set_idle(id);
+                self.slots.get(id).hold = Hold::Idle;
+                if !self.watches {
+                    self.idle.push(id);
+                    return None;
+                }
+                self.kept.push(id);
+                self.slots.record(id).since = now;
+                if let Some(limit) = self.rules.max_idle {
+                    self.due = self.due.min(now.saturating_add(limit));
+                }
                 None
             }
         }
+    }
+
+    /// Nothing that was handed over may be taken back any more.
+    pub(super) fn forget_gifts(&mut self) {
+        self.gift = None;
     }
 
     /// A gift is its giver's to take back only until the waiter looks.
@@ -320,7 +635,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     #[cold]
     fn why_not_acquired(&self, identity: usize) -> NotAcquired {
         let mut found = NotAcquired::Foreign;
-        for (value, hold) in self.values() {
+        for (_, value, hold, _) in self.values() {
             if value.identity() == identity {
                 match hold {
                     Hold::Idle => return NotAcquired::Idle,

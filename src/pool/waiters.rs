@@ -1,6 +1,6 @@
 //! The queue of those who wait: first come, first served, and anybody may leave at any time in constant time.
 
-use super::SlotId;
+use super::{Nanos, SlotId};
 
 const NONE: u32 = u32::MAX;
 
@@ -27,11 +27,25 @@ enum Phase<W> {
     Queued(W),
     /// Out of the queue, with a value to pick up; woken by `W` already.
     Given(SlotId, W),
+    /// Out of the queue, with nothing, and why; woken by `W` already.
+    Refused(Refusal, W),
+}
+
+/// Why somebody who asks for an object is not to wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The pool is closed.
+    Closed,
+    /// Enough others wait already.
+    TooMany,
+    /// Making an object failed, and there is none that could come back.
+    Failed,
 }
 
 struct Node<W> {
     phase: Phase<W>,
     thread: usize,
+    since: Nanos,
     previous: u32,
     next: u32,
     /// The wait that this thread began inside this one (a signal handler, a destructor): until that is over, this one
@@ -46,14 +60,18 @@ pub(super) struct Waiters<W> {
     first: u32,
     last: u32,
     free: u32,
+    /// How many there are; and [`WATCHED`], if whoever gives something back has to look further in any case.
     queued: usize,
 }
+
+const WATCHED: usize = 1 << (usize::BITS - 1);
 
 /// What became of a ticket.
 pub(super) enum Outcome<W> {
     Queued(Ticket),
-    /// With what used to wake the waiter, to be dropped by the caller.
-    Given(SlotId, Option<W>),
+    /// With when the wait began, and what used to wake the waiter, to be dropped by the caller.
+    Given(SlotId, Nanos, Option<W>),
+    Refused(Refusal, Option<W>),
 }
 
 impl<W: Clone> Waiters<W> {
@@ -66,14 +84,26 @@ impl<W: Clone> Waiters<W> {
         self.first == NONE
     }
 
+    /// Whether nobody waits, and nothing else is to be minded: one test for the fast path.
+    #[inline(always)]
+    pub(super) fn is_calm(&self) -> bool {
+        self.queued == 0
+    }
+
+    /// Says whether there is something else to be minded.
+    pub(super) fn set_watched(&mut self, watched: bool) {
+        self.queued = self.len() | if watched { WATCHED } else { 0 };
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.queued
+        self.queued & !WATCHED
     }
 
     /// Queues a wait; `nested` says that the thread may be waiting already.
-    pub(super) fn push(&mut self, thread: usize, wake: W, nested: bool) -> Ticket {
+    pub(super) fn push(&mut self, thread: usize, now: Nanos, wake: W, nested: bool) -> Ticket {
         let outer = if nested { self.innermost(thread) } else { NONE };
-        let node = Node { phase: Phase::Queued(wake), thread, previous: NONE, next: NONE, inner: NONE, outer };
+        let phase = Phase::Queued(wake);
+        let node = Node { phase, thread, since: now, previous: NONE, next: NONE, inner: NONE, outer };
         let index = match self.free {
             NONE => {
                 self.nodes.push(node);
@@ -140,17 +170,50 @@ impl<W: Clone> Waiters<W> {
     pub(super) fn collect(&mut self, ticket: Ticket) -> Outcome<W> {
         match self.nodes[ticket.0 as usize].phase {
             Phase::Given(slot, _) => {
+                let since = self.nodes[ticket.0 as usize].since;
                 let wake = self.free(ticket.0);
-                Outcome::Given(slot, wake)
+                Outcome::Given(slot, since, wake)
             }
+            Phase::Refused(refusal, _) => Outcome::Refused(refusal, self.free(ticket.0)),
             _ => Outcome::Queued(ticket),
         }
+    }
+
+    /// Sends everybody away with nothing; the caller wakes them.
+    pub(super) fn refuse_all(&mut self, refusal: Refusal) -> Vec<W> {
+        let mut refused = Vec::new();
+        while self.first != NONE {
+            let index = self.first;
+            let Some(wake) = self.unlink(index) else { break };
+            self.nodes[index as usize].phase = Phase::Refused(refusal, wake.clone());
+            refused.push(wake);
+        }
+        refused
+    }
+
+    /// How many stand before the holder of the ticket in the queue, if it stands there still.
+    pub(super) fn before(&self, ticket: &Ticket) -> Option<usize> {
+        let mut index = self.first;
+        for before in 0.. {
+            match index {
+                NONE => break,
+                index if index == ticket.0 => return Some(before),
+                _ => index = self.nodes[index as usize].next,
+            }
+        }
+        None
+    }
+
+    /// The threads of those who wait.
+    pub(super) fn threads(&self) -> impl Iterator<Item = usize> {
+        self.nodes.iter().filter(|node| matches!(node.phase, Phase::Queued(_))).map(|node| node.thread)
     }
 
     /// Gives up the place. If the value came first, it is the caller's; the waker is to be dropped.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> (Option<SlotId>, Option<W>) {
         match self.collect(ticket) {
-            Outcome::Given(slot, wake) => (Some(slot), wake),
+            Outcome::Given(slot, _, wake) => (Some(slot), wake),
+            Outcome::Refused(_, wake) => (None, wake),
             Outcome::Queued(Ticket(index)) => {
                 let wake = self.unlink(index);
                 self.free(index);
@@ -170,6 +233,7 @@ impl<W: Clone> Waiters<W> {
             match node.phase {
                 Phase::Free => continue,
                 Phase::Queued(_) => gone.extend(self.unlink(index)),
+                Phase::Refused(..) => {}
                 Phase::Given(slot, _) => given.push(slot),
             }
             gone.extend(self.free(index));
@@ -220,7 +284,7 @@ impl<W: Clone> Waiters<W> {
         }
         let node = &mut self.nodes[index as usize];
         match std::mem::replace(&mut node.phase, Phase::Free) {
-            Phase::Given(_, wake) | Phase::Queued(wake) => Some(wake),
+            Phase::Given(_, wake) | Phase::Refused(_, wake) | Phase::Queued(wake) => Some(wake),
             Phase::Free => None,
         }
     }

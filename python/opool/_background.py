@@ -1,0 +1,93 @@
+"""The Python half of the background work: how its threads start, and what it says in the log.
+
+The pools call these functions by name. The logger is `opool`.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from opool import _opool
+
+if TYPE_CHECKING:
+    from opool import Pool
+
+log = logging.getLogger("opool")
+
+_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+
+
+def start(worker: Callable[[], None], pool: Pool[Any]) -> None:
+    """Starts a thread that runs `worker`, and does not wait for it."""
+    _pools.add(pool)
+    # `Thread.start` waits for the new thread, and a signal handler could raise meanwhile. So that is done elsewhere.
+    _thread.start_new_thread(_launch, (worker, f"opool {pool.name or ''}".rstrip()))
+
+
+def _launch(worker: Callable[[], None], name: str) -> None:
+    thread = threading.Thread(target=worker, name=name, daemon=True)
+    _threads.add(thread)
+    try:
+        thread.start()
+    except RuntimeError:  # no second thread to be had: this one will do
+        worker()
+
+
+@atexit.register
+def _stop(patience: float = 1.0) -> None:
+    """Sends the threads home before the interpreter goes down. One that is inside a hook stays there."""
+    _opool._stop_background(list(_pools))
+    end = time.monotonic() + patience
+    for thread in list(_threads):
+        if thread.is_alive():
+            thread.join(max(0.0, end - time.monotonic()))
+
+
+def called(pool: Pool[Any]) -> str:
+    """What messages call a pool."""
+    return "pool" if pool.name is None else f"pool {pool.name!r}"
+
+
+def not_created(pool: Pool[Any], error: BaseException) -> None:
+    """An attempt to create an object failed."""
+    log.warning("%s: creating an object failed: %r", called(pool), error, exc_info=error)
+
+
+def unfit(pool: Pool[Any], hook: str, error: BaseException | None) -> None:
+    """An object did not pass its check, or could not be reset."""
+    why = "said no" if error is None else f"failed: {error!r}"
+    log.info("%s: %s %s; the object is taken out", called(pool), hook, why, exc_info=error)
+
+
+def not_disposed(pool: Pool[Any], error: BaseException) -> None:
+    """An object could not be disposed of."""
+    log.warning("%s: dispose failed: %r", called(pool), error, exc_info=error)
+
+
+def still_busy(pool: Pool[Any]) -> None:
+    """Everything is back, but a hook has not returned yet."""
+    log.warning("%s: closed, but a hook still runs in the background", called(pool))
+
+
+def seems_stuck(pool: Pool[Any]) -> None:
+    """All who hold something wait themselves; somebody else might still help."""
+    from opool import _watch
+
+    log.warning("%s", _watch.describe_deadlock(pool, certain=False))
+
+
+def leak(pool: Pool[Any], slot: int) -> None:
+    """An object has been out for longer than `leak_after`."""
+    from opool import _watch
+
+    for holder in _watch.holders(pool):
+        if holder._slot == slot:
+            log.warning("%s: a lease is kept too long: %s\n%s", called(pool), holder, holder.stack())

@@ -1,0 +1,368 @@
+//! What happens beside the callers: threads that make objects, look after them, and dispose of them.
+//!
+//! What is to be done the core decides (`src/pool/upkeep.rs`). Whoever has changed something calls [`follow_up`], which
+//! wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or ends
+//! when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
+
+use std::ffi::CStr;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
+
+use super::hooks::Hooks;
+use super::pool::{Item, Pool, drop_items};
+use super::raw::Exception;
+use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
+use crate::sync::{Attached, Guarded, Parker};
+
+/// The interpreter is about to go down: no more work.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Calls a function of the Python side. Without memory this raises; most of PyO3 would panic.
+pub(super) fn call_python<'py>(
+    py: Python<'py>,
+    module: &CStr,
+    name: &CStr,
+    arguments: &[&Bound<'py, PyAny>],
+) -> PyResult<Bound<'py, PyAny>> {
+    let function = python_function(py, module, name)?;
+    // SAFETY: a `Bound` is a pointer to an object that is alive, so a slice of references to them is copied as such.
+    unsafe {
+        let arguments: Vec<*mut ffi::PyObject> = arguments.iter().map(|argument| argument.as_ptr()).collect();
+        let result = ffi::PyObject_Vectorcall(function.as_ptr(), arguments.as_ptr(), arguments.len(), ptr::null_mut());
+        Bound::from_owned_ptr_or_err(py, result)
+    }
+}
+
+/// A function of the Python side.
+pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: attached; both are C strings.
+    unsafe {
+        let module = Bound::from_owned_ptr_or_err(py, ffi::PyImport_ImportModule(module.as_ptr()))?;
+        Bound::from_owned_ptr_or_err(py, ffi::PyObject_GetAttrString(module.as_ptr(), name.as_ptr()))
+    }
+}
+
+/// Does what a change of the pool entails: wakes those who are to be woken, drops what has left, and sees to it that
+/// somebody does the work that has come up.
+///
+/// # Errors
+/// If a thread had to be started and could not, or a signal handler raised meanwhile.
+pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
+    let this = pool.get();
+    let threads = this.clock().is_none() && !STOPPING.load(Relaxed);
+    let now = this.now();
+    while let Some(step) = this.with(|core| core.follow_up(now, threads)) {
+        match step {
+            FollowUp::Wake(parker) => parker.unpark(),
+            // SAFETY: attached, and the item is out of the pool.
+            FollowUp::Drop(item) => unsafe { drop_items([item]) },
+            // An item that is not given to `drop_items` keeps its references for ever.
+            FollowUp::Leak(_) => {}
+            FollowUp::Start => start(pool).inspect_err(|_| this.with(|core| core.not_started()))?,
+        }
+    }
+    Ok(())
+}
+
+/// As `follow_up`, where nobody could be told of an error: in destructors, and where another exception is on its way.
+pub(super) fn follow_up_quietly(pool: &Bound<'_, Pool>) {
+    // SAFETY: attached; the exception is put back before anybody looks.
+    unsafe {
+        let in_flight = Exception::take();
+        if let Err(error) = follow_up(pool) {
+            error.write_unraisable(pool.py(), Some(pool.as_any()));
+        }
+        in_flight.put_back();
+    }
+}
+
+fn start(pool: &Bound<'_, Pool>) -> PyResult<()> {
+    let py = pool.py();
+    pool.get().membership.join(pool.get());
+    let worker = Bound::new(py, Worker { pool: PyWeakrefReference::new(pool.as_any())?.unbind() })?;
+    call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()]).map(drop)
+}
+
+/// Before the interpreter goes down: sends the threads home. One that is inside a hook stays there.
+#[pyfunction]
+pub(super) fn _stop_background(pools: Vec<Bound<'_, Pool>>) {
+    STOPPING.store(true, Relaxed);
+    for pool in pools {
+        for parker in pool.get().with(|core| core.call_all()) {
+            parker.unpark();
+        }
+    }
+}
+
+/// The body of a background thread.
+#[pyclass(frozen, module = "opool._opool")]
+pub(super) struct Worker {
+    pool: Py<PyWeakrefReference>,
+}
+
+#[pymethods]
+impl Worker {
+    fn __call__(&self, py: Python<'_>) {
+        let parker = Arc::new(Parker::new());
+        let (mut me, mut slept) = (None, false);
+        while let Some(pool) = upgrade(self.pool.bind(py)) {
+            let this = pool.get();
+            let now = this.now();
+            if STOPPING.load(Relaxed) {
+                this.with(|core| core.worker_gone());
+                break;
+            }
+            let next = this.with(|core| core.next_work(&mut me, Arc::clone(&parker), slept, now));
+            follow_up_quietly(&pool);
+            slept = false;
+            match next {
+                Next::Do(work) => match Job::new(&pool, work) {
+                    Ok(job) => {
+                        drop(pool);
+                        job.run(py);
+                    }
+                    Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+                },
+                Next::Sleep(limit) => {
+                    drop(pool);
+                    slept = true;
+                    py.detach(|| parker.park(Some(Duration::from_nanos(limit))));
+                }
+                Next::End => break,
+            }
+        }
+    }
+}
+
+fn upgrade<'py>(pool: &Bound<'py, PyWeakrefReference>) -> Option<Bound<'py, Pool>> {
+    use pyo3::types::PyWeakrefMethods;
+    pool.upgrade_as::<Pool>().ok().flatten()
+}
+
+/// What is to be finished.
+enum Kind {
+    Make(Attempt),
+    Tend(Task),
+    Dispose(Item),
+    Report(Report),
+}
+
+/// A piece of background work: a hook that is to be called, and told of how that ended.
+#[pyclass(frozen, module = "opool._opool")]
+pub(super) struct Job {
+    kind: Guarded<Option<Kind>>,
+    /// What is to be done: "create", "check", "reset", "dispose" or "report".
+    #[pyo3(get)]
+    name: &'static str,
+    /// The object in question, if there is one yet.
+    #[pyo3(get)]
+    obj: Option<Py<PyAny>>,
+    hooks: Hooks,
+    pool: Py<PyWeakrefReference>,
+}
+
+impl Job {
+    pub(super) fn new(pool: &Bound<'_, Pool>, work: Work<Item>) -> PyResult<Job> {
+        let py = pool.py();
+        // SAFETY: the item, or the slot, owns its object.
+        let object = |item: &Item| unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()).unbind() };
+        let (name, obj, kind) = match work {
+            Work::Make(attempt) => ("create", None, Kind::Make(attempt)),
+            Work::Tend(task) => {
+                let name = if task.care == Care::Check { "check" } else { "reset" };
+                let obj = pool.get().with(|core| core.value_mut(task.slot).map(|item| object(item)));
+                (name, obj, Kind::Tend(task))
+            }
+            Work::Dispose(item) => ("dispose", Some(object(&item)), Kind::Dispose(item)),
+            Work::Report(report) => ("report", None, Kind::Report(report)),
+        };
+        let hooks = pool.get().hooks(py);
+        let pool = PyWeakrefReference::new(pool.as_any())?.unbind();
+        Ok(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool })
+    }
+
+    /// The work, once.
+    fn take(&self) -> Option<Kind> {
+        // SAFETY: the callers are attached.
+        self.kind.with(unsafe { Attached::assume() }, Option::take)
+    }
+
+    /// Calls the hook, and tells the pool how that ended.
+    pub(super) fn run(&self, py: Python<'_>) {
+        let result = match self.hook(py) {
+            Some(hook) => match &self.obj {
+                Some(obj) => hook.call1((obj,)),
+                None => hook.call0(),
+            },
+            None => Ok(PyNone::get(py).to_owned().into_any()),
+        };
+        self.end(py, result);
+    }
+
+    fn end(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) {
+        let pool = upgrade(self.pool.bind(py));
+        match (self.take(), &pool) {
+            (Some(Kind::Make(attempt)), _) => self.end_making(py, pool.as_ref(), attempt, result),
+            (Some(Kind::Tend(task)), Some(pool)) => {
+                // None is what a function returns that would have raised.
+                let fit =
+                    result.and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || answer.is_truthy()?));
+                let hook = hook_name(py, task.care);
+                match &fit {
+                    Ok(true) => {}
+                    Ok(false) => tell(pool, c"unfit", &[&hook, PyNone::get(py).as_any()]),
+                    Err(error) => tell(pool, c"unfit", &[&hook, error.value(py).as_any()]),
+                }
+                let (fit, now) = (fit.unwrap_or(false), pool.get().now());
+                pool.get().with(|core| core.tended(task, fit, now));
+            }
+            (Some(Kind::Dispose(item)), _) => {
+                if let (Err(error), Some(pool)) = (result, &pool) {
+                    tell(pool, c"not_disposed", &[error.value(py).as_any()]);
+                }
+                // SAFETY: attached, and the item is ours.
+                unsafe { drop_items([item]) };
+                if let Some(pool) = &pool {
+                    pool.get().with(|core| core.disposed());
+                }
+            }
+            (Some(Kind::Report(report)), Some(pool)) => tell_report(pool, report),
+            _ => {}
+        }
+        if let Some(pool) = &pool {
+            follow_up_quietly(pool);
+        }
+    }
+
+    fn end_making(
+        &self,
+        py: Python<'_>,
+        pool: Option<&Bound<'_, Pool>>,
+        attempt: Attempt,
+        result: PyResult<Bound<'_, PyAny>>,
+    ) {
+        let result = result.and_then(|object| match object.is_none() {
+            true => Err(PyTypeError::new_err("the factory returned None instead of an object")),
+            false => Ok(object),
+        });
+        match (result, pool) {
+            (Ok(object), Some(pool)) => {
+                pool.get().set_last_error(py, None);
+                let Some(object) = NonNull::new(object.into_ptr()) else { return };
+                let (item, now) = (Item { object, shell: ptr::null_mut(), holder: 0 }, pool.get().now());
+                pool.get().with(|core| core.made(attempt, item, now));
+            }
+            // The pool is gone: the object is nobody's.
+            (Ok(object), None) => {
+                if let Some(Err(error)) = self.hooks.dispose.as_ref().map(|dispose| dispose.call1(py, (&object,))) {
+                    error.write_unraisable(py, Some(&object));
+                }
+            }
+            (Err(error), Some(pool)) => {
+                tell(pool, c"not_created", &[error.value(py).as_any()]);
+                pool.get().set_last_error(py, Some(error.into_value(py).into_any()));
+                let now = pool.get().now();
+                pool.get().with(|core| core.not_made(attempt, now));
+            }
+            (Err(_), None) => {}
+        }
+    }
+
+    fn hook<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let hook = match self.name {
+            "create" => &self.hooks.factory,
+            "check" => &self.hooks.check,
+            "reset" => &self.hooks.reset,
+            "dispose" => &self.hooks.dispose,
+            _ => &None,
+        };
+        hook.as_ref().map(|hook| hook.bind(py).clone())
+    }
+}
+
+#[pymethods]
+impl Job {
+    /// The hook that is to be called, if it is not a report.
+    #[getter(hook)]
+    fn get_hook<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.hook(py)
+    }
+
+    /// Calls the hook, and tells the pool how that ended.
+    #[pyo3(name = "run")]
+    fn py_run(&self, py: Python<'_>) {
+        self.run(py);
+    }
+
+    /// The hook, called by somebody else, has returned `result`.
+    fn finish(&self, py: Python<'_>, result: Bound<'_, PyAny>) -> PyResult<()> {
+        self.not_finished()?;
+        self.end(py, Ok(result));
+        Ok(())
+    }
+
+    /// The hook, called by somebody else, has raised `error`.
+    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>) -> PyResult<()> {
+        self.not_finished()?;
+        self.end(py, Err(PyErr::from_value(error)));
+        Ok(())
+    }
+}
+
+impl Job {
+    fn not_finished(&self) -> PyResult<()> {
+        // SAFETY: a method, called attached.
+        match self.kind.with(unsafe { Attached::assume() }, |kind| kind.is_some()) {
+            true => Ok(()),
+            false => Err(PyRuntimeError::new_err("this job is finished already")),
+        }
+    }
+}
+
+/// Tells the Python side, which writes it into the log. What goes wrong there is nobody's to handle.
+pub(super) fn tell(pool: &Bound<'_, Pool>, what: &CStr, more: &[&Bound<'_, PyAny>]) {
+    let mut arguments = vec![pool.as_any()];
+    arguments.extend(more);
+    if let Err(error) = call_python(pool.py(), c"opool._background", what, &arguments) {
+        error.write_unraisable(pool.py(), Some(pool.as_any()));
+    }
+}
+
+/// What a log calls this kind of care.
+pub(super) fn hook_name(py: Python<'_>, care: Care) -> Bound<'_, PyAny> {
+    PyString::intern(py, if care == Care::Check { "check" } else { "reset" }).into_any()
+}
+
+fn tell_report(pool: &Bound<'_, Pool>, report: Report) {
+    let py = pool.py();
+    let rules = pool.get().with(|core| *core.rules());
+    let too_long = |what: &str, limit: Option<Nanos>| {
+        PyTimeoutError::new_err(format!("{what}, {:?} s", limit.unwrap_or(0) as f64 / 1e9))
+    };
+    match report {
+        Report::Leak(slot) => tell(pool, c"leak", &[PyInt::new(py, SlotId::index(slot)).as_any()]),
+        Report::GaveUpMaking => {
+            let error = too_long("the factory took longer than create_timeout", rules.make_limit);
+            tell(pool, c"not_created", &[error.value(py).as_any()]);
+            pool.get().set_last_error(py, Some(error.into_value(py).into_any()));
+        }
+        Report::GaveUpTask(care) => {
+            let error = too_long("it took longer than check_timeout", rules.check_limit);
+            tell(pool, c"unfit", &[&hook_name(py, care), error.value(py).as_any()]);
+        }
+    }
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<super::clock::Clock>()?;
+    module.add_class::<Job>()?;
+    module.add_function(wrap_pyfunction!(_stop_background, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The user's functions: what makes an object, looks at it, resets it, and disposes of it.
+
+use pyo3::PyTraverseError;
+use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
+
+/// Each is there if the user gave it.
+#[derive(Default)]
+pub(super) struct Hooks {
+    pub(super) factory: Option<Py<PyAny>>,
+    pub(super) check: Option<Py<PyAny>>,
+    pub(super) reset: Option<Py<PyAny>>,
+    pub(super) dispose: Option<Py<PyAny>>,
+}
+
+impl Hooks {
+    /// References to the same functions.
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Hooks {
+        let clone = |hook: &Option<Py<PyAny>>| hook.as_ref().map(|hook| hook.clone_ref(py));
+        Hooks {
+            factory: clone(&self.factory),
+            check: clone(&self.check),
+            reset: clone(&self.reset),
+            dispose: clone(&self.dispose),
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for hook in [&self.factory, &self.check, &self.reset, &self.dispose] {
+            visit.call(hook)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! What a pool counts.
+
+use super::Nanos;
+
+/// Why an object left the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its holder said so, or took it out.
+    Discarded,
+    /// It failed its check.
+    Unfit,
+    /// It could not be reset.
+    NotReset,
+    /// It was idle for too long.
+    Idle,
+    /// It was too old.
+    Lifetime,
+    /// Everything is replaced.
+    Reloaded,
+    /// The pool became smaller.
+    Surplus,
+    /// The pool was closed, or is gone.
+    Closed,
+    /// It belongs to the process that this one was forked from.
+    Forked,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 9] = [
+        Reason::Discarded,
+        Reason::Unfit,
+        Reason::NotReset,
+        Reason::Idle,
+        Reason::Lifetime,
+        Reason::Reloaded,
+        Reason::Surplus,
+        Reason::Closed,
+        Reason::Forked,
+    ];
+}
+
+/// The upper bounds of the buckets of a [`Histogram`], in nanoseconds; above them there is one more.
+///
+/// Those of OpenTelemetry's semantic conventions for `db.client.connection.*`, with two finer ones below.
+pub const BOUNDS: [Nanos; 11] = [
+    10_000,
+    100_000,
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+
+/// How often something took how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// How often it took no longer than the bound of the same index (and longer than the one before).
+    pub buckets: [u64; BOUNDS.len() + 1],
+    /// How long it took in all.
+    pub sum: Nanos,
+}
+
+impl Histogram {
+    pub(super) fn note(&mut self, took: Nanos) {
+        let bucket = BOUNDS.iter().position(|&bound| took <= bound).unwrap_or(BOUNDS.len());
+        self.buckets[bucket] += 1;
+        self.sum = self.sum.saturating_add(took);
+    }
+}
+
+/// What has happened since the pool was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Objects that came in: given, or made.
+    pub created: u64,
+    /// Objects that went, by [`Reason`].
+    pub retired: [u64; Reason::ALL.len()],
+    /// Attempts to make one that failed or were given up.
+    pub failed: u64,
+    /// How often an object was taken.
+    pub leases: u64,
+    /// Waits that ended without one: the time was up.
+    pub timeouts: u64,
+    /// Those who were not let into the queue.
+    pub refused: u64,
+    /// From joining the queue until the object is there.
+    pub wait: Histogram,
+    /// From the beginning of an attempt until the object is there.
+    pub create: Histogram,
+    /// From taking an object until it is given back, if the pool notes that.
+    pub hold: Histogram,
+}
+
+/// What the pool was doing for those who wait: for how long, in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Making an object.
+    pub creating: Nanos,
+    /// Looking at one, and making none.
+    pub checking: Nanos,
+}
+
+/// Adds up [`Spent`] at each change.
+#[derive(Default)]
+pub(super) struct Stopwatch {
+    spent: Spent,
+    since: Nanos,
+    making: bool,
+    checking: bool,
+}
+
+impl Stopwatch {
+    /// Up to now. Called before anything changes, with what has been going on.
+    pub(super) fn read(&mut self, now: Nanos, making: bool, checking: bool) -> Spent {
+        let passed = now.saturating_sub(self.since);
+        if self.making {
+            self.spent.creating += passed;
+        } else if self.checking {
+            self.spent.checking += passed;
+        }
+        (self.since, self.making, self.checking) = (now.max(self.since), making, checking);
+        self.spent
+    }
+}

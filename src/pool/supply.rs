@@ -1,0 +1,151 @@
+//! Making objects: how many at a time, and what happens after a failure.
+//!
+//! Making takes place outside, and outlives whoever asked for it: what is made goes to whoever waits then. After a
+//! failure the next attempt waits, twice as long each time; and there is one attempt at a time, a probe, until one
+//! succeeds.
+
+use super::Nanos;
+
+/// An attempt to make an object. Its outcome is told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt(u64);
+
+const MILLISECOND: Nanos = 1_000_000;
+/// How long the first attempt after a failure waits at most, and how long any of them.
+const FIRST_PAUSE: Nanos = 100 * MILLISECOND;
+const LONGEST_PAUSE: Nanos = 5_000 * MILLISECOND;
+/// How many attempts may be under way at the same time: more would be a storm on whatever makes the objects.
+const AT_ONCE: usize = 4;
+/// An attempt that takes longer probably hangs, and no longer counts as one of those.
+const PATIENT_FOR: Nanos = 1_000 * MILLISECOND;
+/// After so many failures in a row, nobody is kept waiting for the next.
+const TRIPPED: u32 = 3;
+
+struct UnderWay {
+    attempt: Attempt,
+    began: Nanos,
+    /// What comes of it is to be replaced, because everything is.
+    stale: bool,
+}
+
+/// How an attempt that was still awaited ended.
+pub(super) struct Ended {
+    pub(super) took: Nanos,
+    pub(super) stale: bool,
+}
+
+pub(super) struct Supply {
+    latest: u64,
+    under_way: Vec<UnderWay>,
+    failures: u32,
+    retry_at: Nanos,
+    random: u64,
+}
+
+impl Supply {
+    pub(super) fn new() -> Self {
+        Supply { latest: 0, under_way: Vec::new(), failures: 0, retry_at: 0, random: 0x9E37_79B9_7F4A_7C15 }
+    }
+
+    /// Chooses where the random numbers begin.
+    pub(super) fn seed(&mut self, seed: u64) {
+        self.random = seed | 1;
+    }
+
+    /// How many attempts are under way.
+    pub(super) fn making(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether the latest attempt failed.
+    pub(super) fn failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Whether so many attempts failed in a row that it is not worth waiting for the next.
+    pub(super) fn tripped(&self) -> bool {
+        self.failures >= TRIPPED
+    }
+
+    /// When the next attempt after a failure may begin.
+    pub(super) fn retry_at(&self) -> Option<Nanos> {
+        self.failing().then_some(self.retry_at)
+    }
+
+    /// How many attempts may begin now.
+    pub(super) fn may_begin(&self, now: Nanos) -> usize {
+        if self.failing() {
+            return usize::from(now >= self.retry_at && self.under_way.is_empty());
+        }
+        let busy = self.under_way.iter().filter(|attempt| now.saturating_sub(attempt.began) < PATIENT_FOR).count();
+        AT_ONCE.saturating_sub(busy)
+    }
+
+    pub(super) fn begin(&mut self, now: Nanos) -> Attempt {
+        self.latest += 1;
+        let attempt = Attempt(self.latest);
+        self.under_way.push(UnderWay { attempt, began: now, stale: false });
+        attempt
+    }
+
+    /// Nothing if it was given up before.
+    pub(super) fn end(&mut self, attempt: Attempt, now: Nanos, well: bool) -> Option<Ended> {
+        let index = self.under_way.iter().position(|other| other.attempt == attempt)?;
+        let UnderWay { began, stale, .. } = self.under_way.swap_remove(index);
+        if well {
+            self.failures = 0;
+        } else {
+            self.fail(now);
+        }
+        Some(Ended { took: now.saturating_sub(began), stale })
+    }
+
+    /// Gives up those that have taken longer than `limit`: how many.
+    pub(super) fn give_up(&mut self, now: Nanos, limit: Nanos) -> usize {
+        let before = self.under_way.len();
+        self.under_way.retain(|attempt| now.saturating_sub(attempt.began) < limit);
+        let given_up = before - self.under_way.len();
+        if given_up > 0 {
+            self.fail(now);
+        }
+        given_up
+    }
+
+    /// When something changes by itself: an attempt no longer counts, or is to be given up.
+    pub(super) fn due(&self, now: Nanos, limit: Option<Nanos>) -> Nanos {
+        let of = |attempt: &UnderWay| {
+            let slow = attempt.began.saturating_add(PATIENT_FOR);
+            let over = limit.map_or(Nanos::MAX, |limit| attempt.began.saturating_add(limit));
+            if slow > now { slow.min(over) } else { over }
+        };
+        let retry = self.retry_at().filter(|&at| at > now).unwrap_or(Nanos::MAX);
+        self.under_way.iter().map(of).min().unwrap_or(Nanos::MAX).min(retry)
+    }
+
+    /// What is being made now belongs to the past.
+    pub(super) fn make_stale(&mut self) {
+        self.under_way.iter_mut().for_each(|attempt| attempt.stale = true);
+    }
+
+    /// Forgets attempts and failures: they are another process's.
+    pub(super) fn start_anew(&mut self) {
+        self.under_way.clear();
+        self.failures = 0;
+    }
+
+    fn fail(&mut self, now: Nanos) {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        // Half of it at least: those who fail together do not come back together.
+        let pause = doubled as f64 * (1.0 - 0.5 * self.random());
+        self.retry_at = now.saturating_add(pause as Nanos);
+    }
+
+    /// From 0 to 1: xorshift64* (Marsaglia 2003; Vigna 2016).
+    pub(super) fn random(&mut self) -> f64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

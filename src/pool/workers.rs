@@ -1,0 +1,95 @@
+//! The background threads of a pool, as far as the pool knows them: who sleeps, and who has been called.
+
+use super::Nanos;
+
+/// A background thread. It registers when it first asks for work, and leaves when it is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerId(u64);
+
+struct Sleeper<W> {
+    id: WorkerId,
+    wake: W,
+    /// When it looks up by itself.
+    until: Nanos,
+}
+
+pub(super) struct Workers<W> {
+    latest: u64,
+    /// The one that fell asleep last is at the end, and is called first: the others may grow tired and go.
+    sleeping: Vec<Sleeper<W>>,
+    /// How many are on their way to ask for work, because they were called or are being started.
+    called: usize,
+    /// How many there are, those that are being started not counted.
+    pub(super) total: usize,
+}
+
+impl<W> Workers<W> {
+    pub(super) fn new() -> Self {
+        Workers { latest: 0, sleeping: Vec::new(), called: 0, total: 0 }
+    }
+
+    /// A thread asks for work: for the first time, or again.
+    pub(super) fn arrive(&mut self, id: Option<WorkerId>) -> WorkerId {
+        match id {
+            None => {
+                self.called = self.called.saturating_sub(1);
+                self.total += 1;
+                self.latest += 1;
+                WorkerId(self.latest)
+            }
+            Some(id) => id,
+        }
+    }
+
+    /// A thread comes from sleep. Whoever called it has taken it off the list.
+    pub(super) fn get_up(&mut self, id: WorkerId) {
+        match self.sleeping.iter().position(|sleeper| sleeper.id == id) {
+            Some(index) => drop(self.sleeping.swap_remove(index).id),
+            None => self.called = self.called.saturating_sub(1),
+        }
+    }
+
+    pub(super) fn sleep(&mut self, id: WorkerId, wake: W, until: Nanos) {
+        self.sleeping.push(Sleeper { id, wake, until });
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.total = self.total.saturating_sub(1);
+    }
+
+    pub(super) fn called(&self) -> usize {
+        self.called
+    }
+
+    pub(super) fn someone_sleeps(&self) -> bool {
+        !self.sleeping.is_empty()
+    }
+
+    /// When the first of the sleepers looks up by itself.
+    pub(super) fn up_at(&self) -> Nanos {
+        self.sleeping.iter().map(|sleeper| sleeper.until).min().unwrap_or(Nanos::MAX)
+    }
+
+    /// Calls one: wake the sleeper, or start a new thread.
+    pub(super) fn call(&mut self) -> Option<W> {
+        self.called += 1;
+        self.sleeping.pop().map(|sleeper| sleeper.wake)
+    }
+
+    /// The thread that was to be started could not be.
+    pub(super) fn call_failed(&mut self) {
+        self.called = self.called.saturating_sub(1);
+    }
+
+    /// Calls all sleepers.
+    pub(super) fn call_all(&mut self) -> Vec<W> {
+        self.called += self.sleeping.len();
+        self.sleeping.drain(..).map(|sleeper| sleeper.wake).collect()
+    }
+
+    /// Forgets all of them: they are another process's.
+    pub(super) fn start_anew(&mut self) -> Vec<W> {
+        (self.called, self.total) = (0, 0);
+        self.sleeping.drain(..).map(|sleeper| sleeper.wake).collect()
+    }
+}

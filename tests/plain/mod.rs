@@ -1,0 +1,40 @@
+//! The pool's state where nobody is ever refused: answers that are one thing or the other.
+
+use opool::pool::{Answer, Asker, Counts, Identity, SlotId, State, Ticket, Turned};
+
+/// See the methods of [`State`] that these call.
+pub trait Plain<T, W> {
+    /// `add` to a pool that is neither closed nor full.
+    fn put(&mut self, value: T) -> Option<W>;
+    /// `lease_or_queue`.
+    fn queue(&mut self, asker: Asker, wake: W) -> Result<SlotId, Ticket>;
+    /// `collect`.
+    fn look(&mut self, ticket: Ticket, asker: Asker) -> Result<(SlotId, Option<W>), Ticket>;
+}
+
+impl<T: Identity + std::fmt::Debug, W: Clone> Plain<T, W> for State<T, W> {
+    fn put(&mut self, value: T) -> Option<W> {
+        self.add(value, 0).expect("neither closed nor full")
+    }
+
+    fn queue(&mut self, asker: Asker, wake: W) -> Result<SlotId, Ticket> {
+        match self.lease_or_queue(asker, wake) {
+            Answer::Slot(slot) => Ok(slot),
+            Answer::Place(ticket) => Err(ticket),
+            Answer::Refused(refusal) => panic!("refused: {refusal:?}"),
+        }
+    }
+
+    fn look(&mut self, ticket: Ticket, asker: Asker) -> Result<(SlotId, Option<W>), Ticket> {
+        match self.collect(ticket, asker) {
+            Turned::Slot(slot, wake) => Ok((slot, wake)),
+            Turned::NotYet(ticket) => Err(ticket),
+            Turned::Refused(refusal, _) => panic!("refused: {refusal:?}"),
+        }
+    }
+}
+
+/// The counts of a pool in which nothing goes on in the background.
+pub fn counts(size: usize, idle: usize, waiting: usize) -> Counts {
+    Counts { size, idle, leased: size - idle, waiting, creating: 0, checking: 0 }
+}
