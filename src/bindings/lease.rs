@@ -82,9 +82,17 @@ pub(super) unsafe extern "C" fn lease(
         }
         match take_leased(this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
-            None => wait_for_lease(this, Wait::Default),
+            None => wait_by_default(this),
         }
     }
+}
+
+/// On its own for the same reason.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn wait_by_default(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `lease`.
+    unsafe { wait_for_lease(this, Wait::Default) }
 }
 
 /// `Pool.lease` with a timeout. On its own, or `lease` would need a stack for it.
@@ -106,6 +114,7 @@ unsafe extern "C" fn lease_within(
 }
 
 #[cold]
+#[inline(never)]
 unsafe fn wait_for_lease(this: *mut PyObject, wait: Wait) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
@@ -315,10 +324,18 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
         let well = pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot))
-            || waiting::give_back_and_make_way(Pool::bound(&this), slot);
+            || give_back_slowly(this, slot);
         decref(this);
         if well { none() } else { ptr::null_mut() }
     }
+}
+
+/// Giving back where somebody waits, or there is something else to mind. On its own, so that `leave` needs no stack.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: SlotId) -> bool {
+    // SAFETY: as in `leave`, which keeps the pool alive meanwhile.
+    unsafe { waiting::give_back_and_make_way(Pool::bound(&this), slot) }
 }
 
 /// `Lease.discard()`: the lease is over, and its object leaves the pool.

@@ -41,7 +41,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// A new shell for a leased slot, instead of `old`, which the slot gives up. On failure the slot is given back.
 #[cold]
-pub(super) unsafe fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Lease) -> *mut PyObject {
+pub(super) unsafe extern "C" fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Lease) -> *mut PyObject {
     // SAFETY: attached; the slot is leased by the caller, so nobody else touches it or its object meanwhile, whatever
     // the collector runs during the allocations.
     unsafe {

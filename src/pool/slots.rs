@@ -10,6 +10,7 @@ pub trait Identity {
 
 /// The number of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct SlotId(u32);
 
 impl SlotId {
