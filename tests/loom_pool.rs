@@ -52,7 +52,7 @@ impl Pool {
     }
 
     fn lease(&self, me: usize) -> SlotId {
-        let asker = Asker { thread: me, now: 0, nested: false };
+        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
         if let Some(slot) = self.with(|core| core.lease_or_take_back(asker)) {
             return self.held(slot);
         }
@@ -72,7 +72,7 @@ impl Pool {
 
     /// Queues, and leaves at once: whatever can happen between the two does happen in some interleaving.
     fn lease_or_expire(&self, me: usize) -> Option<SlotId> {
-        let asker = Asker { thread: me, now: 0, nested: false };
+        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
         match self.with(|core| core.queue(asker, Arc::new(Parker::new()))) {
             Ok(slot) => Some(self.held(slot)),
             Err(ticket) => self.with(|core| core.cancel(ticket, 0)).0.map(|slot| self.held(slot)),
@@ -84,7 +84,9 @@ impl Pool {
         if self.with(|core| core.give_back_quickly(slot)) {
             return;
         }
-        if let Some(parker) = self.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false })) {
+        if let Some(parker) =
+            self.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false, deadline: u64::MAX }))
+        {
             parker.unpark();
         }
     }

@@ -91,7 +91,7 @@ impl Run {
     }
 
     fn asker(&self, thread: usize) -> Asker {
-        Asker { thread, now: self.now, nested: false }
+        Asker { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
     /// The state may take back only what its asker gave and nobody has picked up; the model cannot know more.
@@ -271,13 +271,17 @@ impl Run {
         let mut orphaned = Vec::new();
         let leased = self.model.leased.iter().map(|(value, who, _)| (*value, *who));
         let out: Vec<_> = leased.chain(self.model.acquired.iter().copied()).collect();
-        let forked = self.state.keep_only(ME, |value, hold| {
-            let orphan = out.contains(&(*value, OTHER));
-            if orphan {
-                orphaned.push((*value, hold));
-            }
-            orphan
-        });
+        let forked = self.state.keep_only(
+            ME,
+            |_| false,
+            |value, hold| {
+                let orphan = out.contains(&(*value, OTHER));
+                if orphan {
+                    orphaned.push((*value, hold));
+                }
+                orphan
+            },
+        );
         let mut free = Vec::new();
         let mut gone = 0;
         self.model.waiters.retain(|(who, given, _)| {
@@ -395,7 +399,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
 #[test]
 fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
     let patience = Patience { body: 10, turn: 100 };
-    let at = |thread, now| Asker { thread, now, nested: false };
+    let at = |thread, now| Asker { thread, now, nested: false, deadline: u64::MAX };
     for (gap, rounds) in [(9, 11), (10, 0)] {
         let mut state: State<Value, &str> = State::new();
         state.set_patience(patience);
@@ -426,7 +430,7 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
 /// before the inner one is over, so what it is given must reach the inner one.
 #[test]
 fn a_wait_inside_a_wait_of_the_same_thread_is_served_first() {
-    let outer = Asker { thread: ME, now: 0, nested: false };
+    let outer = Asker { thread: ME, now: 0, nested: false, deadline: u64::MAX };
     let inner = Asker { nested: true, ..outer };
     let other = Asker { thread: OTHER, ..outer };
     for given_before in [false, true] {

@@ -18,6 +18,7 @@ use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 use super::hooks::Hooks;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
+use super::waker::Waker;
 use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
 use crate::sync::{Attached, Guarded, Parker};
 
@@ -60,7 +61,7 @@ pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let now = this.now();
     while let Some(step) = this.with(|core| core.follow_up(now, threads)) {
         match step {
-            FollowUp::Wake(parker) => parker.unpark(),
+            FollowUp::Wake(waker) => waker.wake(pool),
             // SAFETY: attached, and the item is out of the pool.
             FollowUp::Drop(item) => unsafe { drop_items([item]) },
             // An item that is not given to `drop_items` keeps its references for ever.
@@ -95,8 +96,8 @@ fn start(pool: &Bound<'_, Pool>) -> PyResult<()> {
 pub(super) fn _stop_background(pools: Vec<Bound<'_, Pool>>) {
     STOPPING.store(true, Relaxed);
     for pool in pools {
-        for parker in pool.get().with(|core| core.call_all()) {
-            parker.unpark();
+        for waker in pool.get().with(|core| core.call_all()) {
+            waker.unpark();
         }
     }
 }
@@ -119,7 +120,7 @@ impl Worker {
                 this.with(|core| core.worker_gone());
                 break;
             }
-            let next = this.with(|core| core.next_work(&mut me, Arc::clone(&parker), slept, now));
+            let next = this.with(|core| core.next_work(&mut me, Waker::Thread(Arc::clone(&parker)), slept, now));
             follow_up_quietly(&pool);
             slept = false;
             match next {

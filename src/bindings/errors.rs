@@ -7,6 +7,7 @@ use std::ffi::{CString, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
@@ -144,6 +145,8 @@ pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
     let (py, this) = (pool.py(), pool.get());
     match refusal {
         Refusal::Closed => closed(this),
+        // Whoever asked with a deadline tells more (`timed_out`).
+        Refusal::TimedOut => {}
         Refusal::TooMany => {
             let (counts, limit) = this.with(|core| (core.counts(), core.rules().max_waiting));
             let advice = "Try again later, or raise max_waiting or max_size.";
@@ -276,10 +279,34 @@ pub(super) unsafe fn wrong_call(count: Py_ssize_t) -> *mut PyObject {
 }
 
 #[cold]
-#[cfg(not(Py_3_14))]
-pub(super) unsafe fn not_a_lease(object: *mut PyObject) -> *mut PyObject {
-    // SAFETY: an argument of the caller's, alive.
-    unsafe { raise(ffi::PyExc_TypeError, format!("expected an opool.Lease, got {}", type_name(object))) }
+pub(super) unsafe fn not_a_lease(object: *mut PyObject, class: *mut ffi::PyTypeObject) -> *mut PyObject {
+    // SAFETY: an argument of the caller's, alive; a type has a name.
+    unsafe {
+        let wanted = std::ffi::CStr::from_ptr((*class).tp_name).to_string_lossy();
+        raise(ffi::PyExc_TypeError, format!("expected an {wanted}, got {}", type_name(object)))
+    }
+}
+
+/// An async lease is entered or awaited again.
+#[cold]
+pub(super) unsafe fn used_twice() -> *mut PyObject {
+    let what = "an async lease can be awaited or entered once; call lease_async again";
+    // SAFETY: attached, as every slot.
+    unsafe { raise(LEASE_ERROR.load(Relaxed), what.to_owned()) }
+}
+
+/// An async lease is left that is not entered, or not any more.
+#[cold]
+pub(super) unsafe fn not_held(forked: bool) -> *mut PyObject {
+    let what = if forked { FORKED_AWAY } else { "is not entered, or over already" };
+    // SAFETY: attached, as every slot.
+    unsafe { raise(LEASE_ERROR.load(Relaxed), format!("the async lease {what}")) }
+}
+
+/// Somebody awaits where no event loop runs that we know.
+#[cold]
+pub(super) fn no_event_loop() -> PyErr {
+    PyRuntimeError::new_err("lease_async needs a running event loop, of asyncio or trio; in plain threads use lease()")
 }
 
 /// Not exactly one argument, `timeout`.

@@ -19,8 +19,10 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::async_lease;
 use super::lease::{ENTERED, FORKED};
 use super::pool::Pool;
+use super::waker::Waker;
 use super::watch;
 use crate::pool::Hold;
 use crate::sync::{Attached, Guarded, this_thread};
@@ -81,7 +83,8 @@ extern "C" fn after_fork_in_child() {
 fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
     let forked = pool.core.try_with(attached, |core| {
         let survivor = this_thread();
-        core.keep_only(survivor, |item, hold| {
+        let runs_here = |waker: &Waker| waker.runs_in(survivor);
+        core.keep_only(survivor, runs_here, |item, hold| {
             let lease = if hold == Hold::Leased { item.shell } else { std::ptr::null_mut() };
             // SAFETY: a leased slot's shell is null, or the one that served before (over since then), or the lease
             // itself, which is alive as long as it is not over.
@@ -92,6 +95,11 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
                 }
             };
             let orphan = entered_by.unwrap_or(watch::holder(item, Hold::Acquired)) != survivor;
+            if orphan && let Some(lease) = watch::async_lease(item) {
+                // Here it ends, too.
+                lease.phase.reset(async_lease::FORKED);
+                item.holder = 0;
+            }
             if orphan && !lease.is_null() {
                 // SAFETY: as above. Here it ends: the slot forgets it, and the lease knows that it holds nothing.
                 unsafe { (*lease).phase.reset(FORKED) };
@@ -100,10 +108,14 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
             orphan
         })
     })?;
-    drop(forked.wakers);
+    // What used to wake the forgotten is forgotten too: dropping it might run Python.
+    std::mem::forget(forked.wakers);
     // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.
-    for parker in forked.wake {
-        parker.unpark();
+    for waker in forked.wake {
+        if !waker.unpark() {
+            // A task: that takes Python, which has to wait until the fork is over.
+            pool.core.try_with(attached, |core| core.wake_later(waker))?;
+        }
     }
     Some(())
 }

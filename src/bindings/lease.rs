@@ -183,6 +183,20 @@ unsafe fn hand_out(this: *mut PyObject, slot: SlotId, shell: *mut Lease) -> *mut
     }
 }
 
+/// The lease of a slot that the calling thread has just taken for somebody else: for an `await`.
+pub(super) unsafe fn hand_out_to(this: *mut PyObject, slot: SlotId, holder: usize) -> *mut PyObject {
+    // SAFETY: as in `lease`; the slot is the caller's.
+    unsafe {
+        let shell = Pool::from_raw(this).core.with(Attached::assume(), |core| {
+            core.value_mut(slot).map_or(ptr::null_mut(), |item| {
+                item.holder = holder;
+                item.shell
+            })
+        });
+        hand_out(this, slot, shell)
+    }
+}
+
 /// Whether nobody but the caller, who has it from the slot, refers to the shell.
 #[inline(always)]
 unsafe fn is_ours(shell: *mut Lease) -> bool {
@@ -323,8 +337,8 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
-        let well = pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot))
-            || give_back_slowly(this, slot);
+        let well =
+            pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot)) || give_back_slowly(this, slot);
         decref(this);
         if well { none() } else { ptr::null_mut() }
     }
@@ -333,7 +347,7 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
 /// Giving back where somebody waits, or there is something else to mind. On its own, so that `leave` needs no stack.
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: SlotId) -> bool {
+pub(super) unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: SlotId) -> bool {
     // SAFETY: as in `leave`, which keeps the pool alive meanwhile.
     unsafe { waiting::give_back_and_make_way(Pool::bound(&this), slot) }
 }

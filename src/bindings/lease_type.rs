@@ -13,10 +13,10 @@ use super::errors;
 use super::lease::{self, ENTERED, Lease, NEW, RELEASED};
 use super::pool::Pool;
 use super::raw::{Exception, discard, method, slot};
-#[cfg(not(Py_3_14))]
-use super::refcount::make_immortal;
 #[cfg(Py_GIL_DISABLED)]
 use super::refcount::travel::Travel;
+#[cfg(not(Py_3_14))]
+use super::self_descriptor;
 use super::waiting;
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase};
@@ -454,7 +454,7 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.
     let made = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?.cast_into_unchecked() };
     #[cfg(not(Py_3_14))]
-    self_descriptor::install(&made)?;
+    self_descriptor::install(&made, [("__enter__", 0, ENTER_DOC), ("__exit__", 3, EXIT_DOC)])?;
     Ok(made.unbind())
 }
 
@@ -480,83 +480,5 @@ mod ordinary {
     unsafe extern "C" fn exit(this: *mut PyObject, _: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
         // SAFETY: a method of `Lease`.
         unsafe { if count == 3 { leave(this.cast()) } else { errors::wrong_call(count) } }
-    }
-}
-
-/// `__enter__` and `__exit__` as descriptors that give the lease itself, so that `with` binds nothing.
-///
-/// Calling the lease then does the work (`lease::call`). A descriptor is callable too, for `type(lease).__exit__(lease,
-/// …)`, which is how `contextlib.ExitStack` goes about it.
-#[cfg(not(Py_3_14))]
-mod self_descriptor {
-    use super::*;
-
-    #[repr(C)]
-    struct Descriptor {
-        head: PyObject,
-        /// How many arguments after the lease: 0 enters, 3 leaves.
-        arguments: Py_ssize_t,
-    }
-
-    unsafe extern "C" fn get(this: *mut PyObject, lease: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-        let found = if lease.is_null() { this } else { lease };
-        // SAFETY: both are alive for the call.
-        unsafe { ffi::Py_INCREF(found) };
-        found
-    }
-
-    unsafe extern "C" fn call(this: *mut PyObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
-        // SAFETY: the interpreter passes a tuple and a dict or null; the first argument's type is checked.
-        unsafe {
-            let count = ffi::PyTuple_GET_SIZE(args);
-            let plain = names.is_null() || ffi::PyDict_Size(names) == 0;
-            if !plain || count != 1 + (*this.cast::<Descriptor>()).arguments {
-                return errors::wrong_call(count - 1);
-            }
-            let lease = ffi::PyTuple_GET_ITEM(args, 0);
-            if ffi::Py_TYPE(lease) != lease_type() {
-                return errors::not_a_lease(lease);
-            }
-            if count == 1 { lease::enter(lease.cast()) } else { leave(lease.cast()) }
-        }
-    }
-
-    unsafe extern "C" fn get_doc(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
-        // SAFETY: called by the interpreter on a live descriptor.
-        unsafe {
-            let doc = if (*this.cast::<Descriptor>()).arguments == 0 { ENTER_DOC } else { EXIT_DOC };
-            let doc = doc.to_str().unwrap_or_default();
-            let doc = doc.split_once("--\n\n").map_or(doc, |(_signature, text)| text);
-            ffi::PyUnicode_FromStringAndSize(doc.as_ptr().cast(), doc.len() as Py_ssize_t)
-        }
-    }
-
-    pub(super) fn install(lease: &Bound<'_, PyType>) -> PyResult<()> {
-        let py = lease.py();
-        let getters = Box::leak(Box::new([getter(c"__doc__", get_doc, c""), ffi::PyGetSetDef::default()]));
-        let mut slots = [
-            slot(ffi::Py_tp_descr_get, get as *mut c_void),
-            slot(ffi::Py_tp_call, call as *mut c_void),
-            slot(ffi::Py_tp_getset, getters.as_mut_ptr().cast()),
-            slot(0, ptr::null_mut()),
-        ];
-        let mut spec = ffi::PyType_Spec {
-            name: c"opool._opool.LeaseSlot".as_ptr(),
-            basicsize: size_of::<Descriptor>() as c_int,
-            itemsize: 0,
-            flags: ffi::Py_TPFLAGS_DEFAULT as _,
-            slots: slots.as_mut_ptr(),
-        };
-        // SAFETY: the spec is complete; a descriptor is written before it is used.
-        unsafe {
-            let kind = Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?;
-            for (name, arguments) in [("__enter__", 0), ("__exit__", 3)] {
-                let descriptor = Bound::from_owned_ptr_or_err(py, ffi::PyType_GenericAlloc(kind.as_ptr().cast(), 0))?;
-                (*descriptor.as_ptr().cast::<Descriptor>()).arguments = arguments;
-                make_immortal(descriptor.as_ptr());
-                lease.setattr(name, descriptor)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
 #![allow(unsafe_code)]
 
+mod async_lease;
 mod background;
 mod clock;
 mod errors;
@@ -16,8 +17,10 @@ mod palindrome;
 mod pool;
 mod raw;
 mod refcount;
+mod self_descriptor;
 mod triplets;
 mod waiting;
+mod waker;
 mod watch;
 
 use pyo3::prelude::*;
@@ -35,6 +38,7 @@ mod _opool {
         waiting::register(module);
         pool::register(module)?;
         lease_type::register(module)?;
+        async_lease::register(module)?;
         objectmgr::register(module)?;
         palindrome::register(module)?;
         triplets::register(module)

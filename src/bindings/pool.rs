@@ -1,7 +1,7 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
 
+use super::async_lease;
 use super::background::{self, Job, follow_up};
 use super::clock::{self, Clock};
 use super::errors;
@@ -21,6 +22,7 @@ use super::lease::{self, Lease};
 use super::options::{self, Options, Sizes};
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Deadline, Stop, Timeout, Wait};
+use super::waker::Waker;
 use super::watch::{self, Places};
 use crate::pool::{Counts, Hold, Identity, Nanos, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
@@ -37,7 +39,7 @@ pub(super) struct Item {
 unsafe impl Send for Item {}
 
 /// The state of a pool of Python objects for which threads wait.
-pub(super) type Core = State<Item, Arc<Parker>>;
+pub(super) type Core = State<Item, Waker>;
 
 impl Identity for Item {
     #[inline(always)]
@@ -113,6 +115,10 @@ pub(super) struct Pool {
     /// Why the latest attempt to make an object failed, if it did.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
+    /// When an event loop will send those away whose time is up.
+    pub(super) alarm: Alarm,
+    /// The memory of an async lease that is over, for the next one.
+    pub(super) spare: Spare,
     pub(super) membership: Membership,
 }
 
@@ -210,7 +216,7 @@ impl Pool {
         let Some(object) = NonNull::new(obj.into_ptr()) else { return Ok(()) };
         let (item, now) = (Item { object, shell: ptr::null_mut(), holder: 0 }, this.now());
         match this.with(|core| core.add(item, now)) {
-            Ok(Some(parker)) => parker.unpark(),
+            Ok(Some(waker)) => waker.wake(slf),
             Ok(None) => {}
             Err((item, refusal)) => {
                 // SAFETY: the reference that was to be the slot's.
@@ -238,6 +244,8 @@ impl Pool {
             managed: AtomicBool::new(false),
             last_error: Guarded::new(None),
             places: Places::default(),
+            alarm: Alarm::default(),
+            spare: Spare::default(),
             membership: Membership::default(),
         }
     }
@@ -486,6 +494,16 @@ impl Pool {
         self.with(|core| core.due())
     }
 
+    /// Sends those away whose time is up, and tells in how many seconds the next one's is.
+    fn _expire(slf: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let this = slf.get();
+        let now = this.now();
+        let next = this.with(|core| core.expire(now));
+        this.alarm.set(next.unwrap_or(Nanos::MAX));
+        follow_up(slf)?;
+        Ok(next.map(|next| next.saturating_sub(now) as f64 / 1e9))
+    }
+
     /// Why the latest attempt to make an object failed, if it did.
     #[getter]
     fn _last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -545,6 +563,50 @@ impl Pool {
     }
 }
 
+/// When something is to happen; nothing if never.
+pub(super) struct Alarm(AtomicU64);
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Alarm(AtomicU64::new(Nanos::MAX))
+    }
+}
+
+impl Alarm {
+    pub(super) fn is_later(&self, than: Nanos) -> bool {
+        self.0.load(Relaxed) > than
+    }
+
+    pub(super) fn set(&self, at: Nanos) {
+        self.0.store(at, Relaxed);
+    }
+}
+
+/// Room for one object's memory. Without a GIL it stays empty: there, memory belongs to threads.
+#[derive(Default)]
+pub(super) struct Spare(AtomicPtr<PyObject>);
+
+impl Spare {
+    #[inline(always)]
+    pub(super) fn take(&self) -> *mut PyObject {
+        let spare = self.0.load(Relaxed);
+        if !spare.is_null() {
+            self.0.store(ptr::null_mut(), Relaxed);
+        }
+        spare
+    }
+
+    /// False if there is one already.
+    #[inline(always)]
+    pub(super) fn put(&self, object: *mut PyObject) -> bool {
+        let room = cfg!(opool_gil) && self.0.load(Relaxed).is_null();
+        if room {
+            self.0.store(object, Relaxed);
+        }
+        room
+    }
+}
+
 /// The `timeout` of `close`, if it is given.
 struct CloseTimeout(Option<Timeout>);
 
@@ -593,7 +655,7 @@ impl Pool {
                 Item { object: item.object, shell: ptr::null_mut(), holder: 0 }
             };
             core.close(if force { Some(&mut copy) } else { None });
-            core.add_closer(Arc::clone(&parker));
+            core.add_closer(Waker::Thread(Arc::clone(&parker)));
         });
         let result = follow_up(slf).and_then(|()| {
             loop {
@@ -631,7 +693,7 @@ impl Pool {
                 follow_up(slf)?;
             }
         });
-        drop(this.with(|core| core.no_closer(|closer| Arc::ptr_eq(closer, &parker))));
+        drop(this.with(|core| core.no_closer(|closer| closer.is(&parker))));
         result
     }
 }
@@ -651,13 +713,19 @@ pub(super) unsafe fn drop_items(items: impl IntoIterator<Item = Item>) {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.membership.leave(self);
-        for parker in self.with(|core| core.call_all()) {
-            parker.unpark();
+        for waker in self.with(|core| core.call_all()) {
+            waker.unpark();
         }
         // A lease that is out owns the pool, so nothing is leased.
         let items = self.with(|core| core.drain());
-        // SAFETY: Python objects die attached.
-        unsafe { drop_items(items) };
+        let spare = self.spare.take();
+        // SAFETY: Python objects die attached, and the spare is nobody else's.
+        unsafe {
+            if !spare.is_null() {
+                async_lease::free(spare);
+            }
+            drop_items(items);
+        }
     }
 }
 
@@ -698,6 +766,39 @@ Example:
     >>> import opool
     >>> opool.Pool([]).try_lease() is None
     True
+";
+
+const LEASE_ASYNC_DOC: &std::ffi::CStr = c"lease_async($self, timeout=...)
+--
+
+As `lease`, for tasks: use it in an `async with`, or await it.
+
+Tasks of any number of event loops and threads wait in one queue, first come,
+first served. A task that is cancelled loses nothing: what it was just given
+goes to the next.
+
+Args:
+    timeout: as for `lease`.
+
+Returns:
+    An `AsyncLease`. Nothing is taken before it is entered or awaited.
+
+Raises:
+    TypeError: if `timeout` is neither a number nor None.
+    ValueError: if `timeout` is negative or NaN.
+
+Example:
+    >>> import asyncio, opool
+    >>> pool = opool.Pool([\"a\"])
+    >>> async def main():
+    ...     async with pool.lease_async(timeout=2.5) as obj:
+    ...         print(obj)
+    ...     lease = await pool.lease_async()
+    ...     print(lease.obj)
+    ...     lease.release()
+    >>> asyncio.run(main())
+    a
+    a
 ";
 
 const ACQUIRE_DOC: &std::ffi::CStr = c"acquire($self, timeout=...)
@@ -749,6 +850,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: lease::lease },
                 with_timeout,
                 LEASE_DOC,
+            ),
+            method(
+                c"lease_async",
+                ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: async_lease::lease_async },
+                with_timeout,
+                LEASE_ASYNC_DOC,
             ),
             method(
                 c"try_lease",

@@ -16,6 +16,7 @@ use super::background::{follow_up, follow_up_quietly, hook_name, tell};
 use super::errors;
 use super::options::to_nanos;
 use super::pool::{Core, Pool};
+use super::waker::Waker;
 use super::watch;
 use crate::pool::{Answer, Asker, Care, Hold, Nanos, Reason, SlotId, Spent, Ticket, Turned};
 use crate::sync::{Parker, this_thread};
@@ -127,7 +128,7 @@ impl Wait {
     }
 
     /// In seconds; none is for ever.
-    fn seconds(self, default: Option<f64>) -> Option<f64> {
+    pub(super) fn seconds(self, default: Option<f64>) -> Option<f64> {
         match self {
             Wait::Default => default,
             Wait::Forever => None,
@@ -220,6 +221,11 @@ impl Deadline {
         Deadline { seconds: seconds.unwrap_or(f64::INFINITY), at }
     }
 
+    /// When it is, if ever.
+    pub(super) fn at(self) -> Option<Nanos> {
+        self.at
+    }
+
     /// How many nanoseconds are left.
     pub(super) fn left(self, now: Nanos) -> Option<Nanos> {
         self.at.map(|at| at.saturating_sub(now))
@@ -251,8 +257,8 @@ impl Drop for Waiting {
 }
 
 /// Who asks the core, and when.
-fn asker(pool: &Pool) -> Asker {
-    Asker { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0 }
+pub(super) fn asker(pool: &Pool) -> Asker {
+    Asker { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0, deadline: Nanos::MAX }
 }
 
 /// Takes an idle slot if there is one that may go out. `None` with or without an exception set.
@@ -267,14 +273,14 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
 }
 
 /// Notes who has the slot, in the critical section that takes it.
-fn held(slot: Option<SlotId>, core: &mut Core) -> Option<SlotId> {
+pub(super) fn held(slot: Option<SlotId>, core: &mut Core) -> Option<SlotId> {
     let item = core.value_mut(slot?)?;
     item.holder = this_thread();
     slot
 }
 
 /// What there is to do outside after the pool was asked for an object.
-fn taken(pool: &Bound<'_, Pool>, slot: Option<SlotId>) -> Option<SlotId> {
+pub(super) fn taken(pool: &Bound<'_, Pool>, slot: Option<SlotId>) -> Option<SlotId> {
     let this = pool.get();
     if !this.is_managed() {
         return slot;
@@ -316,7 +322,7 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
     let parker = Arc::new(Parker::new());
     let (answer, spent) = this.with(|core| {
         let spent = core.spent(first.now);
-        let answer = core.lease_or_queue(first, Arc::clone(&parker));
+        let answer = core.lease_or_queue(first, Waker::Thread(Arc::clone(&parker)));
         if let Answer::Slot(slot) = answer {
             held(Some(slot), core);
         }
@@ -428,7 +434,12 @@ pub(super) struct Waited<'a, 'py> {
     looked: bool,
 }
 
-impl Waited<'_, '_> {
+impl<'a, 'py> Waited<'a, 'py> {
+    /// A wait that somebody else ended.
+    pub(super) fn over(pool: &'a Bound<'py, Pool>, since: Nanos, deadline: Deadline, spent: Spent) -> Self {
+        Waited { pool, since, deadline, spent, looked: true }
+    }
+
     fn stop(&self, ticket: Ticket, reason: Stop) -> Option<SlotId> {
         let (pool, this) = (self.pool, self.pool.get());
         // What the message is about, while this thread still waits.
@@ -505,15 +516,15 @@ fn sees_signals() -> bool {
 pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
     let this = pool.get();
     let asker = asker(this);
-    let parker = this.with(|core| {
+    let waker = this.with(|core| {
         if core.rules().resets && core.may_touch(slot) {
             core.tend_leased(slot, asker.now);
             return None;
         }
         core.give_back(slot, asker)
     });
-    if let Some(parker) = parker {
-        parker.unpark();
+    if let Some(waker) = waker {
+        waker.wake(pool);
     }
     if this.is_managed() {
         follow_up_quietly(pool);
@@ -535,11 +546,11 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
             core.discard_leased(slot, Reason::NotReset, asker.now);
             return None;
         }
-        let parker = core.give_back(slot, asker)?;
-        Some((parker, !core.may_take_back()))
+        let waker = core.give_back(slot, asker)?;
+        Some((waker, !core.may_take_back()))
     });
     match handed {
-        Some((parker, true)) if cfg!(opool_gil) => {
+        Some((Waker::Thread(parker), true)) if cfg!(opool_gil) => {
             // SAFETY: attached before and after, and nothing borrowed from the interpreter is used in between.
             unsafe {
                 let thread = ffi::PyEval_SaveThread();
@@ -547,7 +558,7 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
                 ffi::PyEval_RestoreThread(thread);
             }
         }
-        Some((parker, _)) => parker.unpark(),
+        Some((waker, _)) => waker.wake(pool),
         None => {}
     }
     if !managed {

@@ -4,6 +4,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
+use super::async_lease::AsyncLease;
 use super::lease::ENTERED;
 use super::pool::{Item, Pool};
 use crate::pool::{Hold, Nanos, SlotId};
@@ -12,8 +13,22 @@ use crate::sync::{Attached, Guarded};
 /// The lowest bit of `Item::holder`, which the numbers of threads leave free: somebody has looked at this holder.
 const SEEN: usize = 1;
 
+/// The next bit of `Item::holder`: the rest is not the number of a thread, but the address of the `AsyncLease` that has
+/// the object. It takes itself off before it gives back or dies.
+pub(super) const TASK: usize = 2;
+
+/// The async lease that has an object which is out.
+pub(super) fn async_lease(item: &Item) -> Option<&AsyncLease> {
+    let address = item.holder & !(SEEN | TASK);
+    // SAFETY: called in a critical section: as `entered` below.
+    (item.holder & TASK != 0).then(|| unsafe { &*(address as *const AsyncLease) })
+}
+
 /// The thread that has an object which is out: the one that entered its lease, else the one that took it.
 pub(super) fn holder(item: &Item, hold: Hold) -> usize {
+    if let Some(lease) = async_lease(item) {
+        return lease.thread;
+    }
     match entered(item) {
         Some(thread) if hold == Hold::Leased => thread,
         _ => item.holder & !SEEN,
@@ -22,7 +37,7 @@ pub(super) fn holder(item: &Item, hold: Hold) -> usize {
 
 /// Whether the lease of an object that is leased was entered.
 pub(super) fn is_entered(item: &Item) -> bool {
-    entered(item).is_some()
+    async_lease(item).is_some() || entered(item).is_some()
 }
 
 fn entered(item: &Item) -> Option<usize> {

@@ -121,6 +121,8 @@ pub struct Asker {
     pub now: Nanos,
     /// Whether the thread may be waiting already, further up its stack.
     pub nested: bool,
+    /// When to send it away, by [`State::expire`], if it does not look at the clock itself: then `Nanos::MAX`.
+    pub deadline: Nanos,
 }
 
 impl<T: Identity, W: Clone> State<T, W> {
@@ -259,7 +261,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         self.turn.interrupt(asker.thread, asker.now);
         self.gift = None;
-        let ticket = self.waiters.push(asker.thread, asker.now, wake, asker.nested);
+        let ticket = self.waiters.push(asker.thread, asker.now, asker.deadline, wake, asker.nested);
         self.look_for_more(asker.now);
         Answer::Place(ticket)
     }
@@ -304,6 +306,18 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.take_over(slot, now);
         }
         (slot, wake)
+    }
+
+    /// Sends away those whose deadline has passed, and tells when the next one does.
+    pub fn expire(&mut self, now: Nanos) -> Option<Nanos> {
+        let expired = self.waiters.expire(now);
+        self.to_wake.extend(expired);
+        Some(self.waiters.next_deadline()).filter(|&deadline| deadline < Nanos::MAX)
+    }
+
+    /// Somebody is to be woken at the next opportunity.
+    pub fn wake_later(&mut self, wake: W) {
+        self.to_wake.push(wake);
     }
 
     /// leased → acquired: the bare object goes out, and `release` will know it.

@@ -648,9 +648,16 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Waiters of other threads are forgotten, and what they had been handed is free again. `orphaned` is asked of each
     /// value that is out whether its holder is gone; then it is free again too. But if the pool makes its objects itself,
     /// it starts anew: what is free stays the other process's, and so does, once it comes back, what the survivor holds.
-    pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold) -> bool) -> Forked<T, W> {
+    ///
+    /// `runs_here` tells of a waker whose waiter has no thread of its own whether it runs in the survivor's.
+    pub fn keep_only(
+        &mut self,
+        survivor: usize,
+        runs_here: impl Fn(&W) -> bool,
+        mut orphaned: impl FnMut(&mut T, Hold) -> bool,
+    ) -> Forked<T, W> {
         self.forget_gifts();
-        let (mut wakers, mut free) = self.waiters.keep_only(survivor);
+        let (mut wakers, mut free) = self.waiters.keep_only(survivor, runs_here);
         wakers.extend(self.workers.start_anew());
         wakers.append(&mut self.to_wake);
         wakers.append(&mut self.closers);

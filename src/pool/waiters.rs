@@ -40,12 +40,16 @@ pub enum Refusal {
     TooMany,
     /// Making an object failed, and there is none that could come back.
     Failed,
+    /// The time is up.
+    TimedOut,
 }
 
 struct Node<W> {
     phase: Phase<W>,
     thread: usize,
     since: Nanos,
+    /// When the waiter is to be sent away, unless it looks at the clock itself.
+    deadline: Nanos,
     previous: u32,
     next: u32,
     /// The wait that this thread began inside this one (a signal handler, a destructor): until that is over, this one
@@ -100,10 +104,10 @@ impl<W: Clone> Waiters<W> {
     }
 
     /// Queues a wait; `nested` says that the thread may be waiting already.
-    pub(super) fn push(&mut self, thread: usize, now: Nanos, wake: W, nested: bool) -> Ticket {
+    pub(super) fn push(&mut self, thread: usize, now: Nanos, deadline: Nanos, wake: W, nested: bool) -> Ticket {
         let outer = if nested { self.innermost(thread) } else { NONE };
         let phase = Phase::Queued(wake);
-        let node = Node { phase, thread, since: now, previous: NONE, next: NONE, inner: NONE, outer };
+        let node = Node { phase, thread, since: now, deadline, previous: NONE, next: NONE, inner: NONE, outer };
         let index = match self.free {
             NONE => {
                 self.nodes.push(node);
@@ -191,6 +195,29 @@ impl<W: Clone> Waiters<W> {
         refused
     }
 
+    /// Sends everybody away whose deadline has passed; the caller wakes them.
+    pub(super) fn expire(&mut self, now: Nanos) -> Vec<W> {
+        let mut expired = Vec::new();
+        let mut index = self.first;
+        while index != NONE {
+            let next = self.nodes[index as usize].next;
+            if self.nodes[index as usize].deadline <= now
+                && let Some(wake) = self.unlink(index)
+            {
+                self.nodes[index as usize].phase = Phase::Refused(Refusal::TimedOut, wake.clone());
+                expired.push(wake);
+            }
+            index = next;
+        }
+        expired
+    }
+
+    /// When the next of them is to be sent away.
+    pub(super) fn next_deadline(&self) -> Nanos {
+        let queued = self.nodes.iter().filter(|node| matches!(node.phase, Phase::Queued(_)));
+        queued.map(|node| node.deadline).min().unwrap_or(Nanos::MAX)
+    }
+
     /// How many stand before the holder of the ticket in the queue, if it stands there still.
     pub(super) fn before(&self, ticket: &Ticket) -> Option<usize> {
         let mut index = self.first;
@@ -222,12 +249,16 @@ impl<W: Clone> Waiters<W> {
         }
     }
 
-    /// Removes everybody who is not `thread`: returns how to wake them, and what they had been given.
-    pub(super) fn keep_only(&mut self, thread: usize) -> (Vec<W>, Vec<SlotId>) {
+    /// Removes everybody who is not `thread`, nor runs in it: returns how to wake them, and what they had been given.
+    pub(super) fn keep_only(&mut self, thread: usize, runs_here: impl Fn(&W) -> bool) -> (Vec<W>, Vec<SlotId>) {
         let (mut gone, mut given) = (Vec::new(), Vec::new());
         for index in 0..u32::try_from(self.nodes.len()).expect("as in push") {
             let node = &self.nodes[index as usize];
-            if node.thread == thread {
+            let stays = match &node.phase {
+                Phase::Queued(wake) | Phase::Given(_, wake) | Phase::Refused(_, wake) => runs_here(wake),
+                Phase::Free => true,
+            };
+            if stays || node.thread == thread {
                 continue;
             }
             match node.phase {

@@ -1,0 +1,774 @@
+//! `pool.lease_async()`: what an `async with` or an `await` makes of a lease.
+//!
+//! An `AsyncLease` is its own awaitable, its own iterator, and what `async with` finds when it looks for `__aenter__` and
+//! `__aexit__` (see `lease_type.rs` for that trick). So an object that is free costs no allocation and no suspension.
+//! If none is free, the task waits for a future of its event loop, in the same queue as the threads.
+//!
+//! What it owns: its pool, for good; while it waits, the waker with the ticket; while it is inside its `async with`, the
+//! slot. The slot knows it then by `Item::holder`.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
+use std::mem::offset_of;
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use super::background::{call_python, follow_up};
+use super::errors;
+use super::lease;
+use super::pool::{Core, Pool};
+use super::raw::{Exception, discard, method, slot};
+use super::refcount::{decref, incref};
+use super::self_descriptor;
+use super::waiting::{self, Deadline, Wait, Waited};
+use super::waker::{TaskWaker, Waker, running_loop};
+use super::watch::TASK;
+use crate::pool::{Answer, Asker, Nanos, SlotId, Spent, Ticket, Turned};
+use crate::sync::{Attached, Phase, this_thread};
+
+/// Nothing was asked for yet.
+const NEW: u8 = 0;
+/// In the queue, or about to collect.
+const WAITING: u8 = 1;
+/// Inside its `async with`.
+pub(super) const HELD: u8 = 2;
+/// Over.
+const OVER: u8 = 3;
+/// Over as well: a fork has left its holder behind, in the other process.
+pub(super) const FORKED: u8 = 4;
+
+/// What awaiting it does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Asks for an object, and gives a `Lease`.
+    Lease,
+    /// Asks for an object, and gives it: `__aenter__`.
+    Enter,
+    /// Nothing any more: `__aexit__`.
+    Exit,
+}
+
+/// `opool.AsyncLease`.
+#[repr(C)]
+pub(super) struct AsyncLease {
+    head: PyObject,
+    /// [`call`], where CPython's vectorcall protocol looks for it.
+    vectorcall: Option<ffi::vectorcallfunc>,
+    /// Owned. Null only while the collector takes a cycle apart.
+    pool: *mut PyObject,
+    /// While `HELD`.
+    slot: SlotId,
+    pub(super) phase: Phase,
+    mode: Cell<Mode>,
+    /// The thread that asked.
+    pub(super) thread: usize,
+    /// Seconds; NaN is the pool's own timeout.
+    timeout: f64,
+    wait: Cell<Option<Box<Waiting>>>,
+}
+
+/// While `WAITING`.
+struct Waiting {
+    task: Arc<TaskWaker>,
+    since: Nanos,
+    deadline: Deadline,
+    spent: Spent,
+}
+
+static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn async_lease_type() -> *mut ffi::PyTypeObject {
+    // SAFETY: only called by functions of the module, so the thread is attached.
+    let py = unsafe { Python::assume_attached() };
+    TYPE.get(py).map_or(ptr::null_mut(), |made| made.as_ptr().cast())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Birth and death
+
+/// `Pool.lease_async(timeout=...)`, METH_FASTCALL | METH_KEYWORDS.
+pub(super) unsafe extern "C" fn lease_async(
+    this: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: the interpreter calls this as a method of `Pool`, attached, with `count` + len(names) arguments.
+    unsafe {
+        let mut timeout = f64::NAN;
+        if count != 0 || !names.is_null() {
+            match waiting::parse(args, count, names) {
+                Some(Wait::Default) => {}
+                Some(wait) => timeout = wait.seconds(None).unwrap_or(f64::INFINITY),
+                None => return ptr::null_mut(),
+            }
+        }
+        allocate(this, timeout).cast()
+    }
+}
+
+#[inline(always)]
+unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
+    // SAFETY: a spare one is complete but for what is written here; a new one is written field by field before the
+    // collector or anybody else can see it.
+    unsafe {
+        let spare = Pool::from_raw(pool).spare.take();
+        let new: *mut AsyncLease =
+            if spare.is_null() { ffi::PyObject_GC_New(async_lease_type()) } else { spare.cast() };
+        if new.is_null() {
+            return new;
+        }
+        if spare.is_null() {
+            (&raw mut (*new).vectorcall).write(Some(call));
+            (&raw mut (*new).wait).write(Cell::new(None));
+            (&raw mut (*new).phase).write(Phase::new(NEW));
+        } else {
+            incref(new.cast()); // from none
+            (*new).phase.reset(NEW);
+        }
+        incref(pool);
+        (&raw mut (*new).pool).write(pool);
+        (&raw mut (*new).slot).write(SlotId::NONE);
+        (&raw mut (*new).mode).write(Cell::new(Mode::Lease));
+        (&raw mut (*new).thread).write(0);
+        (&raw mut (*new).timeout).write(timeout);
+        ffi::PyObject_GC_Track(new.cast());
+        new
+    }
+}
+
+unsafe extern "C" fn dealloc(this: *mut PyObject) {
+    // SAFETY: the last reference is gone. Giving back may run foreign code, so the collector forgets the lease first and
+    // an exception in flight is kept.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(this.cast());
+        let lease: *mut AsyncLease = this.cast();
+        if (*lease).phase.get(Attached::assume()) < OVER {
+            let in_flight = Exception::take();
+            abandon(lease);
+            in_flight.put_back();
+        }
+        let pool = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
+        // The pool keeps one for the next time.
+        let kept = !pool.is_null() && Pool::from_raw(pool).spare.put(this);
+        if !kept {
+            free(this);
+        }
+        discard(pool);
+    }
+}
+
+/// Frees the memory of an async lease that is neither referred to nor tracked.
+pub(super) unsafe fn free(this: *mut PyObject) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let kind = ffi::Py_TYPE(this);
+        ptr::drop_in_place(&raw mut (*this.cast::<AsyncLease>()).wait);
+        ffi::PyObject_GC_Del(this.cast());
+        ffi::Py_DECREF(kind.cast());
+    }
+}
+
+unsafe extern "C" fn finalize(this: *mut PyObject) {
+    // SAFETY: called once, by the interpreter, on a live object.
+    unsafe { abandon(this.cast()) }
+}
+
+unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
+    // SAFETY: the reference is taken out before it is dropped, so that code that runs then finds none.
+    unsafe {
+        abandon(this.cast());
+        discard(ptr::replace(&raw mut (*this.cast::<AsyncLease>()).pool, ptr::null_mut()));
+        0
+    }
+}
+
+unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the interpreter calls this on a live object and lets nothing else run meanwhile.
+    unsafe {
+        for object in [ffi::Py_TYPE(this).cast(), (*this.cast::<AsyncLease>()).pool] {
+            if !object.is_null() {
+                let result = visit(object, arg);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+        0
+    }
+}
+
+/// Ends whatever it is doing: leaves the queue, or gives back.
+unsafe fn abandon(lease: *mut AsyncLease) {
+    // SAFETY: the caller has a live object.
+    unsafe {
+        match (*lease).phase.replace(Attached::assume(), OVER) {
+            WAITING => stop_waiting(lease),
+            HELD => {
+                let this = (*lease).pool;
+                let pool = Pool::bound(&this);
+                forget_holder(pool.get(), (*lease).slot);
+                waiting::give_back(pool, (*lease).slot);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The slot no longer knows this lease.
+unsafe fn forget_holder(pool: &Pool, slot: SlotId) {
+    pool.with(|core| {
+        if let Some(item) = core.value_mut(slot) {
+            item.holder = this_thread();
+        }
+    });
+}
+
+/// Leaves the queue; what was handed over already goes to the next.
+unsafe fn stop_waiting(lease: *mut AsyncLease) {
+    // SAFETY: as the caller's. An exception that is on its way is kept.
+    unsafe {
+        let Some(wait) = (*lease).wait.take() else { return };
+        let this = (*lease).pool;
+        let pool = Pool::bound(&this);
+        if let Some(ticket) = wait.task.take_ticket() {
+            let now = pool.get().now();
+            if let (Some(slot), _waker) = pool.get().with(|core| core.cancel(ticket, now)) {
+                waiting::give_back(pool, slot);
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// `async with`, and awaiting
+
+/// Calling it: `lease()` is `__aenter__`, `lease(type, value, traceback)` is `__aexit__`.
+unsafe extern "C" fn call(
+    this: *mut PyObject,
+    _args: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: reached through the vectorcall field only.
+    unsafe {
+        let lease: *mut AsyncLease = this.cast();
+        if names.is_null() {
+            match ffi::PyVectorcall_NARGS(count) {
+                0 => return enter(lease),
+                3 => return leave(lease),
+                _ => {}
+            }
+        }
+        errors::wrong_call(ffi::PyVectorcall_NARGS(count))
+    }
+}
+
+#[inline(always)]
+unsafe fn enter(lease: *mut AsyncLease) -> *mut PyObject {
+    // SAFETY: the caller has a live object.
+    unsafe {
+        if (*lease).phase.get(Attached::assume()) != NEW || (*lease).mode.get() != Mode::Lease {
+            return errors::used_twice();
+        }
+        (*lease).mode.set(Mode::Enter);
+        incref(lease.cast());
+        lease.cast()
+    }
+}
+
+#[inline(always)]
+unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
+    // SAFETY: as in `enter`. Whoever moves the phase from HELD gives back.
+    unsafe {
+        let attached = Attached::assume();
+        if !(*lease).phase.advance(attached, HELD, OVER) {
+            return errors::not_held((*lease).phase.get(attached) == FORKED);
+        }
+        (*lease).mode.set(Mode::Exit);
+        let (this, slot) = ((*lease).pool, (*lease).slot);
+        let me = (*lease).thread;
+        let quick = Pool::from_raw(this).core.with(attached, |core| {
+            if let Some(item) = core.value_mut(slot) {
+                item.holder = me;
+            }
+            core.give_back_quickly(slot)
+        });
+        if !quick && !lease::give_back_slowly(this, slot) {
+            return ptr::null_mut();
+        }
+        incref(lease.cast());
+        lease.cast()
+    }
+}
+
+/// What `await` iterates over: itself.
+unsafe extern "C" fn itself(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: alive for the call.
+    unsafe {
+        incref(this);
+        this
+    }
+}
+
+/// One step of an `await`.
+enum Step {
+    /// The result.
+    Return(*mut PyObject),
+    /// Suspend, with this for the event loop.
+    Yield(*mut PyObject),
+    /// The exception is set.
+    Raise,
+}
+
+#[inline(always)]
+unsafe fn step(lease: *mut AsyncLease) -> Step {
+    // SAFETY: the caller has a live object, and is attached.
+    unsafe {
+        let attached = Attached::assume();
+        if (*lease).mode.get() == Mode::Exit {
+            return Step::Return(ffi::Py_NewRef(ffi::Py_None()));
+        }
+        if (*lease).phase.get(attached) == NEW {
+            let this = (*lease).pool;
+            if let Some(slot) = Pool::from_raw(this).core.with(attached, Core::lease) {
+                return take(lease, slot);
+            }
+        }
+        step_slowly(lease)
+    }
+}
+
+/// The slot is this lease's: the result of the `await`.
+#[inline(always)]
+unsafe fn take(lease: *mut AsyncLease, slot: SlotId) -> Step {
+    // SAFETY: as in `step`; the slot is leased by the caller, and owns its object.
+    unsafe {
+        let (this, me) = ((*lease).pool, this_thread());
+        let attached = Attached::assume();
+        (*lease).thread = me;
+        if (*lease).mode.get() == Mode::Lease {
+            (*lease).phase.reset(OVER);
+            let made = lease::hand_out_to(this, slot, me);
+            return if made.is_null() { Step::Raise } else { Step::Return(made) };
+        }
+        (*lease).slot = slot;
+        (*lease).phase.reset(HELD);
+        let object = Pool::from_raw(this).core.with(attached, |core| {
+            core.value_mut(slot).map(|item| {
+                item.holder = lease as usize | TASK;
+                item.object.as_ptr()
+            })
+        });
+        match object {
+            Some(object) => {
+                incref(object);
+                Step::Return(object)
+            }
+            None => Step::Raise,
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn step_slowly(lease: *mut AsyncLease) -> Step {
+    // SAFETY: as in `step`.
+    unsafe {
+        let this = (*lease).pool;
+        if this.is_null() {
+            errors::cleared();
+            return Step::Raise;
+        }
+        let pool = Pool::bound(&this);
+        match (*lease).phase.get(Attached::assume()) {
+            NEW => begin(lease, pool),
+            WAITING => look(lease, pool),
+            _ => {
+                errors::used_twice();
+                Step::Raise
+            }
+        }
+    }
+}
+
+/// Asks, and joins the queue if nothing is there.
+unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
+    // SAFETY: as in `step`.
+    unsafe {
+        let this = pool.get();
+        let now = this.now();
+        let seconds = match (*lease).timeout {
+            timeout if timeout.is_nan() => this.default_timeout(),
+            timeout => Some(timeout),
+        };
+        let spent = this.with(|core| core.spent(now));
+        queue(lease, pool, Deadline::after(seconds, now), now, spent)
+    }
+}
+
+unsafe fn queue(
+    lease: *mut AsyncLease,
+    pool: &Bound<'_, Pool>,
+    deadline: Deadline,
+    since: Nanos,
+    spent: Spent,
+) -> Step {
+    // SAFETY: as in `step`.
+    unsafe {
+        let (py, this) = (pool.py(), pool.get());
+        this.membership.join(this);
+        let now = this.now();
+        let me = this_thread();
+        // Needed only if there is nothing, but it takes Python, so it comes first.
+        let task = match new_task(py) {
+            Ok(task) => task,
+            Err(error) => {
+                error.restore(py);
+                return Step::Raise;
+            }
+        };
+        let at = deadline.at().unwrap_or(Nanos::MAX);
+        let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: at };
+        let waker = Waker::Task(Arc::clone(&task));
+        let answer = this.with(|core| core.lease_or_queue(asker, waker));
+        match answer {
+            Answer::Slot(slot) => {
+                if waiting::taken(pool, Some(slot)).is_none() {
+                    return Step::Raise;
+                }
+                take(lease, slot)
+            }
+            Answer::Refused(refusal) => {
+                (*lease).phase.reset(OVER);
+                errors::refused(pool, refusal);
+                Step::Raise
+            }
+            Answer::Place(ticket) => {
+                task.keep_ticket(ticket);
+                (*lease).thread = me;
+                (*lease).phase.reset(WAITING);
+                let future = task.future(py).clone();
+                (*lease).wait.set(Some(Box::new(Waiting { task, since, deadline, spent })));
+                let ready = follow_up(pool).and_then(|()| arm(pool, at));
+                if let Err(error) = ready {
+                    abandon(lease);
+                    error.restore(py);
+                    return Step::Raise;
+                }
+                suspend(lease, future)
+            }
+        }
+    }
+}
+
+/// Gives the future to the event loop, which wakes the task when it is done.
+unsafe fn suspend(lease: *mut AsyncLease, future: Bound<'_, PyAny>) -> Step {
+    let py = future.py();
+    match future.setattr(intern!(py, "_asyncio_future_blocking"), true) {
+        Ok(()) => Step::Yield(future.into_ptr()),
+        Err(error) => {
+            // SAFETY: as in `step`.
+            unsafe { abandon(lease) };
+            error.restore(py);
+            Step::Raise
+        }
+    }
+}
+
+/// Somebody has woken the task: is it its turn?
+unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
+    // SAFETY: as in `step`.
+    unsafe {
+        let (py, this) = (pool.py(), pool.get());
+        let Some(wait) = (*lease).wait.take() else {
+            errors::used_twice();
+            return Step::Raise;
+        };
+        let Waiting { task, since, deadline, spent } = *wait;
+        // Without a ticket: the event loop stood still for a while, and somebody ended the wait for us.
+        let Some(ticket) = task.take_ticket() else { return queue(lease, pool, deadline, since, spent) };
+        let now = this.now();
+        let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
+        let before = this.with(|core| core.before(&ticket));
+        match this.with(|core| core.collect(ticket, asker)) {
+            Turned::Slot(slot, _waker) => {
+                if waiting::taken(pool, Some(slot)).is_none() {
+                    (*lease).phase.reset(OVER);
+                    return Step::Raise;
+                }
+                take(lease, slot)
+            }
+            Turned::Refused(crate::pool::Refusal::TimedOut, _waker) => {
+                (*lease).phase.reset(OVER);
+                this.with(|core| core.note_timeout(now.saturating_sub(since)));
+                let counts = this.counts();
+                errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, before, now);
+                Step::Raise
+            }
+            Turned::Refused(refusal, _waker) => {
+                (*lease).phase.reset(OVER);
+                errors::refused(pool, refusal);
+                Step::Raise
+            }
+            Turned::NotYet(ticket) => again(lease, py, ticket, Waiting { task, since, deadline, spent }),
+        }
+    }
+}
+
+/// Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours; the future is not
+/// to be used twice.
+unsafe fn again(lease: *mut AsyncLease, py: Python<'_>, ticket: Ticket, wait: Waiting) -> Step {
+    // SAFETY: as in `step`.
+    unsafe {
+        wait.task.keep_ticket(ticket);
+        let renewed = wait.task.renew_future(py);
+        (*lease).wait.set(Some(Box::new(wait)));
+        match renewed {
+            Ok(future) => suspend(lease, future),
+            Err(error) => {
+                abandon(lease);
+                error.restore(py);
+                Step::Raise
+            }
+        }
+    }
+}
+
+fn new_task(py: Python<'_>) -> PyResult<Arc<TaskWaker>> {
+    let event_loop = running_loop(py)?;
+    if event_loop.is_none() {
+        return Err(errors::no_event_loop());
+    }
+    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    TaskWaker::new(event_loop, future).ok_or_else(errors::no_event_loop)
+}
+
+/// Sees to it that this event loop sends those away whose time is up.
+fn arm(pool: &Bound<'_, Pool>, deadline: Nanos) -> PyResult<()> {
+    if deadline == Nanos::MAX || !pool.get().alarm.is_later(deadline) {
+        return Ok(());
+    }
+    pool.get().alarm.set(deadline);
+    let left = deadline.saturating_sub(pool.get().now()) as f64 / 1e9;
+    let left = pyo3::types::PyFloat::new(pool.py(), left);
+    call_python(pool.py(), c"opool._tasks", c"arm", &[pool.as_any(), left.as_any()]).map(drop)
+}
+
+#[cfg(Py_3_10)]
+unsafe extern "C" fn send(this: *mut PyObject, _: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
+    // SAFETY: called by the interpreter on a live object, with a place for the result.
+    unsafe {
+        match step(this.cast()) {
+            Step::Return(value) => {
+                *result = value;
+                ffi::PySendResult::PYGEN_RETURN
+            }
+            Step::Yield(value) => {
+                *result = value;
+                ffi::PySendResult::PYGEN_NEXT
+            }
+            Step::Raise => {
+                *result = ptr::null_mut();
+                ffi::PySendResult::PYGEN_ERROR
+            }
+        }
+    }
+}
+
+/// Where the interpreter does not send: the result comes as the value of a `StopIteration`, and None as nothing.
+unsafe extern "C" fn next(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a live object.
+    unsafe {
+        match step(this.cast()) {
+            Step::Yield(value) => value,
+            Step::Raise => ptr::null_mut(),
+            Step::Return(value) => {
+                if value != ffi::Py_None() {
+                    stop_iteration::raise(value);
+                }
+                decref(value);
+                ptr::null_mut()
+            }
+        }
+    }
+}
+
+/// `throw(type, value=None, traceback=None)` or `throw(value)`: what a task does when it is cancelled.
+unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method, called with a tuple.
+    unsafe {
+        let lease: *mut AsyncLease = this.cast();
+        if (*lease).phase.get(Attached::assume()) == WAITING {
+            abandon(lease);
+        }
+        let count = ffi::PyTuple_GET_SIZE(args);
+        if count == 0 {
+            return errors::wrong_call(count);
+        }
+        let first = ffi::PyTuple_GET_ITEM(args, 0);
+        let value = if count > 1 { ffi::PyTuple_GET_ITEM(args, 1) } else { ffi::Py_None() };
+        if ffi::PyExceptionInstance_Check(first) != 0 {
+            ffi::PyErr_SetObject(ffi::Py_TYPE(first).cast(), first);
+        } else {
+            let value = if value == ffi::Py_None() { ptr::null_mut() } else { value };
+            ffi::PyErr_SetObject(first, value);
+        }
+        ptr::null_mut()
+    }
+}
+
+/// `close()`: the coroutine that awaits it goes.
+unsafe extern "C" fn close(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method.
+    unsafe {
+        let lease: *mut AsyncLease = this.cast();
+        if (*lease).phase.get(Attached::assume()) == WAITING {
+            abandon(lease);
+        }
+        ffi::Py_NewRef(ffi::Py_None())
+    }
+}
+
+unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: called by the interpreter on a live object.
+    unsafe {
+        let lease: *mut AsyncLease = this.cast();
+        let state = match (*lease).phase.get(Attached::assume()) {
+            NEW => c"not awaited",
+            WAITING => c"waiting",
+            HELD => c"entered",
+            _ => c"over",
+        };
+        let pool = if (*lease).pool.is_null() { ffi::Py_None() } else { (*lease).pool };
+        ffi::PyUnicode_FromFormat(c"<opool.AsyncLease of %R, %s>".as_ptr(), pool, state.as_ptr())
+    }
+}
+
+mod stop_iteration {
+    use super::*;
+
+    /// Raises `StopIteration(value)`. Where exceptions are single objects, one of them is used again and again.
+    #[cfg(not(Py_3_12))]
+    pub(super) unsafe fn raise(value: *mut PyObject) {
+        // SAFETY: the caller's value is alive. An exception or a tuple as the value would be taken apart.
+        unsafe {
+            let made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, value, ptr::null_mut::<PyObject>());
+            if !made.is_null() {
+                ffi::PyErr_SetObject(ffi::PyExc_StopIteration, made);
+                ffi::Py_DECREF(made);
+            }
+        }
+    }
+
+    #[cfg(Py_3_12)]
+    pub(super) unsafe fn raise(value: *mut PyObject) {
+        use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+        static SPARE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+        // SAFETY: attached. Whoever takes the spare one has its only reference, as long as nobody else has kept it.
+        unsafe {
+            let mut made = SPARE.swap(ptr::null_mut(), Relaxed);
+            if !made.is_null() && !super::super::refcount::is_unique(made) {
+                ffi::Py_DECREF(made);
+                made = ptr::null_mut();
+            }
+            if made.is_null() {
+                made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, value, ptr::null_mut::<PyObject>());
+                if made.is_null() {
+                    return;
+                }
+            } else {
+                let exception: *mut ffi::PyStopIterationObject = made.cast();
+                ffi::Py_INCREF(value);
+                ffi::Py_XDECREF(ptr::replace(&raw mut (*exception).value, value));
+            }
+            ffi::Py_INCREF(made);
+            ffi::PyErr_SetRaisedException(made);
+            ffi::Py_XDECREF(SPARE.swap(made, Relaxed));
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The type
+
+const DOC: &CStr = c"What `Pool.lease_async` returns.
+
+In an `async with` it is the object, from the moment that there is one until the
+block is left. Awaited, it is a `Lease`, which is yours to release. It can be
+used once, in one of the two ways.
+
+Example:
+    >>> import asyncio, opool
+    >>> pool = opool.Pool([\"a\"])
+    >>> async def main():
+    ...     async with pool.lease_async() as obj:
+    ...         print(obj)
+    >>> asyncio.run(main())
+    a
+";
+
+const ENTER_DOC: &CStr = c"Waits for an object, and returns it.";
+const EXIT_DOC: &CStr = c"Gives the object back. An exception of the body passes through.";
+
+fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
+    let methods = Box::leak(Box::new([
+        method(c"throw", ffi::PyMethodDefPointer { PyCFunction: throw }, ffi::METH_VARARGS, c"See generators."),
+        method(c"close", ffi::PyMethodDefPointer { PyCFunction: close }, ffi::METH_NOARGS, c"See generators."),
+        ffi::PyMethodDef::zeroed(),
+    ]));
+    let members = Box::leak(Box::new([
+        ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: offset_of!(AsyncLease, vectorcall) as Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        },
+        ffi::PyMemberDef::default(),
+    ]));
+    let mut slots = [
+        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, clear as *mut c_void),
+        slot(ffi::Py_tp_repr, repr as *mut c_void),
+        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
+        slot(ffi::Py_am_await, itself as *mut c_void),
+        slot(ffi::Py_tp_iter, itself as *mut c_void),
+        slot(ffi::Py_tp_iternext, next as *mut c_void),
+        #[cfg(Py_3_10)]
+        slot(ffi::Py_am_send, send as *mut c_void),
+        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+        slot(0, ptr::null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"opool.AsyncLease".as_ptr(),
+        basicsize: size_of::<AsyncLease>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT
+            | ffi::Py_TPFLAGS_HAVE_GC
+            | ffi::Py_TPFLAGS_HAVE_VECTORCALL
+            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.
+    let made: Bound<'_, PyType> =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?.cast_into_unchecked() };
+    self_descriptor::install(&made, [("__aenter__", 0, ENTER_DOC), ("__aexit__", 3, EXIT_DOC)])?;
+    Ok(made.unbind())
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let made = TYPE.get_or_try_init(py, || make_type(py))?;
+    module.add("AsyncLease", made)
+}
