@@ -11,10 +11,8 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::Arc;
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -27,9 +25,9 @@ use super::raw::{Exception, discard, method, slot};
 use super::refcount::{decref, incref};
 use super::self_descriptor;
 use super::waiting::{self, Deadline, Wait, Waited};
-use super::waker::{TaskWaker, Waker, running_loop};
+use super::waker::{TaskRef, Turn, Waker, running_loop};
 use super::watch::TASK;
-use crate::pool::{Answer, Asker, Nanos, SlotId, Spent, Ticket, Turned};
+use crate::pool::{Answer, Asker, Nanos, Refusal, SlotId, Spent, Turned};
 use crate::sync::{Attached, Phase, this_thread};
 
 /// Nothing was asked for yet.
@@ -75,7 +73,7 @@ pub(super) struct AsyncLease {
 
 /// While `WAITING`.
 struct Waiting {
-    task: Arc<TaskWaker>,
+    turn: TaskRef,
     since: Nanos,
     deadline: Deadline,
     spent: Spent,
@@ -192,7 +190,9 @@ unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
 unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
     // SAFETY: the interpreter calls this on a live object and lets nothing else run meanwhile.
     unsafe {
-        for object in [ffi::Py_TYPE(this).cast(), (*this.cast::<AsyncLease>()).pool] {
+        let lease: *mut AsyncLease = this.cast();
+        let turn = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.turn.as_ptr());
+        for object in [ffi::Py_TYPE(this).cast(), (*lease).pool, turn] {
             if !object.is_null() {
                 let result = visit(object, arg);
                 if result != 0 {
@@ -237,7 +237,7 @@ unsafe fn stop_waiting(lease: *mut AsyncLease) {
         let Some(wait) = (*lease).wait.take() else { return };
         let this = (*lease).pool;
         let pool = Pool::bound(&this);
-        if let Some(ticket) = wait.task.take_ticket() {
+        if let Some(ticket) = wait.turn.get(pool.py()).get().take_ticket() {
             let now = pool.get().now();
             if let (Some(slot), _waker) = pool.get().with(|core| core.cancel(ticket, now)) {
                 waiting::give_back(pool, slot);
@@ -427,8 +427,8 @@ unsafe fn queue(
         let now = this.now();
         let me = this_thread();
         // Needed only if there is nothing, but it takes Python, so it comes first.
-        let task = match new_task(py) {
-            Ok(task) => task,
+        let turn = match new_turn(py) {
+            Ok(turn) => turn,
             Err(error) => {
                 error.restore(py);
                 return Step::Raise;
@@ -436,7 +436,7 @@ unsafe fn queue(
         };
         let at = deadline.at().unwrap_or(Nanos::MAX);
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: at };
-        let waker = Waker::Task(Arc::clone(&task));
+        let waker = Waker::Task(TaskRef::new(&turn));
         let answer = this.with(|core| core.lease_or_queue(asker, waker));
         match answer {
             Answer::Slot(slot) => {
@@ -451,33 +451,19 @@ unsafe fn queue(
                 Step::Raise
             }
             Answer::Place(ticket) => {
-                task.keep_ticket(ticket);
+                turn.get().begin(ticket);
                 (*lease).thread = me;
                 (*lease).phase.reset(WAITING);
-                let future = task.future(py).clone();
-                (*lease).wait.set(Some(Box::new(Waiting { task, since, deadline, spent })));
+                let wait = Waiting { turn: TaskRef::new(&turn), since, deadline, spent };
+                (*lease).wait.set(Some(Box::new(wait)));
                 let ready = follow_up(pool).and_then(|()| arm(pool, at));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
                     return Step::Raise;
                 }
-                suspend(lease, future)
+                Step::Yield(turn.into_ptr())
             }
-        }
-    }
-}
-
-/// Gives the future to the event loop, which wakes the task when it is done.
-unsafe fn suspend(lease: *mut AsyncLease, future: Bound<'_, PyAny>) -> Step {
-    let py = future.py();
-    match future.setattr(intern!(py, "_asyncio_future_blocking"), true) {
-        Ok(()) => Step::Yield(future.into_ptr()),
-        Err(error) => {
-            // SAFETY: as in `step`.
-            unsafe { abandon(lease) };
-            error.restore(py);
-            Step::Raise
         }
     }
 }
@@ -486,17 +472,18 @@ unsafe fn suspend(lease: *mut AsyncLease, future: Bound<'_, PyAny>) -> Step {
 unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
     // SAFETY: as in `step`.
     unsafe {
-        let (py, this) = (pool.py(), pool.get());
+        let this = pool.get();
         let Some(wait) = (*lease).wait.take() else {
             errors::used_twice();
             return Step::Raise;
         };
-        let Waiting { task, since, deadline, spent } = *wait;
+        let Waiting { turn, since, deadline, spent } = *wait;
         // Without a ticket: the event loop stood still for a while, and somebody ended the wait for us.
-        let Some(ticket) = task.take_ticket() else { return queue(lease, pool, deadline, since, spent) };
+        let Some(ticket) = turn.get(pool.py()).get().take_ticket() else {
+            return queue(lease, pool, deadline, since, spent);
+        };
         let now = this.now();
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
-        let before = this.with(|core| core.before(&ticket));
         match this.with(|core| core.collect(ticket, asker)) {
             Turned::Slot(slot, _waker) => {
                 if waiting::taken(pool, Some(slot)).is_none() {
@@ -505,11 +492,11 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
                 }
                 take(lease, slot)
             }
-            Turned::Refused(crate::pool::Refusal::TimedOut, _waker) => {
+            Turned::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
                 this.with(|core| core.note_timeout(now.saturating_sub(since)));
                 let counts = this.counts();
-                errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, before, now);
+                errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, Some(before), now);
                 Step::Raise
             }
             Turned::Refused(refusal, _waker) => {
@@ -517,37 +504,23 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
                 errors::refused(pool, refusal);
                 Step::Raise
             }
-            Turned::NotYet(ticket) => again(lease, py, ticket, Waiting { task, since, deadline, spent }),
-        }
-    }
-}
-
-/// Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours; the future is not
-/// to be used twice.
-unsafe fn again(lease: *mut AsyncLease, py: Python<'_>, ticket: Ticket, wait: Waiting) -> Step {
-    // SAFETY: as in `step`.
-    unsafe {
-        wait.task.keep_ticket(ticket);
-        let renewed = wait.task.renew_future(py);
-        (*lease).wait.set(Some(Box::new(wait)));
-        match renewed {
-            Ok(future) => suspend(lease, future),
-            Err(error) => {
-                abandon(lease);
-                error.restore(py);
-                Step::Raise
+            // Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours.
+            Turned::NotYet(ticket) => {
+                let again = turn.get(pool.py()).clone();
+                again.get().begin(ticket);
+                (*lease).wait.set(Some(Box::new(Waiting { turn, since, deadline, spent })));
+                Step::Yield(again.into_ptr())
             }
         }
     }
 }
 
-fn new_task(py: Python<'_>) -> PyResult<Arc<TaskWaker>> {
+fn new_turn(py: Python<'_>) -> PyResult<Bound<'_, Turn>> {
     let event_loop = running_loop(py)?;
     if event_loop.is_none() {
         return Err(errors::no_event_loop());
     }
-    let future = event_loop.call_method0(intern!(py, "create_future"))?;
-    TaskWaker::new(event_loop, future).ok_or_else(errors::no_event_loop)
+    Turn::new(event_loop)
 }
 
 /// Sees to it that this event loop sends those away whose time is up.

@@ -146,7 +146,7 @@ pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
     match refusal {
         Refusal::Closed => closed(this),
         // Whoever asked with a deadline tells more (`timed_out`).
-        Refusal::TimedOut => {}
+        Refusal::TimedOut(_) => {}
         Refusal::TooMany => {
             let (counts, limit) = this.with(|core| (core.counts(), core.rules().max_waiting));
             let advice = "Try again later, or raise max_waiting or max_size.";

@@ -531,6 +531,7 @@ impl Pool {
         // SAFETY: the collector runs attached and lets no other thread run Python, so nobody is in a critical section
         // (none of them calls the interpreter) and visiting does not come back here.
         self.core.with(unsafe { Attached::assume() }, |core| {
+            core.wakers().try_for_each(|waker| waker.traverse(&visit))?;
             for item in core.leaving() {
                 // SAFETY: as below.
                 unsafe { visit.call(&*(&raw const item.object).cast::<Py<PyAny>>())? };

@@ -1,12 +1,17 @@
 //! What wakes those who wait: a thread in its bed, or a task in its event loop.
 
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyException;
+use pyo3::PyTraverseError;
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
+use pyo3::sync::PyOnceLock;
 
 use super::pool::Pool;
 use super::raw::Exception;
@@ -18,7 +23,7 @@ use crate::sync::{Attached, Guarded, Parker, this_thread};
 #[derive(Clone)]
 pub(super) enum Waker {
     Thread(Arc<Parker>),
-    Task(Arc<TaskWaker>),
+    Task(TaskRef),
 }
 
 impl Waker {
@@ -33,14 +38,14 @@ impl Waker {
 
     /// Wakes whoever it is. What it was given goes to the next one, should its event loop be dead.
     pub(super) fn wake(&self, pool: &Bound<'_, Pool>) {
-        if let Waker::Task(task) = self
-            && !self.unpark()
-        {
+        if let Waker::Task(task) = self {
             // SAFETY: attached; the exception is put back before anybody looks.
             let in_flight = unsafe { Exception::take() };
-            task.wake(pool);
+            wake_task(task.get(pool.py()), pool);
             // SAFETY: as above.
             unsafe { in_flight.put_back() };
+        } else {
+            self.unpark();
         }
     }
 
@@ -51,144 +56,367 @@ impl Waker {
 
     /// Whether it wakes something that runs in this thread.
     pub(super) fn runs_in(&self, thread: usize) -> bool {
-        matches!(self, Waker::Task(task) if task.thread == thread)
+        // SAFETY: the callers are attached.
+        let py = unsafe { Python::assume_attached() };
+        matches!(self, Waker::Task(task) if task.get(py).get().thread == thread)
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Waker::Thread(_) => Ok(()),
+            // SAFETY: a `Py` is a pointer that is not null; it is only looked at.
+            Waker::Task(task) => visit.call(unsafe { &*(&raw const task.0).cast::<Py<PyAny>>() }),
+        }
     }
 }
 
-/// A task that waits for a future of its event loop.
-///
-/// The ticket is here, and not with the task, because whoever finds the event loop dead has to end the wait for it.
-pub(super) struct TaskWaker {
-    event_loop: NonNull<PyObject>,
-    future: Guarded<NonNull<PyObject>>,
-    thread: usize,
-    ticket: Guarded<Option<Ticket>>,
+/// A reference to a [`Turn`] that knows that whoever has it is attached.
+pub(super) struct TaskRef(NonNull<PyObject>);
+
+// SAFETY: used by attached threads only; a `Turn` brings its own protection.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    pub(super) fn new(turn: &Bound<'_, Turn>) -> Self {
+        // SAFETY: a `Bound` is never null, and the new reference is ours.
+        unsafe {
+            ffi::Py_INCREF(turn.as_ptr());
+            TaskRef(NonNull::new_unchecked(turn.as_ptr()))
+        }
+    }
+
+    pub(super) fn get<'py>(&self, _: Python<'py>) -> &Bound<'py, Turn> {
+        // SAFETY: both are a pointer to a living `Turn`.
+        unsafe { &*(&raw const self.0).cast::<Bound<'py, Turn>>() }
+    }
 }
 
-// SAFETY: the pointers are used by attached threads only; the objects behind them bring their own protection.
-unsafe impl Send for TaskWaker {}
-// SAFETY: as above.
-unsafe impl Sync for TaskWaker {}
+impl TaskRef {
+    pub(super) fn as_ptr(&self) -> *mut PyObject {
+        self.0.as_ptr()
+    }
+}
 
-impl TaskWaker {
-    /// For a task of `event_loop`, which runs in this thread, that will wait for `future`.
-    pub(super) fn new(event_loop: Bound<'_, PyAny>, future: Bound<'_, PyAny>) -> Option<Arc<Self>> {
-        Some(Arc::new(TaskWaker {
-            event_loop: NonNull::new(event_loop.into_ptr())?,
-            future: Guarded::new(NonNull::new(future.into_ptr())?),
-            thread: this_thread(),
-            ticket: Guarded::new(None),
-        }))
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        // SAFETY: attached, and alive.
+        unsafe { ffi::Py_INCREF(self.0.as_ptr()) };
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        // SAFETY: attached, outside of critical sections, as `Waker` demands.
+        unsafe { ffi::Py_DECREF(self.0.as_ptr()) };
+    }
+}
+
+/// How far a wait has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Pending,
+    /// Somebody has called; the task is to look.
+    Woken,
+    /// The task does not want to wait any more.
+    Cancelled,
+}
+
+struct State {
+    phase: Phase,
+    /// What resumes the task, and the context to do it in.
+    resume: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// Whoever finds the event loop dead has to end the wait, so the ticket is here and not with the task.
+    ticket: Option<Ticket>,
+    message: Option<Py<PyAny>>,
+    /// The protocol of `asyncio.Future`: set when a task is about to wait for this.
+    blocking: bool,
+}
+
+/// A task's turn in a queue: what it waits for, in the eyes of its event loop. Quacks like an `asyncio.Future`.
+///
+/// A real future would do. But it resumes its task with a callback of its own, which the event loop schedules; the turns
+/// that have come in one step of the event loop share one callback here ([`Ready`]).
+#[pyclass(frozen, module = "opool._opool")]
+pub(super) struct Turn {
+    event_loop: Py<PyAny>,
+    thread: usize,
+    state: Guarded<State>,
+}
+
+impl Turn {
+    /// For a task of the event loop that this thread runs.
+    pub(super) fn new<'py>(event_loop: Bound<'py, PyAny>) -> PyResult<Bound<'py, Turn>> {
+        let py = event_loop.py();
+        let state = State { phase: Phase::Pending, resume: None, ticket: None, message: None, blocking: false };
+        Bound::new(py, Turn { event_loop: event_loop.unbind(), thread: this_thread(), state: Guarded::new(state) })
+    }
+
+    fn with<R>(&self, critical: impl FnOnce(&mut State) -> R) -> R {
+        // SAFETY: the callers are attached.
+        self.state.with(unsafe { Attached::assume() }, critical)
     }
 
     /// The place in the queue, for whoever ends the wait now.
     pub(super) fn take_ticket(&self) -> Option<Ticket> {
-        // SAFETY: the callers are attached.
-        self.ticket.with(unsafe { Attached::assume() }, Option::take)
+        self.with(|state| state.ticket.take())
     }
 
-    pub(super) fn keep_ticket(&self, ticket: Ticket) {
-        // SAFETY: as above.
-        self.ticket.with(unsafe { Attached::assume() }, |place| *place = Some(ticket));
-    }
-
-    /// The future that it waits for now.
-    pub(super) fn future<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        // SAFETY: attached, and owned by `self` while the reference is taken.
-        self.future
-            .with(unsafe { Attached::assume() }, |future| unsafe { Bound::from_borrowed_ptr(py, future.as_ptr()) })
-    }
-
-    /// Another one, because it has been woken and still waits.
-    pub(super) fn renew_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let new = self.event_loop(py).call_method0(intern!(py, "create_future"))?;
-        if let Some(fresh) = NonNull::new(new.clone().into_ptr()) {
-            // SAFETY: attached. The old one is dropped outside of the section.
-            let old = self.future.with(unsafe { Attached::assume() }, |future| std::mem::replace(future, fresh));
-            // SAFETY: it was owned by `self`.
-            drop(unsafe { Bound::from_owned_ptr(py, old.as_ptr()) });
-        }
-        Ok(new)
-    }
-
-    fn event_loop<'a, 'py>(&'a self, _: Python<'py>) -> &'a Bound<'py, PyAny> {
-        // SAFETY: as above.
-        unsafe { bound(&self.event_loop) }
-    }
-
-    fn wake(self: &Arc<Self>, pool: &Bound<'_, Pool>) {
-        let py = pool.py();
-        if this_thread() == self.thread && is_running_here(self.event_loop(py)) {
-            finish(&self.future(py));
-            return;
-        }
-        let alive = self.event_loop(py).call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
-        let wakeup = Bound::new(py, Wakeup { task: Arc::clone(self) });
-        let called = wakeup.and_then(|wakeup| {
-            self.event_loop(py).call_method1(intern!(py, "call_soon_threadsafe"), (wakeup,)).map(drop)
+    /// The task is about to wait.
+    pub(super) fn begin(&self, ticket: Ticket) {
+        self.with(|state| {
+            state.ticket = Some(ticket);
+            state.blocking = true;
+            if state.phase == Phase::Woken {
+                state.phase = Phase::Pending;
+            }
         });
-        if alive.unwrap_or(false) && called.is_ok() {
-            return;
-        }
-        // Nobody runs that loop. Should somebody do so later, the task finds itself without a ticket, and queues again.
-        let this = pool.get();
-        let now = this.now();
-        if let Some(ticket) = self.take_ticket()
-            && let (Some(slot), _waker) = this.with(|core| core.cancel(ticket, now))
-        {
-            waiting::give_back(pool, slot);
-        }
     }
-}
 
-impl Drop for TaskWaker {
-    fn drop(&mut self) {
-        // SAFETY: attached, outside of critical sections, as `Waker` demands.
+    /// Resumes the task, in its event loop.
+    fn resume(slf: &Bound<'_, Turn>) -> PyResult<()> {
+        let resume = slf.get().with(|state| {
+            if state.phase == Phase::Pending {
+                state.phase = Phase::Woken;
+            }
+            state.resume.take()
+        });
+        let Some((callback, context)) = resume else { return Ok(()) };
+        let py = slf.py();
+        // SAFETY: attached, and it is a context: `add_done_callback` has checked it.
         unsafe {
-            let future = self.future.with(Attached::assume(), |future| *future);
-            ffi::Py_DECREF(future.as_ptr());
-            ffi::Py_DECREF(self.event_loop.as_ptr());
+            if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+                return Err(PyErr::fetch(py));
+            }
         }
+        let result = callback.bind(py).call1((slf,)).map(drop);
+        // SAFETY: as above; an exception is kept.
+        unsafe {
+            if ffi::PyContext_Exit(context.as_ptr()) != 0 && result.is_ok() {
+                return Err(PyErr::fetch(py));
+            }
+        }
+        result
     }
-}
-
-/// # Safety
-/// The thread is attached.
-unsafe fn bound<'a, 'py>(object: &'a NonNull<PyObject>) -> &'a Bound<'py, PyAny> {
-    // SAFETY: both are a pointer to an object that is alive and not null.
-    unsafe { &*std::ptr::from_ref(object).cast::<Bound<'py, PyAny>>() }
-}
-
-/// Wakes a task from within its event loop.
-#[pyclass(frozen, module = "opool._opool")]
-struct Wakeup {
-    task: Arc<TaskWaker>,
 }
 
 #[pymethods]
-impl Wakeup {
-    fn __call__(&self, py: Python<'_>) {
-        finish(&self.task.future(py));
+impl Turn {
+    #[getter(_asyncio_future_blocking)]
+    fn get_blocking(&self) -> bool {
+        self.with(|state| state.blocking)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.with(|state| state.blocking = blocking);
+    }
+
+    #[getter(_loop)]
+    fn event_loop(&self) -> &Py<PyAny> {
+        &self.event_loop
+    }
+
+    fn get_loop(&self) -> &Py<PyAny> {
+        &self.event_loop
+    }
+
+    #[pyo3(signature = (callback, *, context = None))]
+    fn add_done_callback(
+        slf: &Bound<'_, Self>,
+        callback: Py<PyAny>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        // SAFETY: attached.
+        let context = match context {
+            Some(context) => context,
+            None => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? },
+        };
+        // SAFETY: attached.
+        if unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } == 0 {
+            return Err(PyRuntimeError::new_err("expected a contextvars.Context"));
+        }
+        let phase = slf.get().with(|state| {
+            state.resume = Some((callback, context.unbind()));
+            state.phase
+        });
+        if phase != Phase::Pending { Ready::push(slf) } else { Ok(()) }
+    }
+
+    #[pyo3(signature = (msg = None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let cancelled = slf.get().with(|state| {
+            let first = state.phase == Phase::Pending;
+            if first {
+                state.phase = Phase::Cancelled;
+                state.message = msg;
+            }
+            first
+        });
+        if cancelled {
+            Ready::push(slf)?;
+        }
+        Ok(cancelled)
+    }
+
+    fn done(&self) -> bool {
+        self.with(|state| state.phase != Phase::Pending)
+    }
+
+    fn cancelled(&self) -> bool {
+        self.with(|state| state.phase == Phase::Cancelled)
+    }
+
+    /// Nothing; but a task that was cancelled comes to know of that here.
+    fn result(&self, py: Python<'_>) -> PyResult<()> {
+        if self.with(|state| state.phase) != Phase::Cancelled {
+            return Ok(());
+        }
+        let class = py.import(intern!(py, "asyncio"))?.getattr(intern!(py, "CancelledError"))?;
+        let message = self.with(|state| state.message.take());
+        let error = match message {
+            Some(message) => class.call1((message,))?,
+            None => class.call0()?,
+        };
+        Err(PyErr::from_value(error))
+    }
+
+    /// Called by the event loop, when another thread has woken the task.
+    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Turn::resume(slf)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        self.with(|state| {
+            visit.call(&state.message)?;
+            state.resume.iter().try_for_each(|(callback, context)| {
+                visit.call(callback)?;
+                visit.call(context)
+            })
+        })
+    }
+
+    fn __clear__(&self) {
+        drop(self.with(|state| (state.resume.take(), state.message.take())));
     }
 }
 
-/// Ends the wait for a future. It may have been cancelled: then its task comes to know of that by itself.
-fn finish(future: &Bound<'_, PyAny>) {
-    let py = future.py();
-    match future.call_method1(intern!(py, "set_result"), (py.None(),)) {
-        Err(error) if !error.is_instance_of::<PyException>(py) => error.write_unraisable(py, Some(future)),
-        _ => {}
+/// The turn of a task has come.
+fn wake_task(turn: &Bound<'_, Turn>, pool: &Bound<'_, Pool>) {
+    let py = turn.py();
+    let event_loop = turn.get().event_loop.bind(py);
+    if this_thread() == turn.get().thread && running_loop(py).is_ok_and(|running| running.is(event_loop)) {
+        if let Err(error) = Ready::push(turn) {
+            error.write_unraisable(py, Some(turn.as_any()));
+        }
+        return;
+    }
+    let alive = event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
+    let called = event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (turn,));
+    if alive.unwrap_or(false) && called.is_ok() {
+        return;
+    }
+    // Nobody runs that loop. Should somebody do so later, the task finds itself without a ticket, and queues again.
+    let this = pool.get();
+    let now = this.now();
+    if let Some(ticket) = turn.get().take_ticket()
+        && let (Some(slot), _waker) = this.with(|core| core.cancel(ticket, now))
+    {
+        waiting::give_back(pool, slot);
     }
 }
 
-/// Whether this thread runs this event loop just now.
-fn is_running_here(event_loop: &Bound<'_, PyAny>) -> bool {
-    running_loop(event_loop.py()).is_ok_and(|running| running.is(event_loop))
+/// The tasks that are to be resumed in the next step of the event loop of this thread.
+#[pyclass(frozen, module = "opool._opool")]
+pub(super) struct Ready;
+
+thread_local! {
+    /// For each event loop that this thread runs: whom. Mostly it is one; with two that take turns, two.
+    static READY: RefCell<Vec<(TaskLoop, Turns)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Not dropped at the end of the thread, which is not attached then.
+type Turns = ManuallyDrop<Vec<TaskRef>>;
+
+/// The address of an event loop. Only compared: the turns keep it alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct TaskLoop(*mut PyObject);
+
+impl Ready {
+    /// The task of `turn` is to be resumed: by the callback that is scheduled already, or by a new one.
+    fn push(turn: &Bound<'_, Turn>) -> PyResult<()> {
+        let py = turn.py();
+        let event_loop = turn.get().event_loop.bind(py);
+        let here = TaskLoop(event_loop.as_ptr());
+        let first = READY.with_borrow_mut(|ready| match ready.iter_mut().find(|(whose, _)| *whose == here) {
+            Some((_, turns)) => {
+                turns.push(TaskRef::new(turn));
+                false
+            }
+            None => {
+                ready.push((here, ManuallyDrop::new(vec![TaskRef::new(turn)])));
+                true
+            }
+        });
+        if first {
+            static READY_OBJECT: PyOnceLock<Py<Ready>> = PyOnceLock::new();
+            let ready = READY_OBJECT.get_or_try_init(py, || Py::new(py, Ready))?;
+            if let Err(error) = event_loop.call_method1(intern!(py, "call_soon"), (ready,)) {
+                drop(Ready::take(here));
+                return Err(error);
+            }
+            Ready::forget_closed(py);
+        }
+        Ok(())
+    }
+
+    fn take(whose: TaskLoop) -> Vec<TaskRef> {
+        READY.with_borrow_mut(|ready| {
+            let index = ready.iter().position(|(other, _)| *other == whose);
+            index.map(|index| ManuallyDrop::into_inner(ready.swap_remove(index).1)).unwrap_or_default()
+        })
+    }
+
+    /// Lets go of those whose event loop was closed before their callback ran. Their tasks go, and pass on what they had.
+    fn forget_closed(py: Python<'_>) {
+        if READY.with_borrow(Vec::len) < 2 {
+            return;
+        }
+        let heads: Vec<TaskRef> = READY.with_borrow(|ready| ready.iter().map(|(_, turns)| turns[0].clone()).collect());
+        for head in heads {
+            let event_loop = head.get(py).get().event_loop.bind(py);
+            let closed = event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy());
+            if closed.unwrap_or(true) {
+                drop(Ready::take(TaskLoop(event_loop.as_ptr())));
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Ready {
+    /// Resumes those who are there now. Whoever comes meanwhile waits for the next step, so that the event loop gets on.
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let mut turns = Ready::take(TaskLoop(running_loop(py)?.as_ptr())).into_iter();
+        while let Some(turn) = turns.next() {
+            if let Err(error) = Turn::resume(turn.get(py)) {
+                // Ctrl-C, or the like: the others have their turn all the same.
+                for turn in turns {
+                    Ready::push(turn.get(py))?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The event loop that this thread runs, or None.
 pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    use pyo3::sync::PyOnceLock;
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let get =
         GET.get_or_try_init(py, || Ok::<_, PyErr>(py.import("asyncio")?.getattr("_get_running_loop")?.unbind()))?;

@@ -521,6 +521,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.gone.iter().map(|(value, _)| value)
     }
 
+    /// What wakes those who wait, or were woken and have not looked yet.
+    pub fn wakers(&self) -> impl Iterator<Item = &W> {
+        self.waiters.wakers()
+    }
+
     /// How many objects there are, and what they do.
     pub fn counts(&self) -> Counts {
         let (size, idle) = (self.slots.len(), self.idle.len() + self.kept.len());

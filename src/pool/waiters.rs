@@ -40,8 +40,8 @@ pub enum Refusal {
     TooMany,
     /// Making an object failed, and there is none that could come back.
     Failed,
-    /// The time is up.
-    TimedOut,
+    /// The time is up. So many stood before it in the queue.
+    TimedOut(usize),
 }
 
 struct Node<W> {
@@ -198,16 +198,16 @@ impl<W: Clone> Waiters<W> {
     /// Sends everybody away whose deadline has passed; the caller wakes them.
     pub(super) fn expire(&mut self, now: Nanos) -> Vec<W> {
         let mut expired = Vec::new();
-        let mut index = self.first;
+        let (mut index, mut before) = (self.first, 0);
         while index != NONE {
             let next = self.nodes[index as usize].next;
             if self.nodes[index as usize].deadline <= now
                 && let Some(wake) = self.unlink(index)
             {
-                self.nodes[index as usize].phase = Phase::Refused(Refusal::TimedOut, wake.clone());
+                self.nodes[index as usize].phase = Phase::Refused(Refusal::TimedOut(before), wake.clone());
                 expired.push(wake);
             }
-            index = next;
+            (index, before) = (next, before + 1);
         }
         expired
     }
@@ -229,6 +229,13 @@ impl<W: Clone> Waiters<W> {
             }
         }
         None
+    }
+
+    pub(super) fn wakers(&self) -> impl Iterator<Item = &W> {
+        self.nodes.iter().filter_map(|node| match &node.phase {
+            Phase::Queued(wake) | Phase::Given(_, wake) | Phase::Refused(_, wake) => Some(wake),
+            Phase::Free => None,
+        })
     }
 
     /// The threads of those who wait.
