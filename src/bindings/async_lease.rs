@@ -12,6 +12,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
+use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -74,9 +75,18 @@ pub(super) struct AsyncLease {
 /// While `WAITING`.
 struct Waiting {
     turn: TaskRef,
+    /// What suspends the task where a future does not: a coroutine for trio, owned.
+    parking: *mut PyObject,
     since: Nanos,
     deadline: Deadline,
     spent: Spent,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // SAFETY: attached, as everybody who ends a wait.
+        unsafe { discard(self.parking) };
+    }
 }
 
 static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -191,8 +201,10 @@ unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *
     // SAFETY: the interpreter calls this on a live object and lets nothing else run meanwhile.
     unsafe {
         let lease: *mut AsyncLease = this.cast();
-        let turn = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.turn.as_ptr());
-        for object in [ffi::Py_TYPE(this).cast(), (*lease).pool, turn] {
+        let wait = (*(*lease).wait.as_ptr()).as_ref();
+        let (turn, parking) =
+            wait.map_or((ptr::null_mut(), ptr::null_mut()), |wait| (wait.turn.as_ptr(), wait.parking));
+        for object in [ffi::Py_TYPE(this).cast(), (*lease).pool, turn, parking] {
             if !object.is_null() {
                 let result = visit(object, arg);
                 if result != 0 {
@@ -328,7 +340,7 @@ enum Step {
 }
 
 #[inline(always)]
-unsafe fn step(lease: *mut AsyncLease) -> Step {
+unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     // SAFETY: the caller has a live object, and is attached.
     unsafe {
         let attached = Attached::assume();
@@ -341,7 +353,7 @@ unsafe fn step(lease: *mut AsyncLease) -> Step {
                 return take(lease, slot);
             }
         }
-        step_slowly(lease)
+        step_slowly(lease, sent)
     }
 }
 
@@ -378,7 +390,7 @@ unsafe fn take(lease: *mut AsyncLease, slot: SlotId) -> Step {
 
 #[cold]
 #[inline(never)]
-unsafe fn step_slowly(lease: *mut AsyncLease) -> Step {
+unsafe fn step_slowly(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     // SAFETY: as in `step`.
     unsafe {
         let this = (*lease).pool;
@@ -389,7 +401,7 @@ unsafe fn step_slowly(lease: *mut AsyncLease) -> Step {
         let pool = Pool::bound(&this);
         match (*lease).phase.get(Attached::assume()) {
             NEW => begin(lease, pool),
-            WAITING => look(lease, pool),
+            WAITING => go_on(lease, pool, sent),
             _ => {
                 errors::used_twice();
                 Step::Raise
@@ -454,15 +466,84 @@ unsafe fn queue(
                 turn.get().begin(ticket);
                 (*lease).thread = me;
                 (*lease).phase.reset(WAITING);
-                let wait = Waiting { turn: TaskRef::new(&turn), since, deadline, spent };
+                let parking = ptr::null_mut();
+                let wait = Waiting { turn: TaskRef::new(&turn), parking, since, deadline, spent };
                 (*lease).wait.set(Some(Box::new(wait)));
-                let ready = follow_up(pool).and_then(|()| arm(pool, at));
+                let ready = follow_up(pool).and_then(|()| arm(pool, &turn, at));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
                     return Step::Raise;
                 }
-                Step::Yield(turn.into_ptr())
+                suspend(lease, turn)
+            }
+        }
+    }
+}
+
+/// Gives the event loop what resumes the task later.
+unsafe fn suspend(lease: *mut AsyncLease, turn: Bound<'_, Turn>) -> Step {
+    // SAFETY: as in `step`.
+    unsafe {
+        if turn.get().is_a_future() {
+            return Step::Yield(turn.into_ptr());
+        }
+        let py = turn.py();
+        let Some(mut wait) = (*lease).wait.take() else { return Step::Raise };
+        match call_python(py, c"opool._tasks", c"park", &[turn.as_any()]) {
+            Ok(coroutine) => discard(ptr::replace(&raw mut wait.parking, coroutine.into_ptr())),
+            Err(error) => {
+                (*lease).wait.set(Some(wait));
+                abandon(lease);
+                error.restore(py);
+                return Step::Raise;
+            }
+        }
+        (*lease).wait.set(Some(wait));
+        go_on(lease, Pool::bound(&(*lease).pool), ffi::Py_None())
+    }
+}
+
+/// The event loop goes on with the task: on to what suspends it, if that is not over, else it looks.
+unsafe fn go_on(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, sent: *mut PyObject) -> Step {
+    // SAFETY: as in `step`; the coroutine is kept alive meanwhile.
+    unsafe {
+        let parking = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.parking);
+        if parking.is_null() {
+            return look(lease, pool);
+        }
+        ffi::Py_INCREF(parking);
+        let sent = if sent.is_null() { ffi::Py_None() } else { sent };
+        let yielded = resume(parking, sent);
+        ffi::Py_DECREF(parking);
+        match yielded {
+            Step::Return(nothing) => {
+                decref(nothing);
+                look(lease, pool)
+            }
+            Step::Raise => {
+                let in_flight = Exception::take();
+                abandon(lease);
+                in_flight.put_back();
+                Step::Raise
+            }
+            step => step,
+        }
+    }
+}
+
+/// One step of a coroutine.
+unsafe fn resume(coroutine: *mut PyObject, sent: *mut PyObject) -> Step {
+    // SAFETY: both are alive, and the thread is attached.
+    unsafe {
+        let py = Python::assume_attached();
+        let coroutine = Bound::from_borrowed_ptr(py, coroutine);
+        match coroutine.call_method1(pyo3::intern!(py, "send"), (Bound::from_borrowed_ptr(py, sent),)) {
+            Ok(yielded) => Step::Yield(yielded.into_ptr()),
+            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(ffi::Py_NewRef(ffi::Py_None())),
+            Err(error) => {
+                error.restore(py);
+                Step::Raise
             }
         }
     }
@@ -477,7 +558,7 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             errors::used_twice();
             return Step::Raise;
         };
-        let Waiting { turn, since, deadline, spent } = *wait;
+        let Waiting { ref turn, since, deadline, spent, .. } = *wait;
         // Without a ticket: the event loop stood still for a while, and somebody ended the wait for us.
         let Some(ticket) = turn.get(pool.py()).get().take_ticket() else {
             return queue(lease, pool, deadline, since, spent);
@@ -508,8 +589,8 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             Turned::NotYet(ticket) => {
                 let again = turn.get(pool.py()).clone();
                 again.get().begin(ticket);
-                (*lease).wait.set(Some(Box::new(Waiting { turn, since, deadline, spent })));
-                Step::Yield(again.into_ptr())
+                (*lease).wait.set(Some(wait));
+                suspend(lease, again)
             }
         }
     }
@@ -517,28 +598,30 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
 
 fn new_turn(py: Python<'_>) -> PyResult<Bound<'_, Turn>> {
     let event_loop = running_loop(py)?;
-    if event_loop.is_none() {
-        return Err(errors::no_event_loop());
+    if !event_loop.is_none() {
+        return Turn::new(event_loop, true);
     }
-    Turn::new(event_loop)
+    let event_loop = call_python(py, c"opool._tasks", c"trio_here", &[])?;
+    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(event_loop, false) }
 }
 
 /// Sees to it that this event loop sends those away whose time is up.
-fn arm(pool: &Bound<'_, Pool>, deadline: Nanos) -> PyResult<()> {
+fn arm(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>, deadline: Nanos) -> PyResult<()> {
     if deadline == Nanos::MAX || !pool.get().alarm.is_later(deadline) {
         return Ok(());
     }
     pool.get().alarm.set(deadline);
     let left = deadline.saturating_sub(pool.get().now()) as f64 / 1e9;
     let left = pyo3::types::PyFloat::new(pool.py(), left);
-    call_python(pool.py(), c"opool._tasks", c"arm", &[pool.as_any(), left.as_any()]).map(drop)
+    call_python(pool.py(), c"opool._tasks", c"arm", &[pool.as_any(), turn.get().event_loop(pool.py()), left.as_any()])
+        .map(drop)
 }
 
 #[cfg(Py_3_10)]
-unsafe extern "C" fn send(this: *mut PyObject, _: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
+unsafe extern "C" fn send(this: *mut PyObject, sent: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
     // SAFETY: called by the interpreter on a live object, with a place for the result.
     unsafe {
-        match step(this.cast()) {
+        match step(this.cast(), sent) {
             Step::Return(value) => {
                 *result = value;
                 ffi::PySendResult::PYGEN_RETURN
@@ -559,13 +642,23 @@ unsafe extern "C" fn send(this: *mut PyObject, _: *mut PyObject, result: *mut *m
 unsafe extern "C" fn next(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter on a live object.
     unsafe {
-        match step(this.cast()) {
+        let lease: *mut AsyncLease = this.cast();
+        if (*lease).mode.get() == Mode::Exit {
+            return ptr::null_mut();
+        }
+        send_value(this, ffi::Py_None())
+    }
+}
+
+/// `send(value)`: what an event loop does that answers what was yielded to it.
+unsafe extern "C" fn send_value(this: *mut PyObject, sent: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method, called with one argument.
+    unsafe {
+        match step(this.cast(), sent) {
             Step::Yield(value) => value,
             Step::Raise => ptr::null_mut(),
             Step::Return(value) => {
-                if value != ffi::Py_None() {
-                    stop_iteration::raise(value);
-                }
+                stop_iteration::raise(value);
                 decref(value);
                 ptr::null_mut()
             }
@@ -579,6 +672,10 @@ unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyO
     unsafe {
         let lease: *mut AsyncLease = this.cast();
         if (*lease).phase.get(Attached::assume()) == WAITING {
+            let parking = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.parking);
+            if !parking.is_null() {
+                return throw_on(lease, parking, args);
+            }
             abandon(lease);
         }
         let count = ffi::PyTuple_GET_SIZE(args);
@@ -594,6 +691,24 @@ unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyO
             ffi::PyErr_SetObject(first, value);
         }
         ptr::null_mut()
+    }
+}
+
+/// As `throw`, to the coroutine that suspends the task.
+unsafe fn throw_on(lease: *mut AsyncLease, parking: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `go_on`.
+    unsafe {
+        ffi::Py_INCREF(parking);
+        let throw = ffi::PyObject_GetAttrString(parking, c"throw".as_ptr());
+        let yielded = if throw.is_null() { throw } else { ffi::PyObject_CallObject(throw, args) };
+        ffi::Py_XDECREF(throw);
+        ffi::Py_DECREF(parking);
+        if yielded.is_null() {
+            let in_flight = Exception::take();
+            abandon(lease);
+            in_flight.put_back();
+        }
+        yielded
     }
 }
 
@@ -692,6 +807,7 @@ const EXIT_DOC: &CStr = c"Gives the object back. An exception of the body passes
 
 fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     let methods = Box::leak(Box::new([
+        method(c"send", ffi::PyMethodDefPointer { PyCFunction: send_value }, ffi::METH_O, c"See generators."),
         method(c"throw", ffi::PyMethodDefPointer { PyCFunction: throw }, ffi::METH_VARARGS, c"See generators."),
         method(c"close", ffi::PyMethodDefPointer { PyCFunction: close }, ffi::METH_NOARGS, c"See generators."),
         ffi::PyMethodDef::zeroed(),

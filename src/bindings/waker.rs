@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::sync::PyOnceLock;
 
+use super::background::call_python;
 use super::pool::Pool;
 use super::raw::Exception;
 use super::waiting;
@@ -142,16 +143,27 @@ struct State {
 #[pyclass(frozen, module = "opool._opool")]
 pub(super) struct Turn {
     event_loop: Py<PyAny>,
+    /// Whether the event loop is asyncio's, which takes this for a future.
+    future: bool,
     thread: usize,
     state: Guarded<State>,
 }
 
 impl Turn {
     /// For a task of the event loop that this thread runs.
-    pub(super) fn new<'py>(event_loop: Bound<'py, PyAny>) -> PyResult<Bound<'py, Turn>> {
+    pub(super) fn new<'py>(event_loop: Bound<'py, PyAny>, future: bool) -> PyResult<Bound<'py, Turn>> {
         let py = event_loop.py();
         let state = State { phase: Phase::Pending, resume: None, ticket: None, message: None, blocking: false };
-        Bound::new(py, Turn { event_loop: event_loop.unbind(), thread: this_thread(), state: Guarded::new(state) })
+        let (event_loop, thread, state) = (event_loop.unbind(), this_thread(), Guarded::new(state));
+        Bound::new(py, Turn { event_loop, future, thread, state })
+    }
+
+    pub(super) fn is_a_future(&self) -> bool {
+        self.future
+    }
+
+    pub(super) fn event_loop<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyAny> {
+        self.event_loop.bind(py)
     }
 
     fn with<R>(&self, critical: impl FnOnce(&mut State) -> R) -> R {
@@ -215,7 +227,7 @@ impl Turn {
     }
 
     #[getter(_loop)]
-    fn event_loop(&self) -> &Py<PyAny> {
+    fn get_event_loop(&self) -> &Py<PyAny> {
         &self.event_loop
     }
 
@@ -284,6 +296,11 @@ impl Turn {
         Err(PyErr::from_value(error))
     }
 
+    /// The task is resumed by somebody else.
+    fn forget(&self) {
+        drop(self.with(|state| state.resume.take()));
+    }
+
     /// Called by the event loop, when another thread has woken the task.
     fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
         Turn::resume(slf)
@@ -309,7 +326,9 @@ impl Turn {
 fn wake_task(turn: &Bound<'_, Turn>, pool: &Bound<'_, Pool>) {
     let py = turn.py();
     let event_loop = turn.get().event_loop.bind(py);
-    if this_thread() == turn.get().thread && running_loop(py).is_ok_and(|running| running.is(event_loop)) {
+    if this_thread() == turn.get().thread
+        && loop_here(py, turn.get().future).is_ok_and(|running| running.is(event_loop))
+    {
         if let Err(error) = Ready::push(turn) {
             error.write_unraisable(py, Some(turn.as_any()));
         }
@@ -401,7 +420,9 @@ impl Ready {
 impl Ready {
     /// Resumes those who are there now. Whoever comes meanwhile waits for the next step, so that the event loop gets on.
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let mut turns = Ready::take(TaskLoop(running_loop(py)?.as_ptr())).into_iter();
+        let asyncio = running_loop(py)?;
+        let here = if asyncio.is_none() { loop_here(py, false)? } else { asyncio };
+        let mut turns = Ready::take(TaskLoop(here.as_ptr())).into_iter();
         while let Some(turn) = turns.next() {
             if let Err(error) = Turn::resume(turn.get(py)) {
                 // Ctrl-C, or the like: the others have their turn all the same.
@@ -415,7 +436,12 @@ impl Ready {
     }
 }
 
-/// The event loop that this thread runs, or None.
+/// The event loop that this thread runs, or None: asyncio's, or what stands for trio's.
+fn loop_here(py: Python<'_>, asyncio: bool) -> PyResult<Bound<'_, PyAny>> {
+    if asyncio { running_loop(py) } else { call_python(py, c"opool._tasks", c"trio_here", &[]) }
+}
+
+/// The event loop of asyncio that this thread runs, or None.
 pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let get =
