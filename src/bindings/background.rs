@@ -57,7 +57,8 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
 /// If a thread had to be started and could not, or a signal handler raised meanwhile.
 pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
-    let threads = this.clock().is_none() && !STOPPING.load(Relaxed);
+    let tasks = this.works_in_tasks();
+    let threads = this.clock().is_none() && !tasks && !STOPPING.load(Relaxed);
     let now = this.now();
     while let Some(step) = this.with(|core| core.follow_up(now, threads)) {
         match step {
@@ -68,6 +69,9 @@ pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
             FollowUp::Leak(_) => {}
             FollowUp::Start => start(pool).inspect_err(|_| this.with(|core| core.not_started()))?,
         }
+    }
+    if tasks && this.with(|core| core.has_work(now)) {
+        call_python(pool.py(), c"opool._tasks", c"work", &[pool.as_any()])?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::sync::Attached;
 /// Set when the module is made, and never freed.
 static LEASE_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 static POOL_TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static POOL_ERROR: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 static POOL_CLOSED: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 static TOO_MANY_WAITERS: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
@@ -30,6 +31,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for (class, name) in [
         (&LEASE_ERROR, "LeaseError"),
         (&POOL_TIMEOUT, "PoolTimeout"),
+        (&POOL_ERROR, "PoolError"),
         (&POOL_CLOSED, "PoolClosed"),
         (&TOO_MANY_WAITERS, "TooManyWaiters"),
     ] {
@@ -159,6 +161,16 @@ pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
             raise_made(py, call_python(py, c"opool.errors", c"_not_created", &[pool.as_any(), cause.bind(py)]));
         }
     }
+}
+
+/// A thread asks a pool whose hooks need an event loop.
+#[cold]
+pub(super) fn only_for_tasks(pool: &Pool) {
+    let hooks = pool.async_hooks().join(" and ");
+    let what = if pool.async_hooks().len() == 1 { "is a coroutine function" } else { "are coroutine functions" };
+    let message = format!("{pool}: {hooks} {what}, which take an event loop: use lease_async, not lease or acquire");
+    // SAFETY: called by methods, which are attached.
+    unsafe { raise(POOL_ERROR.load(Relaxed), message) };
 }
 
 /// Nothing goes out of a closed pool, nor into it.

@@ -25,6 +25,11 @@ impl Hooks {
         }
     }
 
+    /// Each with its name.
+    pub(super) fn named(&self) -> [(&'static str, &Option<Py<PyAny>>); 4] {
+        [("factory", &self.factory), ("check", &self.check), ("reset", &self.reset), ("dispose", &self.dispose)]
+    }
+
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for hook in [&self.factory, &self.check, &self.reset, &self.dispose] {
             visit.call(hook)?;

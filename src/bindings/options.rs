@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 
+use super::background::call_python;
 use super::clock::Clock;
 use super::hooks::Hooks;
 use super::waiting::Timeout;
@@ -50,6 +51,8 @@ pub(super) struct Options {
     /// Whether each lease notes where in the program it was taken.
     pub(super) track: bool,
     pub(super) clock: Option<Py<Clock>>,
+    /// The hooks that are coroutine functions, by name. Then all background work is done by tasks.
+    pub(super) async_hooks: Vec<&'static str>,
 }
 
 impl Options {
@@ -60,6 +63,7 @@ impl Options {
         fairness: Fairness::DEFAULT,
         track: false,
         clock: None,
+        async_hooks: Vec::new(),
     };
 }
 
@@ -101,13 +105,14 @@ pub(super) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
     given.only_known()?;
     let fairness = given.choice("fairness", [(Fairness::DEFAULT.0, PATIENCE), ("strict", Patience::NONE)])?;
     let order = given.choice("order", [("fifo", Order::Fifo), ("lifo", Order::Lifo)])?;
-    let options = Options {
+    let mut options = Options {
         timeout: given.seconds("timeout", Options::DEFAULT.timeout)?,
         name: given.name()?,
         order: order.map_or(Order::Fifo, |(_, order)| order),
         fairness: fairness.map_or(Fairness::DEFAULT, |(name, patience)| Fairness(name, patience)),
         track: given.flag("track")?,
         clock: given.clock()?,
+        async_hooks: Vec::new(),
     };
     let hooks = Hooks {
         factory: given.hook("factory")?,
@@ -115,6 +120,13 @@ pub(super) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
         reset: given.hook("reset")?,
         dispose: given.hook("dispose")?,
     };
+    for (name, hook) in hooks.named() {
+        if let Some(hook) = hook
+            && is_async(hook)?
+        {
+            options.async_hooks.push(name);
+        }
+    }
     let makes = hooks.factory.is_some();
     let sizes = Sizes {
         makes,
@@ -151,11 +163,18 @@ pub(super) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
         make_limit: given.nanos("create_timeout", Some(30.0))?,
         check_limit: given.nanos("check_timeout", Some(5.0))?,
         leak_after: given.nanos("leak_after", None)?,
-        notes_leases: given.flag("timing")? || options.track,
+        // With async hooks nothing goes out in passing: a thread that asks is told why it cannot.
+        notes_leases: given.flag("timing")? || options.track || !options.async_hooks.is_empty(),
         resets: hooks.reset.is_some(),
         disposes: hooks.dispose.is_some(),
     };
     Ok(Told { options, rules, hooks })
+}
+
+fn is_async(hook: &Py<PyAny>) -> PyResult<bool> {
+    // SAFETY: called by the constructor, which is attached.
+    let py = unsafe { Python::assume_attached() };
+    call_python(py, c"opool._tasks", c"is_async", &[hook.bind(py)])?.is_truthy()
 }
 
 /// `min_size` and `max_size`, from the constructor or from `resize`.

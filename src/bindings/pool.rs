@@ -180,6 +180,16 @@ impl Pool {
         self.options().track
     }
 
+    /// Whether the background work is done by tasks of an event loop.
+    pub(super) fn works_in_tasks(&self) -> bool {
+        !self.options().async_hooks.is_empty()
+    }
+
+    /// The hooks that are coroutine functions.
+    pub(super) fn async_hooks(&self) -> &[&'static str] {
+        &self.options().async_hooks
+    }
+
     pub(super) fn note_place(&self, slot: SlotId) {
         // SAFETY: called by methods, which are attached.
         self.places.note(unsafe { Python::assume_attached() }, slot);
@@ -202,7 +212,8 @@ impl Pool {
     }
 
     fn options(&self) -> &Options {
-        self.options.get().unwrap_or(&const { Options::DEFAULT })
+        static DEFAULT: Options = Options::DEFAULT;
+        self.options.get().unwrap_or(&DEFAULT)
     }
 
     pub(super) fn with<R>(&self, critical: impl FnOnce(&mut Core) -> R) -> R {
@@ -436,6 +447,42 @@ impl Pool {
         text_signature = "($self, timeout=..., *, force=False)")]
     fn close(slf: &Bound<'_, Self>, timeout: CloseTimeout, force: bool) -> PyResult<()> {
         Pool::end(slf, timeout.0.map_or(slf.get().options().timeout, |timeout| timeout.0), force)
+    }
+
+    /// As `close`, for tasks: the event loop goes on meanwhile.
+    ///
+    /// Example:
+    ///     >>> import asyncio, opool
+    ///     >>> async def main():
+    ///     ...     pool = opool.Pool(["a"])
+    ///     ...     await pool.aclose()
+    ///     ...     return pool.closed
+    ///     >>> asyncio.run(main())
+    ///     True
+    #[pyo3(signature = (timeout = CloseTimeout(None), *, force = false),
+        text_signature = "($self, timeout=..., *, force=False)")]
+    fn aclose<'py>(slf: &Bound<'py, Self>, timeout: CloseTimeout, force: bool) -> PyResult<Bound<'py, PyAny>> {
+        let seconds = timeout.0.map_or(slf.get().options().timeout, |timeout| timeout.0);
+        let close = slf.getattr("close")?;
+        let partial = slf.py().import("functools")?.getattr("partial")?;
+        let kwargs = PyDict::new(slf.py());
+        kwargs.set_item("force", force)?;
+        let close = partial.call((close, seconds), Some(&kwargs))?;
+        background::call_python(slf.py(), c"opool._tasks", c"aclose", &[slf.as_any(), &close])
+    }
+
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        background::call_python(slf.py(), c"opool._tasks", c"enter", &[slf.as_any()])
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__<'py>(slf: &Bound<'py, Self>, _exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        Pool::aclose(slf, CloseTimeout(None), false)
+    }
+
+    /// In how many seconds there is something to do in the background.
+    fn _seconds_to_work(&self) -> Option<f64> {
+        self.with(|core| core.due()).map(|due| due.saturating_sub(self.now()) as f64 / 1e9)
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

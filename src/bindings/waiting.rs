@@ -264,6 +264,10 @@ pub(super) fn asker(pool: &Pool) -> Asker {
 /// Takes an idle slot if there is one that may go out. `None` with or without an exception set.
 pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     let this = pool.get();
+    if this.works_in_tasks() {
+        errors::only_for_tasks(this);
+        return None;
+    }
     let now = this.now();
     let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
     if closed && slot.is_none() {
@@ -305,6 +309,10 @@ pub(super) fn taken(pool: &Bound<'_, Pool>, slot: Option<SlotId>) -> Option<Slot
 /// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
 pub(super) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId> {
     let this = pool.get();
+    if this.works_in_tasks() {
+        errors::only_for_tasks(this);
+        return None;
+    }
     let asker = asker(this);
     match this.with(|core| held(core.lease_or_take_back(asker), core)) {
         Some(slot) => taken(pool, Some(slot)),
@@ -539,6 +547,11 @@ pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
 pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
     let this = pool.get();
     let managed = this.is_managed();
+    if this.async_hooks().contains(&"reset") {
+        // Which takes an event loop: in the background.
+        give_back(pool, slot);
+        return true;
+    }
     let reset = if managed { reset(pool, slot) } else { Ok(true) };
     let asker = asker(this);
     let handed = this.with(|core| {

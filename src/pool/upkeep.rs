@@ -543,6 +543,12 @@ impl<T: Identity, W: Clone> State<T, W> {
         None
     }
 
+    /// Whether there is something to do now.
+    pub fn has_work(&self, now: Nanos) -> bool {
+        let disposals = self.rules.disposes && !self.gone.is_empty() && self.disposing < DISPOSE_AT_ONCE;
+        disposals || now >= self.due || !self.to_do.is_empty() || !self.reports.is_empty() || self.wanted(now) > 0
+    }
+
     /// When there is something to do again by itself.
     pub fn due(&self) -> Option<Nanos> {
         (self.due < Nanos::MAX).then_some(self.due)
