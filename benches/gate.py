@@ -23,11 +23,19 @@ import opool._opool
 OURS = opool._opool.__file__
 SHORT, LONG = 100, 1_100
 LEASE = "with pool.lease() as obj: pass"
-FORMS = [LEASE, "with pool.lease(timeout=5.0) as obj: pass", "pool.release(pool.acquire())"]
+FORMS = [
+    LEASE,
+    "with pool.lease(timeout=5.0) as obj: pass",
+    "pool.release(pool.acquire())",
+    "async with pool.lease_async() as obj: pass",
+]
 
-# What one run does: each form as often as the argument in its place says.
+# What one run does: each form as often as the argument in its place says. Nothing here suspends, so no event loop is
+# needed: one step of the coroutine is all of it.
 PROGRAM = "import sys, opool\npool = opool.Pool([object() for _ in range(4)])\n" + "".join(
-    f"for _ in range(int(sys.argv[{place}])):\n    {form}\n" for place, form in enumerate(FORMS, 1)
+    f"async def run(n):\n  for _ in range(n):\n    {form}\n"
+    f"try: run(int(sys.argv[{place}])).send(None)\nexcept StopIteration: pass\n"
+    for place, form in enumerate(FORMS, 1)
 )
 
 

@@ -4,7 +4,7 @@
 //! `__aexit__` (see `lease_type.rs` for that trick). So an object that is free costs no allocation and no suspension.
 //! If none is free, the task waits for a future of its event loop, in the same queue as the threads.
 //!
-//! What it owns: its pool, for good; while it waits, the waker with the ticket; while it is inside its `async with`, the
+//! What it owns: its pool, until it is over; while it waits, the waker with the ticket; while it is inside its `async with`, the
 //! slot. The slot knows it then by `Item::holder`.
 
 use std::cell::Cell;
@@ -21,9 +21,9 @@ use pyo3::types::PyType;
 use super::background::{call_python, follow_up};
 use super::errors;
 use super::lease;
-use super::pool::{Core, Pool};
+use super::pool::Pool;
 use super::raw::{Exception, discard, method, slot};
-use super::refcount::{decref, incref};
+use super::refcount::{decref, incref, is_unique};
 use super::self_descriptor;
 use super::waiting::{self, Deadline, Wait, Waited};
 use super::waker::{TaskRef, Turn, Waker, running_loop};
@@ -59,7 +59,7 @@ pub(super) struct AsyncLease {
     head: PyObject,
     /// [`call`], where CPython's vectorcall protocol looks for it.
     vectorcall: Option<ffi::vectorcallfunc>,
-    /// Owned. Null only while the collector takes a cycle apart.
+    /// Owned. Null once it is over.
     pool: *mut PyObject,
     /// While `HELD`.
     slot: SlotId,
@@ -121,32 +121,49 @@ pub(super) unsafe extern "C" fn lease_async(
     }
 }
 
+/// One for the next use: the one that the pool keeps, if nobody else refers to it, or a new one, which the pool keeps.
 #[inline(always)]
 unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
-    // SAFETY: a spare one is complete but for what is written here; a new one is written field by field before the
-    // collector or anybody else can see it.
+    // SAFETY: if nobody but the pool refers to the spare one, nobody can come to refer to it meanwhile.
     unsafe {
-        let spare = Pool::from_raw(pool).spare.take();
-        let new: *mut AsyncLease =
-            if spare.is_null() { ffi::PyObject_GC_New(async_lease_type()) } else { spare.cast() };
+        let spare: *mut AsyncLease = Pool::from_raw(pool).spare.get().cast();
+        if spare.is_null() || !is_unique(spare.cast()) {
+            return allocate_new(pool, timeout);
+        }
+        incref(spare.cast());
+        // It has a pool if it was never used.
+        if (*spare).pool.is_null() {
+            incref(pool);
+            (*spare).pool = pool;
+        }
+        (*spare).phase.reset(NEW);
+        (*spare).mode.set(Mode::Lease);
+        (*spare).timeout = timeout;
+        spare
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn allocate_new(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
+    // SAFETY: the memory is written field by field before the collector or anybody else can see it.
+    unsafe {
+        let new: *mut AsyncLease = ffi::PyObject_GC_New(async_lease_type());
         if new.is_null() {
             return new;
         }
-        if spare.is_null() {
-            (&raw mut (*new).vectorcall).write(Some(call));
-            (&raw mut (*new).wait).write(Cell::new(None));
-            (&raw mut (*new).phase).write(Phase::new(NEW));
-        } else {
-            incref(new.cast()); // from none
-            (*new).phase.reset(NEW);
-        }
         incref(pool);
+        (&raw mut (*new).vectorcall).write(Some(call));
         (&raw mut (*new).pool).write(pool);
         (&raw mut (*new).slot).write(SlotId::NONE);
+        (&raw mut (*new).phase).write(Phase::new(NEW));
         (&raw mut (*new).mode).write(Cell::new(Mode::Lease));
         (&raw mut (*new).thread).write(0);
         (&raw mut (*new).timeout).write(timeout);
+        (&raw mut (*new).wait).write(Cell::new(None));
         ffi::PyObject_GC_Track(new.cast());
+        // Its former spare one is with somebody, who will drop it.
+        ffi::Py_XDECREF(Pool::from_raw(pool).spare.keep(new.cast()));
         new
     }
 }
@@ -156,30 +173,13 @@ unsafe extern "C" fn dealloc(this: *mut PyObject) {
     // an exception in flight is kept.
     unsafe {
         ffi::PyObject_GC_UnTrack(this.cast());
-        let lease: *mut AsyncLease = this.cast();
-        if (*lease).phase.get(Attached::assume()) < OVER {
-            let in_flight = Exception::take();
-            abandon(lease);
-            in_flight.put_back();
-        }
-        let pool = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
-        // The pool keeps one for the next time.
-        let kept = !pool.is_null() && Pool::from_raw(pool).spare.put(this);
-        if !kept {
-            free(this);
-        }
-        discard(pool);
-    }
-}
-
-/// Frees the memory of an async lease that is neither referred to nor tracked.
-pub(super) unsafe fn free(this: *mut PyObject) {
-    // SAFETY: as the caller's.
-    unsafe {
-        let kind = ffi::Py_TYPE(this);
+        let in_flight = Exception::take();
+        clear(this);
         ptr::drop_in_place(&raw mut (*this.cast::<AsyncLease>()).wait);
+        let kind = ffi::Py_TYPE(this);
         ffi::PyObject_GC_Del(this.cast());
         ffi::Py_DECREF(kind.cast());
+        in_flight.put_back();
     }
 }
 
@@ -189,11 +189,23 @@ unsafe extern "C" fn finalize(this: *mut PyObject) {
 }
 
 unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
-    // SAFETY: the reference is taken out before it is dropped, so that code that runs then finds none.
+    // SAFETY: a live object.
     unsafe {
         abandon(this.cast());
-        discard(ptr::replace(&raw mut (*this.cast::<AsyncLease>()).pool, ptr::null_mut()));
+        leave_pool(this.cast());
         0
+    }
+}
+
+/// It is over: the pool is no longer its.
+#[inline(always)]
+unsafe fn leave_pool(lease: *mut AsyncLease) {
+    // SAFETY: the reference is taken out before it is dropped, so that code that runs then finds none.
+    unsafe {
+        let pool = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
+        if !pool.is_null() {
+            if is_unique(pool) { discard(pool) } else { decref(pool) }
+        }
     }
 }
 
@@ -228,8 +240,9 @@ unsafe fn abandon(lease: *mut AsyncLease) {
                 forget_holder(pool.get(), (*lease).slot);
                 waiting::give_back(pool, (*lease).slot);
             }
-            _ => {}
+            _ => return,
         }
+        leave_pool(lease);
     }
 }
 
@@ -312,7 +325,9 @@ unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
             }
             core.give_back_quickly(slot)
         });
-        if !quick && !lease::give_back_slowly(this, slot) {
+        let well = quick || lease::give_back_slowly(this, slot);
+        leave_pool(lease);
+        if !well {
             return ptr::null_mut();
         }
         incref(lease.cast());
@@ -347,10 +362,20 @@ unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
         if (*lease).mode.get() == Mode::Exit {
             return Step::Return(ffi::Py_NewRef(ffi::Py_None()));
         }
-        if (*lease).phase.get(attached) == NEW {
-            let this = (*lease).pool;
-            if let Some(slot) = Pool::from_raw(this).core.with(attached, Core::lease) {
-                return take(lease, slot);
+        if (*lease).phase.get(attached) == NEW && (*lease).mode.get() == Mode::Enter {
+            let taken = Pool::from_raw((*lease).pool).core.with(attached, |core| {
+                let slot = core.lease()?;
+                core.value_mut(slot).map(|item| {
+                    item.holder = lease as usize | TASK;
+                    (slot, item.object.as_ptr())
+                })
+            });
+            if let Some((slot, object)) = taken {
+                (*lease).thread = this_thread();
+                (*lease).slot = slot;
+                (*lease).phase.reset(HELD);
+                incref(object);
+                return Step::Return(object);
             }
         }
         step_slowly(lease, sent)
@@ -358,7 +383,6 @@ unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
 }
 
 /// The slot is this lease's: the result of the `await`.
-#[inline(always)]
 unsafe fn take(lease: *mut AsyncLease, slot: SlotId) -> Step {
     // SAFETY: as in `step`; the slot is leased by the caller, and owns its object.
     unsafe {
@@ -368,6 +392,7 @@ unsafe fn take(lease: *mut AsyncLease, slot: SlotId) -> Step {
         if (*lease).mode.get() == Mode::Lease {
             (*lease).phase.reset(OVER);
             let made = lease::hand_out_to(this, slot, me);
+            leave_pool(lease);
             return if made.is_null() { Step::Raise } else { Step::Return(made) };
         }
         (*lease).slot = slot;

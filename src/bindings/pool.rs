@@ -596,6 +596,11 @@ impl Pool {
         })?;
         // SAFETY: as above.
         let attached = unsafe { Attached::assume() };
+        let spare = self.spare.get();
+        if !spare.is_null() {
+            // SAFETY: as above.
+            unsafe { visit.call(&*(&raw const spare).cast::<Py<PyAny>>())? };
+        }
         self.last_error.with(attached, |error| visit.call(&*error))?;
         self.hooks.with(attached, |hooks| hooks.traverse(&visit))
     }
@@ -608,6 +613,8 @@ impl Pool {
         let attached = unsafe { Attached::assume() };
         drop(self.hooks.with(attached, std::mem::take));
         drop(self.last_error.with(attached, Option::take));
+        // SAFETY: as above.
+        unsafe { ffi::Py_XDECREF(self.spare.keep(ptr::null_mut())) };
     }
 }
 
@@ -630,28 +637,25 @@ impl Alarm {
     }
 }
 
-/// Room for one object's memory. Without a GIL it stays empty: there, memory belongs to threads.
+/// An async lease that is kept for the next use. Owned. Without a GIL there is none: what is unique to one thread is not
+/// known to others.
 #[derive(Default)]
 pub(super) struct Spare(AtomicPtr<PyObject>);
 
 impl Spare {
     #[inline(always)]
-    pub(super) fn take(&self) -> *mut PyObject {
-        let spare = self.0.load(Relaxed);
-        if !spare.is_null() {
-            self.0.store(ptr::null_mut(), Relaxed);
-        }
-        spare
+    pub(super) fn get(&self) -> *mut PyObject {
+        self.0.load(Relaxed)
     }
 
-    /// False if there is one already.
-    #[inline(always)]
-    pub(super) fn put(&self, object: *mut PyObject) -> bool {
-        let room = cfg!(opool_gil) && self.0.load(Relaxed).is_null();
-        if room {
-            self.0.store(object, Relaxed);
+    /// Keeps another one, and gives up the one that was kept.
+    pub(super) unsafe fn keep(&self, object: *mut PyObject) -> *mut PyObject {
+        if cfg!(not(opool_gil)) {
+            return ptr::null_mut();
         }
-        room
+        // SAFETY: as the caller's; attached.
+        unsafe { ffi::Py_XINCREF(object) };
+        self.0.swap(object, Relaxed)
     }
 }
 
@@ -766,12 +770,9 @@ impl Drop for Pool {
         }
         // A lease that is out owns the pool, so nothing is leased.
         let items = self.with(|core| core.drain());
-        let spare = self.spare.take();
-        // SAFETY: Python objects die attached, and the spare is nobody else's.
+        // SAFETY: Python objects die attached.
         unsafe {
-            if !spare.is_null() {
-                async_lease::free(spare);
-            }
+            ffi::Py_XDECREF(self.spare.keep(ptr::null_mut()));
             drop_items(items);
         }
     }
