@@ -536,7 +536,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing));
         let pending = self.to_do.len() + self.reports.len() + disposals + self.wanted(now);
-        let watch = self.workers.called() == 0 && self.due < self.workers.up_at();
+        // A closed pool has nobody look at the clock: threads end there at once, and each would call the next.
+        let watch = !self.closed && self.workers.called() == 0 && self.due < self.workers.up_at();
         if pending > self.workers.called() || watch {
             return Some(self.workers.call().map_or(FollowUp::Start, FollowUp::Wake));
         }
