@@ -206,7 +206,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         if self.closed {
             return;
         }
-        while self.waiters.len() > self.supply.making() + self.checking
+        // Whatever is being made: that may take long, or never end.
+        while self.waiters.len() > self.checking
             && let Some(id) = self.kept.pop()
         {
             self.begin_task(id, Care::Check, now);
