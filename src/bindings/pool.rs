@@ -581,8 +581,7 @@ impl Pool {
     /// `close`: see there.
     fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
-        let began = this.now();
-        let deadline = Deadline::after(seconds, began);
+        let deadline = Deadline::after(seconds, this.now());
         let parker = Arc::new(Parker::new());
         this.manage();
         this.membership.join(this);
@@ -595,6 +594,7 @@ impl Pool {
             core.close(if force { Some(&mut copy) } else { None });
             core.add_closer(Arc::clone(&parker));
         });
+        let mut back_at = None;
         let result = follow_up(slf).and_then(|()| {
             loop {
                 let now = this.now();
@@ -602,9 +602,9 @@ impl Pool {
                 if over {
                     return Ok(());
                 }
-                let grace = GRACE.saturating_sub(now.saturating_sub(began));
                 let mut left = deadline.left(now);
                 if back {
+                    let grace = GRACE.saturating_sub(now.saturating_sub(*back_at.get_or_insert(now)));
                     left = Some(left.map_or(grace, |left| left.min(grace)));
                 }
                 match waiting::reason_to_stop(left) {
