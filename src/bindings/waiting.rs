@@ -260,10 +260,12 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     let this = pool.get();
     let now = this.now();
     let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
-    if closed && slot.is_none() {
+    let slot = taken(pool, slot);
+    // SAFETY: attached.
+    if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {
         errors::closed(this);
     }
-    taken(pool, slot)
+    slot
 }
 
 /// Notes who has the slot, in the critical section that takes it.
