@@ -529,8 +529,7 @@ pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
 /// and the object would lie idle until the giver blocks: two changes of threads more than it takes.
 pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
     let this = pool.get();
-    let managed = this.is_managed();
-    let reset = if managed { reset(pool, slot) } else { Ok(true) };
+    let reset = if this.is_managed() { reset(pool, slot) } else { Ok(true) };
     let asker = asker(this);
     let handed = this.with(|core| {
         if !matches!(reset, Ok(true)) {
@@ -552,7 +551,8 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
         Some((parker, _)) => parker.unpark(),
         None => {}
     }
-    if !managed {
+    // Asked again: another thread may have closed the pool since.
+    if !this.is_managed() {
         return true;
     }
     let followed = follow_up(pool);
