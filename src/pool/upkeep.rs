@@ -529,10 +529,12 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let disposes = self.rules.disposes;
         if let Some(index) = self.gone.iter().position(|&(_, farewell)| !disposes || farewell != Farewell::Dispose) {
-            return self.gone.remove(index).map(|(value, farewell)| match farewell {
-                Farewell::Leak => FollowUp::Leak(value),
-                _ => FollowUp::Drop(value),
-            });
+            let (value, farewell) = self.gone.remove(index)?;
+            if self.closed {
+                // They were woken when it came back, and may have looked before it was taken from here.
+                self.to_wake.append(&mut self.closers.clone());
+            }
+            return Some(if farewell == Farewell::Leak { FollowUp::Leak(value) } else { FollowUp::Drop(value) });
         }
         if !threads || !self.rules.works() {
             return None;
