@@ -654,6 +654,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Waiters of other threads are forgotten, and what they had been handed is free again. `orphaned` is asked of each
     /// value that is out whether its holder is gone; then it is free again too. But if the pool makes its objects itself,
     /// it starts anew: what is free stays the other process's, and so does, once it comes back, what the survivor holds.
+    /// So it is in a closed pool, which nothing goes out of any more.
     pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold) -> bool) -> Forked<T, W> {
         self.forget_gifts();
         let (mut wakers, mut free) = self.waiters.keep_only(survivor);
@@ -678,7 +679,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let mut left: Vec<T> = self.gone.drain(..).map(|(value, _)| value).collect();
         let mut wake = Vec::new();
-        if self.rules.makes {
+        if self.rules.makes || self.closed {
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 free.push(id);
             }
