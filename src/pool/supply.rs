@@ -111,6 +111,13 @@ impl Supply {
         given_up
     }
 
+    /// Counts on so many attempts no longer, the latest ones: they do not fit in. What comes of them may be used all the
+    /// same.
+    pub(super) fn forget(&mut self, count: usize) {
+        self.under_way.sort_by_key(|attempt| attempt.attempt.0);
+        self.under_way.truncate(self.under_way.len().saturating_sub(count));
+    }
+
     /// When something changes by itself: an attempt no longer counts, or is to be given up.
     pub(super) fn due(&self, now: Nanos, limit: Option<Nanos>) -> Nanos {
         let of = |attempt: &UnderWay| {

@@ -116,7 +116,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
-        if self.closed || (ended.is_none() && !room) {
+        if self.closed || !room {
             self.figures.created += 1;
             self.count_retired(if self.closed { Reason::Closed } else { Reason::Surplus });
             self.gone.push_back((value, Farewell::Dispose));
@@ -350,9 +350,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.mind();
     }
 
-    /// Other limits. What is idle and too much goes at once, what is out when it comes back.
+    /// Other limits. What is being made and too much is not counted on any more, what is idle goes at once, what is out
+    /// when it comes back.
     pub fn resize(&mut self, min_size: usize, max_size: usize, now: Nanos) {
         (self.rules.min_size, self.rules.max_size) = (min_size, max_size);
+        self.supply.forget((self.slots.len() + self.supply.making()).saturating_sub(max_size));
         while self.slots.len() + self.supply.making() > max_size
             && let Some(id) = self.idle_longest()
         {
