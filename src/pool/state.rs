@@ -196,6 +196,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let (_, wake) = self.insert(value, now);
         self.gift = None;
+        self.look_for_more(now);
+        self.mind();
         Ok(wake)
     }
 

@@ -206,6 +206,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         if self.closed {
             return;
         }
+        // Somebody else may have taken the room of a replacement that was owed: then there is nothing to wait for.
+        self.owed = self.owed.min(self.rules.max_size.saturating_sub(self.slots.len() + self.supply.making()));
+        self.making_ahead &= self.owed + self.supply.making() > 0;
         // Whatever is being made: that may take long, or never end.
         while self.waiters.len() > self.checking
             && let Some(id) = self.kept.pop()
