@@ -302,8 +302,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
         self.forget_gift(&ticket);
         let (slot, wake) = self.waiters.cancel(ticket);
-        if let Some(slot) = slot {
-            self.take_over(slot, now);
+        match slot {
+            Some(slot) => self.take_over(slot, now),
+            None => self.supply.forsake(),
         }
         (slot, wake)
     }

@@ -106,7 +106,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let making = self.supply.making();
         let all = self.slots.len() + making;
-        let for_waiters = self.waiters.len().saturating_sub(making + self.checking);
+        let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checking);
         let need = for_waiters.max(self.rules.min_size.saturating_sub(all)).max(self.owed);
         need.min(self.rules.max_size.saturating_sub(all)).min(self.supply.may_begin(now))
     }
