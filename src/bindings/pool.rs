@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
 
 use super::background::{self, Job, follow_up};
 use super::clock::{self, Clock};
@@ -475,10 +475,12 @@ impl Pool {
     /// The next piece of background work, for a clock of a test.
     fn _next_job(slf: &Bound<'_, Self>) -> PyResult<Option<Job>> {
         let this = slf.get();
+        let home = PyWeakrefReference::new(slf.as_any())?.unbind();
+        this.membership.join(this);
         let now = this.now();
         let work = this.with(|core| core.take_work(now));
-        follow_up(slf)?;
-        work.map(|work| Job::new(slf, work)).transpose()
+        let job = work.and_then(|work| Job::new(slf, home, work));
+        follow_up(slf).map(|()| job)
     }
 
     /// When there will be some by itself, in nanoseconds of the pool's clock.

@@ -167,11 +167,11 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// The end of a task: tended → idle or handed over if the object is fit; else it goes.
     pub fn tended(&mut self, task: Task, fit: bool, now: Nanos) {
-        let Task { slot, care, job } = task;
-        if self.slots.get(slot).hold != Hold::Tended || self.slots.record(slot).job != job {
+        let Task { slot, care, .. } = task;
+        if !self.is_current(task) {
             return; // given up before
         }
-        self.slots.record(slot).job = 0;
+        self.slots.record(slot).job = None;
         self.checking -= 1;
         let unfit = if care == Care::Check { Reason::Unfit } else { Reason::NotReset };
         match if fit { self.reason_to_keep_out(slot, now) } else { Some(unfit) } {
@@ -186,12 +186,21 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.mind();
     }
 
+    /// The object in question, unless the task was given up before.
+    pub fn task_value(&mut self, task: Task) -> Option<&mut T> {
+        if self.is_current(task) { self.value_mut(task.slot) } else { None }
+    }
+
+    fn is_current(&mut self, Task { slot, care, job }: Task) -> bool {
+        self.slots.get(slot).hold == Hold::Tended && self.slots.record(slot).job == Some((job, care))
+    }
+
     fn begin_task(&mut self, slot: SlotId, care: Care, now: Nanos) {
         self.latest_job += 1;
         let job = self.latest_job;
         self.slots.get(slot).hold = Hold::Tended;
         let record = self.slots.record(slot);
-        (record.job, record.since) = (job, now);
+        (record.job, record.since) = (Some((job, care)), now);
         self.checking += 1;
         self.to_do.push_back(Task { slot, care, job });
         if let Some(limit) = self.rules.check_limit {
@@ -317,7 +326,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let record = self.slots.record(id);
         self.stale -= usize::from(record.stale);
         self.odd -= usize::from(record.farewell != Farewell::Dispose);
-        (record.stale, record.job, record.farewell) = (false, 0, Farewell::Dispose);
+        (record.stale, record.job, record.farewell) = (false, None, Farewell::Dispose);
         self.count_retired(reason);
         if self.closed {
             self.to_wake.append(&mut self.closers.clone());
@@ -642,12 +651,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     fn give_up_task(&mut self, slot: SlotId) {
-        let job = self.slots.record(slot).job;
-        let waiting_for_a_thread = self.to_do.iter().position(|task| task.job == job);
-        let care = waiting_for_a_thread.map_or(Care::Check, |index| self.to_do[index].care);
-        if let Some(index) = waiting_for_a_thread {
-            self.to_do.remove(index);
-        }
+        let Some((_, care)) = self.slots.record(slot).job else { return };
+        self.to_do.retain(|task| task.slot != slot);
         self.checking -= 1;
         self.discard(slot, if care == Care::Check { Reason::Unfit } else { Reason::NotReset });
         self.reports.push_back(Report::GaveUpTask(care));
