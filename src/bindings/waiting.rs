@@ -334,13 +334,14 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
     };
     let _waiting = Waiting::begin();
     let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
-    if this.is_managed()
-        && let Err(error) = follow_up(pool)
-    {
-        error.restore(pool.py());
-        return wait.stop(ticket, Stop::Raised);
-    }
     loop {
+        // Each time: what was under way for this thread may be gone, in a child that a signal handler forked.
+        if this.is_managed()
+            && let Err(error) = follow_up(pool)
+        {
+            error.restore(pool.py());
+            return wait.stop(ticket, Stop::Raised);
+        }
         let now = this.now();
         let left = deadline.left(now);
         if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
