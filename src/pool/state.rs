@@ -253,6 +253,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         {
             self.gift = None;
             self.take_over(slot, asker.now);
+            self.look_for_more(asker.now);
             return Answer::Slot(slot);
         }
         if let Some(refusal) = self.reason_not_to_queue(asker.now) {
@@ -278,6 +279,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let slot = self.waiters.take_back(gift)?;
         self.take_over(slot, asker.now);
+        self.look_for_more(asker.now);
         Some(slot)
     }
 
