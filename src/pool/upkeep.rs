@@ -408,16 +408,13 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         if let Some(copy) = force {
             for id in self.slots.ids() {
+                let whole = self.may_touch(id);
                 let slot = self.slots.get(id);
                 let out = matches!(slot.hold, Hold::Leased | Hold::Acquired | Hold::Handed);
-                let value = slot.value.as_ref().filter(|_| out).map(&mut *copy);
-                let record = self.slots.record(id);
-                if let Some(value) = value
-                    && record.farewell == Farewell::Dispose
-                {
-                    record.farewell = Farewell::Drop;
+                if let Some(value) = slot.value.as_ref().filter(|_| out && whole) {
+                    self.gone.push_back((copy(value), Farewell::Dispose));
+                    self.slots.record(id).farewell = Farewell::Drop;
                     self.odd += 1;
-                    self.gone.push_back((value, Farewell::Dispose));
                 }
             }
         }
