@@ -116,26 +116,32 @@ impl Worker {
             let this = pool.get();
             let now = this.now();
             if STOPPING.load(Relaxed) {
-                this.with(|core| core.worker_gone());
+                if me.is_some() {
+                    this.with(|core| core.worker_gone());
+                }
                 break;
             }
             let next = this.with(|core| core.next_work(&mut me, Arc::clone(&parker), slept, now));
-            follow_up_quietly(&pool);
             slept = false;
             match next {
-                Next::Do(work) => match Job::new(&pool, work) {
-                    Ok(job) => {
-                        drop(pool);
+                Next::Do(work) => {
+                    let job = Job::new(&pool, self.pool.clone_ref(py), work);
+                    follow_up_quietly(&pool);
+                    drop(pool);
+                    if let Some(job) = job {
                         job.run(py);
                     }
-                    Err(error) => error.write_unraisable(py, Some(pool.as_any())),
-                },
+                }
                 Next::Sleep(limit) => {
+                    follow_up_quietly(&pool);
                     drop(pool);
                     slept = true;
                     py.detach(|| parker.park(Some(Duration::from_nanos(limit))));
                 }
-                Next::End => break,
+                Next::End => {
+                    follow_up_quietly(&pool);
+                    break;
+                }
             }
         }
     }
@@ -169,7 +175,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(pool: &Bound<'_, Pool>, work: Work<Item>) -> PyResult<Job> {
+    /// Nothing if the work is not to be done any more. Cannot fail: work that was taken must be finished.
+    pub(super) fn new(pool: &Bound<'_, Pool>, home: Py<PyWeakrefReference>, work: Work<Item>) -> Option<Job> {
         let py = pool.py();
         // SAFETY: the item, or the slot, owns its object.
         let object = |item: &Item| unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()).unbind() };
@@ -177,15 +184,15 @@ impl Job {
             Work::Make(attempt) => ("create", None, Kind::Make(attempt)),
             Work::Tend(task) => {
                 let name = if task.care == Care::Check { "check" } else { "reset" };
-                let obj = pool.get().with(|core| core.value_mut(task.slot).map(|item| object(item)));
-                (name, obj, Kind::Tend(task))
+                // Once it is given up, the slot may be somebody else's.
+                let obj = pool.get().with(|core| core.task_value(task).map(|item| object(item)))?;
+                (name, Some(obj), Kind::Tend(task))
             }
             Work::Dispose(item) => ("dispose", Some(object(&item)), Kind::Dispose(item)),
             Work::Report(report) => ("report", None, Kind::Report(report)),
         };
         let hooks = pool.get().hooks(py);
-        let pool = PyWeakrefReference::new(pool.as_any())?.unbind();
-        Ok(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool })
+        Some(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool: home })
     }
 
     /// The work, once.

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
 
 use super::background::{self, Job, follow_up};
 use super::clock::{self, Clock};
@@ -475,10 +475,12 @@ impl Pool {
     /// The next piece of background work, for a clock of a test.
     fn _next_job(slf: &Bound<'_, Self>) -> PyResult<Option<Job>> {
         let this = slf.get();
+        let home = PyWeakrefReference::new(slf.as_any())?.unbind();
+        this.membership.join(this);
         let now = this.now();
         let work = this.with(|core| core.take_work(now));
-        follow_up(slf)?;
-        work.map(|work| Job::new(slf, work)).transpose()
+        let job = work.and_then(|work| Job::new(slf, home, work));
+        follow_up(slf).map(|()| job)
     }
 
     /// When there will be some by itself, in nanoseconds of the pool's clock.
@@ -581,8 +583,7 @@ impl Pool {
     /// `close`: see there.
     fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
-        let began = this.now();
-        let deadline = Deadline::after(seconds, began);
+        let deadline = Deadline::after(seconds, this.now());
         let parker = Arc::new(Parker::new());
         this.manage();
         this.membership.join(this);
@@ -595,6 +596,7 @@ impl Pool {
             core.close(if force { Some(&mut copy) } else { None });
             core.add_closer(Arc::clone(&parker));
         });
+        let mut back_at = None;
         let result = follow_up(slf).and_then(|()| {
             loop {
                 let now = this.now();
@@ -602,9 +604,9 @@ impl Pool {
                 if over {
                     return Ok(());
                 }
-                let grace = GRACE.saturating_sub(now.saturating_sub(began));
                 let mut left = deadline.left(now);
                 if back {
+                    let grace = GRACE.saturating_sub(now.saturating_sub(*back_at.get_or_insert(now)));
                     left = Some(left.map_or(grace, |left| left.min(grace)));
                 }
                 match waiting::reason_to_stop(left) {

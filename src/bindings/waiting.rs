@@ -260,10 +260,12 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     let this = pool.get();
     let now = this.now();
     let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
-    if closed && slot.is_none() {
+    let slot = taken(pool, slot);
+    // SAFETY: attached.
+    if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {
         errors::closed(this);
     }
-    taken(pool, slot)
+    slot
 }
 
 /// Notes who has the slot, in the critical section that takes it.
@@ -332,13 +334,14 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
     };
     let _waiting = Waiting::begin();
     let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
-    if this.is_managed()
-        && let Err(error) = follow_up(pool)
-    {
-        error.restore(pool.py());
-        return wait.stop(ticket, Stop::Raised);
-    }
     loop {
+        // Each time: what was under way for this thread may be gone, in a child that a signal handler forked.
+        if this.is_managed()
+            && let Err(error) = follow_up(pool)
+        {
+            error.restore(pool.py());
+            return wait.stop(ticket, Stop::Raised);
+        }
         let now = this.now();
         let left = deadline.left(now);
         if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
@@ -527,8 +530,7 @@ pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
 /// and the object would lie idle until the giver blocks: two changes of threads more than it takes.
 pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
     let this = pool.get();
-    let managed = this.is_managed();
-    let reset = if managed { reset(pool, slot) } else { Ok(true) };
+    let reset = if this.is_managed() { reset(pool, slot) } else { Ok(true) };
     let asker = asker(this);
     let handed = this.with(|core| {
         if !matches!(reset, Ok(true)) {
@@ -550,7 +552,8 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
         Some((parker, _)) => parker.unpark(),
         None => {}
     }
-    if !managed {
+    // Asked again: another thread may have closed the pool since.
+    if !this.is_managed() {
         return true;
     }
     let followed = follow_up(pool);

@@ -196,6 +196,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let (_, wake) = self.insert(value, now);
         self.gift = None;
+        self.look_for_more(now);
+        self.mind();
         Ok(wake)
     }
 
@@ -251,6 +253,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         {
             self.gift = None;
             self.take_over(slot, asker.now);
+            self.look_for_more(asker.now);
             return Answer::Slot(slot);
         }
         if let Some(refusal) = self.reason_not_to_queue(asker.now) {
@@ -276,6 +279,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let slot = self.waiters.take_back(gift)?;
         self.take_over(slot, asker.now);
+        self.look_for_more(asker.now);
         Some(slot)
     }
 
@@ -300,8 +304,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
         self.forget_gift(&ticket);
         let (slot, wake) = self.waiters.cancel(ticket);
-        if let Some(slot) = slot {
-            self.take_over(slot, now);
+        match slot {
+            Some(slot) => self.take_over(slot, now),
+            None => self.supply.forsake(),
         }
         (slot, wake)
     }

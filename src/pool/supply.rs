@@ -26,6 +26,14 @@ struct UnderWay {
     began: Nanos,
     /// What comes of it is to be replaced, because everything is.
     stale: bool,
+    /// Somebody has given up waiting for it.
+    forsaken: bool,
+}
+
+impl UnderWay {
+    fn is_prompt(&self, now: Nanos) -> bool {
+        now.saturating_sub(self.began) < PATIENT_FOR
+    }
 }
 
 /// How an attempt that was still awaited ended.
@@ -72,19 +80,33 @@ impl Supply {
         self.failing().then_some(self.retry_at)
     }
 
+    /// How many of them somebody who waits may count on. One that somebody has given up on, and that takes long, is no
+    /// reason to let the next wait for it as well.
+    pub(super) fn promising(&self, now: Nanos) -> usize {
+        self.under_way.iter().filter(|attempt| !attempt.forsaken || attempt.is_prompt(now)).count()
+    }
+
+    /// Somebody who waited has left.
+    pub(super) fn forsake(&mut self) {
+        let oldest = self.under_way.iter_mut().filter(|attempt| !attempt.forsaken).min_by_key(|attempt| attempt.began);
+        if let Some(attempt) = oldest {
+            attempt.forsaken = true;
+        }
+    }
+
     /// How many attempts may begin now.
     pub(super) fn may_begin(&self, now: Nanos) -> usize {
         if self.failing() {
             return usize::from(now >= self.retry_at && self.under_way.is_empty());
         }
-        let busy = self.under_way.iter().filter(|attempt| now.saturating_sub(attempt.began) < PATIENT_FOR).count();
+        let busy = self.under_way.iter().filter(|attempt| attempt.is_prompt(now)).count();
         AT_ONCE.saturating_sub(busy)
     }
 
     pub(super) fn begin(&mut self, now: Nanos) -> Attempt {
         self.latest += 1;
         let attempt = Attempt(self.latest);
-        self.under_way.push(UnderWay { attempt, began: now, stale: false });
+        self.under_way.push(UnderWay { attempt, began: now, stale: false, forsaken: false });
         attempt
     }
 
@@ -109,6 +131,13 @@ impl Supply {
             self.fail(now);
         }
         given_up
+    }
+
+    /// Counts on so many attempts no longer, the latest ones: they do not fit in. What comes of them may be used all the
+    /// same.
+    pub(super) fn forget(&mut self, count: usize) {
+        self.under_way.sort_by_key(|attempt| attempt.attempt.0);
+        self.under_way.truncate(self.under_way.len().saturating_sub(count));
     }
 
     /// When something changes by itself: an attempt no longer counts, or is to be given up.

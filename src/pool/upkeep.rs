@@ -106,7 +106,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let making = self.supply.making();
         let all = self.slots.len() + making;
-        let for_waiters = self.waiters.len().saturating_sub(making + self.checking);
+        let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checking);
         let need = for_waiters.max(self.rules.min_size.saturating_sub(all)).max(self.owed);
         need.min(self.rules.max_size.saturating_sub(all)).min(self.supply.may_begin(now))
     }
@@ -116,7 +116,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
-        if self.closed || (ended.is_none() && !room) {
+        if self.closed || !room {
             self.figures.created += 1;
             self.count_retired(if self.closed { Reason::Closed } else { Reason::Surplus });
             self.gone.push_back((value, Farewell::Dispose));
@@ -167,11 +167,11 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// The end of a task: tended → idle or handed over if the object is fit; else it goes.
     pub fn tended(&mut self, task: Task, fit: bool, now: Nanos) {
-        let Task { slot, care, job } = task;
-        if self.slots.get(slot).hold != Hold::Tended || self.slots.record(slot).job != job {
+        let Task { slot, care, .. } = task;
+        if !self.is_current(task) {
             return; // given up before
         }
-        self.slots.record(slot).job = 0;
+        self.slots.record(slot).job = None;
         self.checking -= 1;
         let unfit = if care == Care::Check { Reason::Unfit } else { Reason::NotReset };
         match if fit { self.reason_to_keep_out(slot, now) } else { Some(unfit) } {
@@ -186,12 +186,21 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.mind();
     }
 
+    /// The object in question, unless the task was given up before.
+    pub fn task_value(&mut self, task: Task) -> Option<&mut T> {
+        if self.is_current(task) { self.value_mut(task.slot) } else { None }
+    }
+
+    fn is_current(&mut self, Task { slot, care, job }: Task) -> bool {
+        self.slots.get(slot).hold == Hold::Tended && self.slots.record(slot).job == Some((job, care))
+    }
+
     fn begin_task(&mut self, slot: SlotId, care: Care, now: Nanos) {
         self.latest_job += 1;
         let job = self.latest_job;
         self.slots.get(slot).hold = Hold::Tended;
         let record = self.slots.record(slot);
-        (record.job, record.since) = (job, now);
+        (record.job, record.since) = (Some((job, care)), now);
         self.checking += 1;
         self.to_do.push_back(Task { slot, care, job });
         if let Some(limit) = self.rules.check_limit {
@@ -206,7 +215,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         if self.closed {
             return;
         }
-        while self.waiters.len() > self.supply.making() + self.checking
+        // Somebody else may have taken the room of a replacement that was owed: then there is nothing to wait for.
+        self.owed = self.owed.min(self.rules.max_size.saturating_sub(self.slots.len() + self.supply.making()));
+        self.making_ahead &= self.owed + self.supply.making() > 0;
+        // Whatever is being made: that may take long, or never end.
+        while self.waiters.len() > self.checking
             && let Some(id) = self.kept.pop()
         {
             self.begin_task(id, Care::Check, now);
@@ -217,12 +230,11 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
     pub(super) fn may_replace(&self) -> bool {
-        self.rules.makes
-            && !self.closed
-            && !self.supply.failing()
-            && self.supply.making() == 0
-            && self.owed == 0
-            && !self.making_ahead
+        self.may_make_replacement() && !self.supply.failing()
+    }
+
+    fn may_make_replacement(&self) -> bool {
+        self.rules.makes && !self.closed && self.supply.making() == 0 && self.owed == 0 && !self.making_ahead
     }
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
@@ -237,13 +249,16 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.ahead = 0;
             return;
         }
-        if self.ahead > 0 || !self.may_replace() {
+        if self.ahead > 0 || !self.may_make_replacement() {
             return;
         }
         if self.slots.len() < self.rules.max_size {
+            // Also after a failure: nobody else might try again, and then nothing would ever be replaced.
             self.owed += 1;
             self.making_ahead = true;
-        } else if let Some(id) = self.stale_idle() {
+        } else if self.may_replace()
+            && let Some(id) = self.stale_idle()
+        {
             self.take_out_of_rings(id);
             self.discard_stale(id, now);
         }
@@ -311,7 +326,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let record = self.slots.record(id);
         self.stale -= usize::from(record.stale);
         self.odd -= usize::from(record.farewell != Farewell::Dispose);
-        (record.stale, record.job, record.farewell) = (false, 0, Farewell::Dispose);
+        (record.stale, record.job, record.farewell) = (false, None, Farewell::Dispose);
         self.count_retired(reason);
         if self.closed {
             self.to_wake.append(&mut self.closers.clone());
@@ -349,9 +364,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.mind();
     }
 
-    /// Other limits. What is idle and too much goes at once, what is out when it comes back.
+    /// Other limits. What is being made and too much is not counted on any more, what is idle goes at once, what is out
+    /// when it comes back.
     pub fn resize(&mut self, min_size: usize, max_size: usize, now: Nanos) {
         (self.rules.min_size, self.rules.max_size) = (min_size, max_size);
+        self.supply.forget((self.slots.len() + self.supply.making()).saturating_sub(max_size));
         while self.slots.len() + self.supply.making() > max_size
             && let Some(id) = self.idle_longest()
         {
@@ -377,6 +394,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn close(&mut self, force: Option<&mut dyn FnMut(&T) -> T>) -> bool {
         let first = !std::mem::replace(&mut self.closed, true);
         if first {
+            // What was handed over stays so: a waiter that went back to the queue now would not be sent away.
+            self.forget_gifts();
             self.to_wake.extend(self.waiters.refuse_all(Refusal::Closed));
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 self.discard(id, Reason::Closed);
@@ -389,16 +408,13 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         if let Some(copy) = force {
             for id in self.slots.ids() {
+                let whole = self.may_touch(id);
                 let slot = self.slots.get(id);
                 let out = matches!(slot.hold, Hold::Leased | Hold::Acquired | Hold::Handed);
-                let value = slot.value.as_ref().filter(|_| out).map(&mut *copy);
-                let record = self.slots.record(id);
-                if let Some(value) = value
-                    && record.farewell == Farewell::Dispose
-                {
-                    record.farewell = Farewell::Drop;
+                if let Some(value) = slot.value.as_ref().filter(|_| out && whole) {
+                    self.gone.push_back((copy(value), Farewell::Dispose));
+                    self.slots.record(id).farewell = Farewell::Drop;
                     self.odd += 1;
-                    self.gone.push_back((value, Farewell::Dispose));
                 }
             }
         }
@@ -526,17 +542,20 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let disposes = self.rules.disposes;
         if let Some(index) = self.gone.iter().position(|&(_, farewell)| !disposes || farewell != Farewell::Dispose) {
-            return self.gone.remove(index).map(|(value, farewell)| match farewell {
-                Farewell::Leak => FollowUp::Leak(value),
-                _ => FollowUp::Drop(value),
-            });
+            let (value, farewell) = self.gone.remove(index)?;
+            if self.closed {
+                // They were woken when it came back, and may have looked before it was taken from here.
+                self.to_wake.append(&mut self.closers.clone());
+            }
+            return Some(if farewell == Farewell::Leak { FollowUp::Leak(value) } else { FollowUp::Drop(value) });
         }
         if !threads || !self.rules.works() {
             return None;
         }
         let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing));
         let pending = self.to_do.len() + self.reports.len() + disposals + self.wanted(now);
-        let watch = self.workers.called() == 0 && self.due < self.workers.up_at();
+        // A closed pool has nobody look at the clock: threads end there at once, and each would call the next.
+        let watch = !self.closed && self.workers.called() == 0 && self.due < self.workers.up_at();
         if pending > self.workers.called() || watch {
             return Some(self.workers.call().map_or(FollowUp::Start, FollowUp::Wake));
         }
@@ -629,12 +648,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     fn give_up_task(&mut self, slot: SlotId) {
-        let job = self.slots.record(slot).job;
-        let waiting_for_a_thread = self.to_do.iter().position(|task| task.job == job);
-        let care = waiting_for_a_thread.map_or(Care::Check, |index| self.to_do[index].care);
-        if let Some(index) = waiting_for_a_thread {
-            self.to_do.remove(index);
-        }
+        let Some((_, care)) = self.slots.record(slot).job else { return };
+        self.to_do.retain(|task| task.slot != slot);
         self.checking -= 1;
         self.discard(slot, if care == Care::Check { Reason::Unfit } else { Reason::NotReset });
         self.reports.push_back(Report::GaveUpTask(care));
@@ -648,6 +663,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Waiters of other threads are forgotten, and what they had been handed is free again. `orphaned` is asked of each
     /// value that is out whether its holder is gone; then it is free again too. But if the pool makes its objects itself,
     /// it starts anew: what is free stays the other process's, and so does, once it comes back, what the survivor holds.
+    /// So it is in a closed pool, which nothing goes out of any more.
     pub fn keep_only(&mut self, survivor: usize, mut orphaned: impl FnMut(&mut T, Hold) -> bool) -> Forked<T, W> {
         self.forget_gifts();
         let (mut wakers, mut free) = self.waiters.keep_only(survivor);
@@ -672,7 +688,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let mut left: Vec<T> = self.gone.drain(..).map(|(value, _)| value).collect();
         let mut wake = Vec::new();
-        if self.rules.makes {
+        if self.rules.makes || self.closed {
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 free.push(id);
             }
