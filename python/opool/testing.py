@@ -332,6 +332,7 @@ def check_invariants(pool: Pool[Any]) -> None:
         >>> with pool.lease():
         ...     check_invariants(pool)
     """
+    closed = pool.closed  # before the figures: what was closed stays closed, and other threads may close it
     stats = pool.stats()
     gone = sum(stats.retired.values())
     coming = stats.creating + stats.checking
@@ -342,4 +343,4 @@ def check_invariants(pool: Pool[Any]) -> None:
     # After `resize` what is out may be too much for a while, but nothing that is too much lies idle.
     limit = stats.max_size
     assert limit is None or stats.idle == 0 or stats.size + stats.creating <= limit, f"above max_size: {stats}"
-    assert not (pool.closed and (stats.waiting or stats.idle)), f"a closed pool has somebody or something: {stats}"
+    assert not (closed and (stats.waiting or stats.idle)), f"a closed pool has somebody or something: {stats}"

@@ -13,7 +13,7 @@ import pytest
 
 import opool
 from opool.testing import Scripted, check_invariants
-from support import Crew, eventually
+from support import Crew, eager_switching, eventually
 
 WORDS = ("ok", "error", "slow", "never")
 MAX_SIZE = 2
@@ -243,6 +243,6 @@ def _silence(caplog):
 def test_nothing_is_lost_or_doubled_whatever_fails_dawdles_or_hangs(create, check):
     combinations = list(itertools.product([create], [check], WORDS, WORDS, WORDS))
     assert len(combinations) == 64
-    with ThreadPoolExecutor(AT_ONCE) as executor:
+    with eager_switching(1e-4), ThreadPoolExecutor(AT_ONCE) as executor:
         problems = list(itertools.chain.from_iterable(executor.map(run, combinations)))
     assert not problems, "\n".join([f"{len(problems)} problems, first of them:", *problems[:20]])
