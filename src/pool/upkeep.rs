@@ -377,6 +377,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn close(&mut self, force: Option<&mut dyn FnMut(&T) -> T>) -> bool {
         let first = !std::mem::replace(&mut self.closed, true);
         if first {
+            // Whoever could take something back would send its new owner into a queue where nobody is served any more.
+            self.forget_gifts();
             self.to_wake.extend(self.waiters.refuse_all(Refusal::Closed));
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 self.discard(id, Reason::Closed);
