@@ -111,12 +111,12 @@ impl<T: Identity, W: Clone> State<T, W> {
         need.min(self.rules.max_size.saturating_sub(all)).min(self.supply.may_begin(now))
     }
 
-    /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late, and is
-    /// to be disposed of.
+    /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late (it was
+    /// given up, or the pool became smaller), and is to be disposed of.
     pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
-        if self.closed || (ended.is_none() && !room) {
+        if self.closed || !room {
             self.figures.created += 1;
             self.count_retired(if self.closed { Reason::Closed } else { Reason::Surplus });
             self.gone.push_back((value, Farewell::Dispose));
