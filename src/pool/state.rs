@@ -196,6 +196,10 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let (_, wake) = self.insert(value, now);
         self.gift = None;
+        if self.stale > 0 {
+            self.look_for_more(now);
+            self.mind();
+        }
         Ok(wake)
     }
 

@@ -120,6 +120,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.figures.created += 1;
             self.count_retired(if self.closed { Reason::Closed } else { Reason::Surplus });
             self.gone.push_back((value, Farewell::Dispose));
+            self.making_ahead &= ended.is_none();
         } else {
             let (id, wake) = self.insert(value, now);
             self.forget_gifts();
@@ -227,6 +228,10 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
     fn replace_next(&mut self, now: Nanos) {
+        if self.owed > 0 && self.slots.len() + self.supply.making() >= self.rules.max_size {
+            // The room that was meant for it is taken: by what somebody added, or because the pool became smaller.
+            (self.owed, self.making_ahead) = (0, false);
+        }
         while self.ahead > 0
             && let Some(id) = self.stale_idle()
         {
