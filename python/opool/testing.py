@@ -264,9 +264,10 @@ class Scripted(Generic[_T]):
         with self._lock:
             self.running -= 1
 
-    def _result(self, kind: str, number: int, args: tuple[Any, ...]) -> Any:
-        if kind == "error":
-            raise ScriptedError(f"call {number} of the script")
+    def _error(self, number: int) -> ScriptedError:
+        return ScriptedError(f"call {number} of the script")
+
+    def _result(self, number: int, args: tuple[Any, ...]) -> Any:
         if self._make is not None:
             return self._make(*args)
         return True if args else Made(number)
@@ -283,7 +284,9 @@ class Scripted(Generic[_T]):
                 raise ScriptedError(f"call {number} of the script would never return, and its caller waits for it")
             elif kind == "never":
                 self._released.wait()
-            return self._result(kind, number, args)
+            elif kind == "error":
+                raise self._error(number)
+            return self._result(number, args)
         finally:
             self._returned()
 
@@ -294,8 +297,12 @@ class Scripted(Generic[_T]):
 
         def end() -> None:
             self._returned()
+            if kind == "error":
+                # Not raised, so it has no traceback: that would keep the frames of the test alive, and their leases.
+                job.fail(self._error(number))
+                return
             try:
-                result = self._result(kind, number, args)
+                result = self._result(number, args)
             except Exception as error:
                 job.fail(error)
             else:

@@ -218,6 +218,20 @@ def test_a_reset_that_would_never_return_is_an_error_on_a_clock():
     assert (pool.size, pool.stats().retired["not_reset"]) == (0, 1)
 
 
+def test_an_error_of_the_script_keeps_no_lease_of_the_test_alive():
+    clock = Clock()
+    pool = opool.Pool(["a"], factory=Scripted("error", clock=clock), clock=clock)
+    mine = [pool.lease()]
+    clock.call_later(1, lambda: mine.pop().release())
+
+    def waits():
+        lease = pool.lease(timeout=5)  # the factory fails meanwhile, and the pool remembers the error
+        assert lease.obj == "a"
+
+    waits()
+    assert (pool.idle, pool.leased) == (1, 0)
+
+
 def test_what_make_raises_is_the_error_of_the_hook():
     clock = Clock()
     pool = opool.Pool(factory=Scripted(clock=clock, make=lambda: 1 // 0), clock=clock)
