@@ -111,8 +111,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         need.min(self.rules.max_size.saturating_sub(all)).min(self.supply.may_begin(now))
     }
 
-    /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late, and is
-    /// to be disposed of.
+    /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late (it was
+    /// given up, or the pool became smaller), and is to be disposed of.
     pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
@@ -120,6 +120,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.figures.created += 1;
             self.count_retired(if self.closed { Reason::Closed } else { Reason::Surplus });
             self.gone.push_back((value, Farewell::Dispose));
+            self.making_ahead &= ended.is_none();
         } else {
             let (id, wake) = self.insert(value, now);
             self.forget_gifts();
@@ -239,6 +240,10 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
     fn replace_next(&mut self, now: Nanos) {
+        if self.owed > 0 && self.slots.len() + self.supply.making() >= self.rules.max_size {
+            // The room that was meant for it is taken: by what somebody added, or because the pool became smaller.
+            (self.owed, self.making_ahead) = (0, false);
+        }
         while self.ahead > 0
             && let Some(id) = self.stale_idle()
         {
