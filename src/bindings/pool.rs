@@ -219,7 +219,12 @@ impl Pool {
                 return Err(PyErr::fetch(slf.py()));
             }
         }
-        if this.is_managed() { follow_up(slf) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// What follows from a change, if there is anything that could.
+    fn settle(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().is_managed() { follow_up(slf) } else { Ok(()) }
     }
 }
 
@@ -267,11 +272,12 @@ impl Pool {
             clock.bind(slf.py()).call_method1("_join", (slf,))?;
         }
         if let Some(objects) = objects {
+            // All of them, before anything is made: else what is made for `min_size` could take the room of the rest.
             for object in objects.try_iter()? {
                 Pool::insert(slf, object?)?;
             }
         }
-        if this.is_managed() { follow_up(slf) } else { Ok(()) }
+        Pool::settle(slf)
     }
 
     /// Appends an object, or hands it to whoever has waited longest.
@@ -283,7 +289,8 @@ impl Pool {
     ///     PoolClosed: if the pool is closed.
     ///     ValueError: if the pool has `max_size` objects already.
     fn add_obj(slf: &Bound<'_, Self>, obj: Bound<'_, PyAny>) -> PyResult<()> {
-        Pool::insert(slf, obj)
+        Pool::insert(slf, obj)?;
+        Pool::settle(slf)
     }
 
     /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
