@@ -401,14 +401,15 @@ impl Pool {
     ) -> PyResult<()> {
         let this = slf.get();
         Pool::needs_factory(slf, "resize")?;
-        let rules = this.with(|core| *core.rules());
-        let size =
-            |name, value: Option<Bound<'_, PyAny>>, now| value.map_or(Ok(now), |value| options::count(name, &value));
-        let min = size("min_size", min_size, rules.min_size)?;
-        let max = size("max_size", max_size, rules.max_size)?;
-        Sizes { makes: true, min, max }.check()?;
+        let size = |name, value: Option<Bound<'_, PyAny>>| value.map(|value| options::count(name, &value)).transpose();
+        let (min, max) = (size("min_size", min_size)?, size("max_size", max_size)?);
         let now = this.now();
-        this.with(|core| core.resize(min, max, now));
+        // In one step: what another thread sets at the same time is not undone.
+        this.with(|core| {
+            let rules = core.rules();
+            let sizes = Sizes { makes: true, min: min.unwrap_or(rules.min_size), max: max.unwrap_or(rules.max_size) };
+            sizes.check().map(|()| core.resize(sizes.min, sizes.max, now))
+        })?;
         follow_up(slf)
     }
 
