@@ -99,8 +99,15 @@ impl From<Timeout> for Wait {
 impl Timeout {
     /// Reads an option that means seconds, and is called `option` in messages.
     pub(super) fn named(option: &str, value: &Bound<'_, PyAny>) -> PyResult<Timeout> {
-        // SAFETY: the value is alive, and its lifetime says attached.
-        let wait = unsafe { Wait::read(value.as_ptr(), option) };
+        let wait = match value.is(value.py().Ellipsis()) {
+            true => {
+                // SAFETY: as below. There is no other default that this could stand for.
+                unsafe { errors::seconds_type(option, value.as_ptr()) };
+                None
+            }
+            // SAFETY: the value is alive, and its lifetime says attached.
+            false => unsafe { Wait::read(value.as_ptr(), option) },
+        };
         wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
     }
 }
