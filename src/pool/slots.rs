@@ -1,6 +1,6 @@
 //! Slots: one for each pooled value, with what is known about it.
 
-use super::Nanos;
+use super::{Care, Nanos};
 
 /// A pooled value that can be recognised when it comes back bare (by [`State::release`](super::State::release)).
 pub trait Identity {
@@ -65,6 +65,8 @@ pub(super) struct Record {
     pub(super) reported: bool,
     /// The job that tends to it, or 0.
     pub(super) job: u64,
+    /// What that job does.
+    pub(super) care: Care,
     /// What to do with it in the end.
     pub(super) farewell: Farewell,
 }
@@ -81,8 +83,15 @@ pub enum Farewell {
 }
 
 impl Record {
-    const NEW: Record =
-        Record { since: 0, expires: Nanos::MAX, stale: false, reported: false, job: 0, farewell: Farewell::Dispose };
+    const NEW: Record = Record {
+        since: 0,
+        expires: Nanos::MAX,
+        stale: false,
+        reported: false,
+        job: 0,
+        care: Care::Check,
+        farewell: Farewell::Dispose,
+    };
 }
 
 /// All slots ever made. Vacant ones are used again.

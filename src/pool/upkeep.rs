@@ -5,7 +5,7 @@
 //! only, and gets what comes first, an object that comes back or a new one; no hook holds up anybody but its thread.
 
 use super::figures::Reason;
-use super::slots::Farewell;
+use super::slots::{Farewell, Record};
 use super::supply::Attempt;
 use super::waiters::Refusal;
 use super::workers::WorkerId;
@@ -191,7 +191,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let job = self.latest_job;
         self.slots.get(slot).hold = Hold::Tended;
         let record = self.slots.record(slot);
-        (record.job, record.since) = (job, now);
+        (record.job, record.care, record.since) = (job, care, now);
         self.checking += 1;
         self.to_do.push_back(Task { slot, care, job });
         if let Some(limit) = self.rules.check_limit {
@@ -629,12 +629,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     fn give_up_task(&mut self, slot: SlotId) {
-        let job = self.slots.record(slot).job;
-        let waiting_for_a_thread = self.to_do.iter().position(|task| task.job == job);
-        let care = waiting_for_a_thread.map_or(Care::Check, |index| self.to_do[index].care);
-        if let Some(index) = waiting_for_a_thread {
-            self.to_do.remove(index);
-        }
+        let Record { job, care, .. } = *self.slots.record(slot);
+        // It may still be waiting for a thread.
+        self.to_do.retain(|task| task.job != job);
         self.checking -= 1;
         self.discard(slot, if care == Care::Check { Reason::Unfit } else { Reason::NotReset });
         self.reports.push_back(Report::GaveUpTask(care));
