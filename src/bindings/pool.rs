@@ -110,7 +110,7 @@ pub(super) struct Pool {
     hooks: Guarded<Hooks>,
     /// Whether there may be something to do after a change: see `background::follow_up`.
     managed: AtomicBool,
-    /// Why the latest attempt to make an object failed, if it did.
+    /// Why the latest attempt to make an object failed, if it did, and if it was not given up.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
     pub(super) membership: Membership,
@@ -184,9 +184,16 @@ impl Pool {
         self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.clone_ref(py))
     }
 
-    pub(super) fn last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    /// Why the latest attempt to make an object failed, if it did.
+    pub(super) fn last_error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let now = self.now();
+        let (failing, limit) = self.with(|core| (core.failing(now), core.rules().make_limit));
+        if failing.is_some_and(|failing| failing.gave_up) {
+            // Nobody has raised: this is it.
+            return errors::gave_up(py, limit).map(|error| Some(error.unbind()));
+        }
         // SAFETY: attached.
-        self.last_error.with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.clone_ref(py)))
+        Ok(self.last_error.with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.clone_ref(py))))
     }
 
     pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
@@ -496,7 +503,7 @@ impl Pool {
 
     /// Why the latest attempt to make an object failed, if it did.
     #[getter]
-    fn _last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn _last_error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         self.last_error(py)
     }
 

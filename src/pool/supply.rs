@@ -28,6 +28,17 @@ struct UnderWay {
     stale: bool,
 }
 
+/// What is known about making objects while it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// How many attempts failed in a row.
+    pub in_a_row: u32,
+    /// Whether the latest of them was given up, so that there is no error that would tell why.
+    pub gave_up: bool,
+    /// How long it takes until the next may begin.
+    pub pause: Nanos,
+}
+
 /// How an attempt that was still awaited ended.
 pub(super) struct Ended {
     pub(super) took: Nanos,
@@ -38,13 +49,16 @@ pub(super) struct Supply {
     latest: u64,
     under_way: Vec<UnderWay>,
     failures: u32,
+    /// Whether the latest failure was an attempt that took too long.
+    gave_up: bool,
     retry_at: Nanos,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, retry_at: 0, random: 0x9E37_79B9_7F4A_7C15 }
+        let random = 0x9E37_79B9_7F4A_7C15;
+        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, random }
     }
 
     /// Chooses where the random numbers begin.
@@ -60,6 +74,12 @@ impl Supply {
     /// Whether the latest attempt failed.
     pub(super) fn failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// More about that.
+    pub(super) fn how_it_fails(&self, now: Nanos) -> Option<Failing> {
+        let (in_a_row, gave_up, pause) = (self.failures, self.gave_up, self.retry_at.saturating_sub(now));
+        self.failing().then_some(Failing { in_a_row, gave_up, pause })
     }
 
     /// Whether so many attempts failed in a row that it is not worth waiting for the next.
@@ -95,6 +115,7 @@ impl Supply {
         if well {
             self.failures = 0;
         } else {
+            self.gave_up = false;
             self.fail(now);
         }
         Some(Ended { took: now.saturating_sub(began), stale })
@@ -106,6 +127,7 @@ impl Supply {
         self.under_way.retain(|attempt| now.saturating_sub(attempt.began) < limit);
         let given_up = before - self.under_way.len();
         if given_up > 0 {
+            self.gave_up = true;
             self.fail(now);
         }
         given_up
