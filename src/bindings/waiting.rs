@@ -477,6 +477,7 @@ impl Waited<'_, '_> {
         }
         self.looked = true;
         let this = self.pool.get();
+        watch::look_at_holders(this, now);
         let (stuck, entered, makes) = this.with(|core| {
             let stuck = core.is_stuck(watch::holder);
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));

@@ -117,6 +117,11 @@ pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyLis
     Ok(list)
 }
 
+/// Somebody has waited for a moment: should it be in vain, the message tells how long others have had what they have.
+pub(super) fn look_at_holders(pool: &Pool, now: Nanos) {
+    pool.with(|core| look(core, now));
+}
+
 /// From now on it is known how long, at least, each object has been out.
 fn look(core: &mut super::pool::Core, now: Nanos) {
     core.note_holders(now, |item| {
