@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 
 use super::errors;
@@ -320,6 +322,13 @@ impl Job {
         self.not_finished()?;
         self.end(py, Err(PyErr::from_value(error)));
         Ok(())
+    }
+
+    // A test's clock keeps the job in its frame, and the traceback of a hook's error keeps the frame. What the others in
+    // such a cycle do to be cleared is enough.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.obj)?;
+        self.hooks.traverse(&visit)
     }
 }
 
