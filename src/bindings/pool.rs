@@ -73,7 +73,7 @@ impl Identity for Item {
 ///         Those who wait keep their order in either case.
 ///     check: called with an object before it goes out; if it raises or returns something false other than None, the
 ///         object goes, and another takes its place.
-///     check_after: only if the object has been idle for more than so many seconds.
+///     check_after: only if the object has been idle for more than so many seconds; `math.inf` is never.
 ///     check_timeout: how many seconds a check in the background may take before its object goes.
 ///     reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
 ///     dispose: called with an object that goes, in the background.
@@ -184,16 +184,24 @@ impl Pool {
         self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.clone_ref(py))
     }
 
+    /// What is called with an object that comes back.
+    pub(super) fn reset_hook<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: attached.
+        self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.reset.as_ref().map(|hook| hook.bind(py).clone()))
+    }
+
     /// Why the latest attempt to make an object failed, if it did.
-    pub(super) fn last_error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    pub(super) fn last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let now = self.now();
         let (failing, limit) = self.with(|core| (core.failing(now), core.rules().make_limit));
         if failing.is_some_and(|failing| failing.gave_up) {
             // Nobody has raised: this is it.
-            return errors::gave_up(py, limit).map(|error| Some(error.unbind()));
+            return errors::gave_up(py, limit).map(Some);
         }
         // SAFETY: attached.
-        Ok(self.last_error.with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.clone_ref(py))))
+        Ok(self
+            .last_error
+            .with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.bind(py).clone())))
     }
 
     pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
@@ -503,7 +511,7 @@ impl Pool {
 
     /// Why the latest attempt to make an object failed, if it did.
     #[getter]
-    fn _last_error(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn _last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.last_error(py)
     }
 

@@ -574,7 +574,7 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
 /// Resets an object that its holder gives back. False if that failed; an error if it must come out.
 fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     let (this, py) = (pool.get(), pool.py());
-    let Some(hook) = this.hooks(py).reset else { return Ok(true) };
+    let Some(hook) = this.reset_hook(py) else { return Ok(true) };
     let object = this.with(|core| {
         let mine = core.may_touch(slot);
         let item = core.value_mut(slot).filter(|_| mine)?;
@@ -582,10 +582,14 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
     let Some(object) = object else { return Ok(true) };
-    match hook.call1(py, (object,)) {
+    match hook.call1((object,)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
             tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
+            // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
+            error.restore(py);
+            // SAFETY: attached; it is the one that was just set.
+            unsafe { ffi::PyErr_Clear() };
             Ok(false)
         }
         Err(error) => Err(error),

@@ -61,7 +61,8 @@ impl Places {
             }
             std::mem::replace(&mut places[index], place)
         });
-        drop(before);
+        // Not dropped as a `Py`: PyO3 does not know that this thread is attached, and would postpone it.
+        drop(before.map(|place| place.code.into_bound(py)));
     }
 
     fn get<'py>(&self, py: Python<'py>, slot: SlotId) -> Option<Bound<'py, PyString>> {
