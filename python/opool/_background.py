@@ -64,7 +64,9 @@ def not_created(pool: Pool[Any], error: BaseException) -> None:
 def unfit(pool: Pool[Any], hook: str, error: BaseException | None) -> None:
     """An object did not pass its check, or could not be reset."""
     why = "said no" if error is None else f"failed: {error!r}"
-    log.info("%s: %s %s; the object is taken out", called(pool), hook, why, exc_info=error)
+    # A check that fails is what checks are for; a reset that fails is not.
+    level = logging.INFO if hook == "check" else logging.WARNING
+    log.log(level, "%s: %s %s; the object is taken out", called(pool), hook, why, exc_info=error)
 
 
 def not_disposed(pool: Pool[Any], error: BaseException) -> None:

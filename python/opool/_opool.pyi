@@ -100,7 +100,7 @@ class Pool(Generic[_T]):
         order: Literal["fifo", "lifo"] = "fifo",
         fairness: Literal["adaptive", "strict"] = "adaptive",
         check: Callable[[_T], object] | None = None,
-        check_after: float | None = 1.0,
+        check_after: float = 1.0,
         check_timeout: float | None = 5.0,
         reset: Callable[[_T], object] | None = None,
         dispose: Callable[[_T], object] | None = None,

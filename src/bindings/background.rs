@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 
+use super::errors;
 use super::hooks::Hooks;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
-use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
+use crate::pool::{Attempt, Care, FollowUp, Next, Report, SlotId, Task, Work};
 use crate::sync::{Attached, Guarded, Parker};
 
 /// The interpreter is about to go down: no more work.
@@ -261,10 +264,16 @@ impl Job {
         });
         match (result, pool) {
             (Ok(object), Some(pool)) => {
-                pool.get().set_last_error(py, None);
                 let Some(object) = NonNull::new(object.into_ptr()) else { return };
                 let (item, now) = (Item { object, shell: ptr::null_mut(), holder: 0 }, pool.get().now());
-                pool.get().with(|core| core.made(attempt, item, now));
+                let failing = pool.get().with(|core| {
+                    core.made(attempt, item, now);
+                    core.failing(now).is_some()
+                });
+                // What was given up and came late says nothing about those that failed since.
+                if !failing {
+                    pool.get().set_last_error(py, None);
+                }
             }
             // The pool is gone: the object is nobody's.
             (Ok(object), None) => {
@@ -321,6 +330,13 @@ impl Job {
         self.end(py, Err(PyErr::from_value(error)));
         Ok(())
     }
+
+    // A test's clock keeps the job in its frame, and the traceback of a hook's error keeps the frame. What the others in
+    // such a cycle do to be cleared is enough.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.obj)?;
+        self.hooks.traverse(&visit)
+    }
 }
 
 impl Job {
@@ -350,18 +366,15 @@ pub(super) fn hook_name(py: Python<'_>, care: Care) -> Bound<'_, PyAny> {
 fn tell_report(pool: &Bound<'_, Pool>, report: Report) {
     let py = pool.py();
     let rules = pool.get().with(|core| *core.rules());
-    let too_long = |what: &str, limit: Option<Nanos>| {
-        PyTimeoutError::new_err(format!("{what}, {:?} s", limit.unwrap_or(0) as f64 / 1e9))
-    };
     match report {
         Report::Leak(slot) => tell(pool, c"leak", &[PyInt::new(py, SlotId::index(slot)).as_any()]),
-        Report::GaveUpMaking => {
-            let error = too_long("the factory took longer than create_timeout", rules.make_limit);
-            tell(pool, c"not_created", &[error.value(py).as_any()]);
-            pool.get().set_last_error(py, Some(error.into_value(py).into_any()));
-        }
+        Report::GaveUpMaking => match errors::gave_up(py, rules.make_limit) {
+            Ok(error) => tell(pool, c"not_created", &[&error]),
+            Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+        },
         Report::GaveUpTask(care) => {
-            let error = too_long("it took longer than check_timeout", rules.check_limit);
+            let limit = rules.check_limit.unwrap_or(0) as f64 / 1e9;
+            let error = PyTimeoutError::new_err(format!("it took longer than check_timeout ({limit} s)"));
             tell(pool, c"unfit", &[&hook_name(py, care), error.value(py).as_any()]);
         }
     }

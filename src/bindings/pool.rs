@@ -73,7 +73,7 @@ impl Identity for Item {
 ///         Those who wait keep their order in either case.
 ///     check: called with an object before it goes out; if it raises or returns something false other than None, the
 ///         object goes, and another takes its place.
-///     check_after: only if the object has been idle for more than so many seconds.
+///     check_after: only if the object has been idle for more than so many seconds; `math.inf` is never.
 ///     check_timeout: how many seconds a check in the background may take before its object goes.
 ///     reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
 ///     dispose: called with an object that goes, in the background.
@@ -110,7 +110,7 @@ pub(super) struct Pool {
     hooks: Guarded<Hooks>,
     /// Whether there may be something to do after a change: see `background::follow_up`.
     managed: AtomicBool,
-    /// Why the latest attempt to make an object failed, if it did.
+    /// Why the latest attempt to make an object failed, if it did, and if it was not given up.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
     pub(super) membership: Membership,
@@ -184,9 +184,24 @@ impl Pool {
         self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.clone_ref(py))
     }
 
-    pub(super) fn last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    /// What is called with an object that comes back.
+    pub(super) fn reset_hook<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: attached.
-        self.last_error.with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.clone_ref(py)))
+        self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.reset.as_ref().map(|hook| hook.bind(py).clone()))
+    }
+
+    /// Why the latest attempt to make an object failed, if it did.
+    pub(super) fn last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let now = self.now();
+        let (failing, limit) = self.with(|core| (core.failing(now), core.rules().make_limit));
+        if failing.is_some_and(|failing| failing.gave_up) {
+            // Nobody has raised: this is it.
+            return errors::gave_up(py, limit).map(Some);
+        }
+        // SAFETY: attached.
+        Ok(self
+            .last_error
+            .with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.bind(py).clone())))
     }
 
     pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
@@ -219,7 +234,12 @@ impl Pool {
                 return Err(PyErr::fetch(slf.py()));
             }
         }
-        if this.is_managed() { follow_up(slf) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// What follows from a change, if there is anything that could.
+    fn settle(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().is_managed() { follow_up(slf) } else { Ok(()) }
     }
 }
 
@@ -267,11 +287,12 @@ impl Pool {
             clock.bind(slf.py()).call_method1("_join", (slf,))?;
         }
         if let Some(objects) = objects {
+            // All of them, before anything is made: else what is made for `min_size` could take the room of the rest.
             for object in objects.try_iter()? {
                 Pool::insert(slf, object?)?;
             }
         }
-        if this.is_managed() { follow_up(slf) } else { Ok(()) }
+        Pool::settle(slf)
     }
 
     /// Appends an object, or hands it to whoever has waited longest.
@@ -283,7 +304,8 @@ impl Pool {
     ///     PoolClosed: if the pool is closed.
     ///     ValueError: if the pool has `max_size` objects already.
     fn add_obj(slf: &Bound<'_, Self>, obj: Bound<'_, PyAny>) -> PyResult<()> {
-        Pool::insert(slf, obj)
+        Pool::insert(slf, obj)?;
+        Pool::settle(slf)
     }
 
     /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
@@ -394,14 +416,15 @@ impl Pool {
     ) -> PyResult<()> {
         let this = slf.get();
         Pool::needs_factory(slf, "resize")?;
-        let rules = this.with(|core| *core.rules());
-        let size =
-            |name, value: Option<Bound<'_, PyAny>>, now| value.map_or(Ok(now), |value| options::count(name, &value));
-        let min = size("min_size", min_size, rules.min_size)?;
-        let max = size("max_size", max_size, rules.max_size)?;
-        Sizes { makes: true, min, max }.check()?;
+        let size = |name, value: Option<Bound<'_, PyAny>>| value.map(|value| options::count(name, &value)).transpose();
+        let (min, max) = (size("min_size", min_size)?, size("max_size", max_size)?);
         let now = this.now();
-        this.with(|core| core.resize(min, max, now));
+        // In one step: what another thread sets at the same time is not undone.
+        this.with(|core| {
+            let rules = core.rules();
+            let sizes = Sizes { makes: true, min: min.unwrap_or(rules.min_size), max: max.unwrap_or(rules.max_size) };
+            sizes.check().map(|()| core.resize(sizes.min, sizes.max, now))
+        })?;
         follow_up(slf)
     }
 
@@ -490,7 +513,7 @@ impl Pool {
 
     /// Why the latest attempt to make an object failed, if it did.
     #[getter]
-    fn _last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn _last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.last_error(py)
     }
 

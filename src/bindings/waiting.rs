@@ -99,8 +99,15 @@ impl From<Timeout> for Wait {
 impl Timeout {
     /// Reads an option that means seconds, and is called `option` in messages.
     pub(super) fn named(option: &str, value: &Bound<'_, PyAny>) -> PyResult<Timeout> {
-        // SAFETY: the value is alive, and its lifetime says attached.
-        let wait = unsafe { Wait::read(value.as_ptr(), option) };
+        let wait = match value.is(value.py().Ellipsis()) {
+            true => {
+                // SAFETY: as below. There is no other default that this could stand for.
+                unsafe { errors::seconds_type(option, value.as_ptr()) };
+                None
+            }
+            // SAFETY: the value is alive, and its lifetime says attached.
+            false => unsafe { Wait::read(value.as_ptr(), option) },
+        };
         wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
     }
 }
@@ -473,6 +480,7 @@ impl Waited<'_, '_> {
         }
         self.looked = true;
         let this = self.pool.get();
+        watch::look_at_holders(this, now);
         let (stuck, entered, makes) = this.with(|core| {
             let stuck = core.is_stuck(watch::holder);
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
@@ -569,7 +577,7 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
 /// Resets an object that its holder gives back. False if that failed; an error if it must come out.
 fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     let (this, py) = (pool.get(), pool.py());
-    let Some(hook) = this.hooks(py).reset else { return Ok(true) };
+    let Some(hook) = this.reset_hook(py) else { return Ok(true) };
     let object = this.with(|core| {
         let mine = core.may_touch(slot);
         let item = core.value_mut(slot).filter(|_| mine)?;
@@ -577,10 +585,14 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
     let Some(object) = object else { return Ok(true) };
-    match hook.call1(py, (object,)) {
+    match hook.call1((object,)) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
             tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
+            // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
+            error.restore(py);
+            // SAFETY: attached; it is the one that was just set.
+            unsafe { ffi::PyErr_Clear() };
             Ok(false)
         }
         Err(error) => Err(error),

@@ -61,7 +61,8 @@ impl Places {
             }
             std::mem::replace(&mut places[index], place)
         });
-        drop(before);
+        // Not dropped as a `Py`: PyO3 does not know that this thread is attached, and would postpone it.
+        drop(before.map(|place| place.code.into_bound(py)));
     }
 
     fn get<'py>(&self, py: Python<'py>, slot: SlotId) -> Option<Bound<'py, PyString>> {
@@ -113,6 +114,11 @@ pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyLis
         list.append((object, slot.index(), thread, age, exact, in_with, this.places.get(py, slot)))?;
     }
     Ok(list)
+}
+
+/// Somebody has waited for a moment: should it be in vain, the message tells how long others have had what they have.
+pub(super) fn look_at_holders(pool: &Pool, now: Nanos) {
+    pool.with(|core| look(core, now));
 }
 
 /// From now on it is known how long, at least, each object has been out.

@@ -7,7 +7,7 @@ use super::figures::{Figures, Reason, Spent, Stopwatch};
 use super::ring::Ring;
 use super::rules::Rules;
 use super::slots::{Farewell, Slots};
-use super::supply::Supply;
+use super::supply::{Failing, Supply};
 use super::turn::Turn;
 use super::upkeep::{Report, Task};
 use super::waiters::{Gift, Outcome, Refusal, Waiters};
@@ -548,6 +548,11 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Whether the value in a slot is this process's, and still whole.
     pub fn may_touch(&mut self, id: SlotId) -> bool {
         self.slots.record(id).farewell == Farewell::Dispose
+    }
+
+    /// What is known about making objects, while it fails.
+    pub fn failing(&self, now: Nanos) -> Option<Failing> {
+        self.supply.how_it_fails(now)
     }
 
     /// Whether the pool is closed.

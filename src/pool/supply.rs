@@ -36,6 +36,17 @@ impl UnderWay {
     }
 }
 
+/// What is known about making objects while it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// How many attempts failed in a row.
+    pub in_a_row: u32,
+    /// Whether the latest of them was given up, so that there is no error that would tell why.
+    pub gave_up: bool,
+    /// How long it takes until the next may begin.
+    pub pause: Nanos,
+}
+
 /// How an attempt that was still awaited ended.
 pub(super) struct Ended {
     pub(super) took: Nanos,
@@ -46,13 +57,16 @@ pub(super) struct Supply {
     latest: u64,
     under_way: Vec<UnderWay>,
     failures: u32,
+    /// Whether the latest failure was an attempt that took too long.
+    gave_up: bool,
     retry_at: Nanos,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, retry_at: 0, random: 0x9E37_79B9_7F4A_7C15 }
+        let random = 0x9E37_79B9_7F4A_7C15;
+        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, random }
     }
 
     /// Chooses where the random numbers begin.
@@ -68,6 +82,12 @@ impl Supply {
     /// Whether the latest attempt failed.
     pub(super) fn failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// More about that.
+    pub(super) fn how_it_fails(&self, now: Nanos) -> Option<Failing> {
+        let (in_a_row, gave_up, pause) = (self.failures, self.gave_up, self.retry_at.saturating_sub(now));
+        self.failing().then_some(Failing { in_a_row, gave_up, pause })
     }
 
     /// Whether so many attempts failed in a row that it is not worth waiting for the next.
@@ -117,6 +137,7 @@ impl Supply {
         if well {
             self.failures = 0;
         } else {
+            self.gave_up = false;
             self.fail(now);
         }
         Some(Ended { took: now.saturating_sub(began), stale })
@@ -128,6 +149,7 @@ impl Supply {
         self.under_way.retain(|attempt| now.saturating_sub(attempt.began) < limit);
         let given_up = before - self.under_way.len();
         if given_up > 0 {
+            self.gave_up = true;
             self.fail(now);
         }
         given_up

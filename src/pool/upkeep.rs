@@ -5,7 +5,7 @@
 //! only, and gets what comes first, an object that comes back or a new one; no hook holds up anybody but its thread.
 
 use super::figures::Reason;
-use super::slots::Farewell;
+use super::slots::{Farewell, Record};
 use super::supply::Attempt;
 use super::waiters::Refusal;
 use super::workers::WorkerId;
