@@ -18,6 +18,7 @@ use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 use super::hooks::Hooks;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
+use super::outside;
 use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
 use crate::sync::{Attached, Guarded, Parker};
 
@@ -31,13 +32,7 @@ pub(super) fn call_python<'py>(
     name: &CStr,
     arguments: &[&Bound<'py, PyAny>],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let function = python_function(py, module, name)?;
-    // SAFETY: a `Bound` is a pointer to an object that is alive, so a slice of references to them is copied as such.
-    unsafe {
-        let arguments: Vec<*mut ffi::PyObject> = arguments.iter().map(|argument| argument.as_ptr()).collect();
-        let result = ffi::PyObject_Vectorcall(function.as_ptr(), arguments.as_ptr(), arguments.len(), ptr::null_mut());
-        Bound::from_owned_ptr_or_err(py, result)
-    }
+    outside::call(&python_function(py, module, name)?, arguments)
 }
 
 /// A function of the Python side.
@@ -198,8 +193,8 @@ impl Job {
     pub(super) fn run(&self, py: Python<'_>) {
         let result = match self.hook(py) {
             Some(hook) => match &self.obj {
-                Some(obj) => hook.call1((obj,)),
-                None => hook.call0(),
+                Some(obj) => outside::call(&hook, &[obj.bind(py)]),
+                None => outside::call(&hook, &[]),
             },
             None => Ok(PyNone::get(py).to_owned().into_any()),
         };
@@ -212,8 +207,8 @@ impl Job {
             (Some(Kind::Make(attempt)), _) => self.end_making(py, pool.as_ref(), attempt, result),
             (Some(Kind::Tend(task)), Some(pool)) => {
                 // None is what a function returns that would have raised.
-                let fit =
-                    result.and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || answer.is_truthy()?));
+                let fit = result
+                    .and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || outside::is_true(&answer)?));
                 let hook = hook_name(py, task.care);
                 match &fit {
                     Ok(true) => {}
@@ -261,7 +256,9 @@ impl Job {
             }
             // The pool is gone: the object is nobody's.
             (Ok(object), None) => {
-                if let Some(Err(error)) = self.hooks.dispose.as_ref().map(|dispose| dispose.call1(py, (&object,))) {
+                if let Some(Err(error)) =
+                    self.hooks.dispose.as_ref().map(|dispose| outside::call(dispose.bind(py), &[&object]))
+                {
                     error.write_unraisable(py, Some(&object));
                 }
             }

@@ -15,6 +15,7 @@ use pyo3::types::PyString;
 use super::background::{follow_up, follow_up_quietly, hook_name, tell};
 use super::errors;
 use super::options::to_nanos;
+use super::outside;
 use super::pool::{Core, Pool};
 use super::watch;
 use crate::pool::{Answer, Asker, Care, Hold, Nanos, Reason, SlotId, Spent, Ticket, Turned};
@@ -408,7 +409,7 @@ pub(super) enum Stop {
 /// What makes a waiting thread stop, if anything does.
 pub(super) fn reason_to_stop(left: Option<Nanos>) -> Option<Stop> {
     // SAFETY: attached.
-    if unsafe { ffi::PyErr_CheckSignals() } != 0 {
+    if !outside::check_signals(unsafe { Python::assume_attached() }) {
         return Some(Stop::Raised);
     }
     if errors::finalizing() {
@@ -574,7 +575,7 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
     let Some(object) = object else { return Ok(true) };
-    match hook.call1(py, (object,)) {
+    match outside::call(hook.bind(py), &[&object]) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
             tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
