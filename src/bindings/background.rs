@@ -4,6 +4,7 @@
 //! wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or ends
 //! when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 
+use super::errors;
 use super::hooks::Hooks;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
@@ -51,19 +53,49 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
 /// If a thread had to be started and could not, or a signal handler raised meanwhile.
 pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
-    let threads = this.clock().is_none() && !STOPPING.load(Relaxed);
-    let now = this.now();
-    while let Some(step) = this.with(|core| core.follow_up(now, threads)) {
+    loop {
+        let (now, threads) = (this.now(), this.clock().is_none() && !STOPPING.load(Relaxed));
+        let Some(step) = this.with(|core| core.follow_up(now, threads)) else { break };
         match step {
             FollowUp::Wake(parker) => parker.unpark(),
             // SAFETY: attached, and the item is out of the pool.
             FollowUp::Drop(item) => unsafe { drop_items([item]) },
             // An item that is not given to `drop_items` keeps its references for ever.
             FollowUp::Leak(_) => {}
-            FollowUp::Start => start(pool).inspect_err(|_| this.with(|core| core.not_started()))?,
+            FollowUp::Start => match start(pool) {
+                Ok(true) => {}
+                failed => {
+                    this.with(|core| core.not_started());
+                    failed?;
+                }
+            },
         }
     }
+    if this.clock().is_none() && STOPPING.load(Relaxed) {
+        do_it_here(pool);
+    }
     Ok(())
+}
+
+thread_local! {
+    /// Whether this thread does background work, or is a background thread, which goes home instead.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what background threads would do. They end before the last functions of `atexit` are called: what those need of
+/// a pool, and what they close, is made and disposed of by whoever asks.
+fn do_it_here(pool: &Bound<'_, Pool>) {
+    let (this, py) = (pool.get(), pool.py());
+    if errors::finalizing() || AT_WORK.replace(true) {
+        return;
+    }
+    while let Some(work) = this.with(|core| core.take_work(this.now())) {
+        match Job::new(pool, work) {
+            Ok(job) => job.run(py),
+            Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+        }
+    }
+    AT_WORK.set(false);
 }
 
 /// As `follow_up`, where nobody could be told of an error: in destructors, and where another exception is on its way.
@@ -78,11 +110,12 @@ pub(super) fn follow_up_quietly(pool: &Bound<'_, Pool>) {
     }
 }
 
-fn start(pool: &Bound<'_, Pool>) -> PyResult<()> {
+/// False if the interpreter is about to go down, and has no threads to give any more.
+fn start(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let py = pool.py();
     pool.get().membership.join(pool.get());
     let worker = Bound::new(py, Worker { pool: PyWeakrefReference::new(pool.as_any())?.unbind() })?;
-    call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()]).map(drop)
+    outside::is_true(&call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()])?)
 }
 
 /// Before the interpreter goes down: sends the threads home. One that is inside a hook stays there.
@@ -105,6 +138,7 @@ pub(super) struct Worker {
 #[pymethods]
 impl Worker {
     fn __call__(&self, py: Python<'_>) {
+        AT_WORK.set(true);
         let parker = Arc::new(Parker::new());
         let (mut me, mut slept) = (None, false);
         while let Some(pool) = upgrade(self.pool.bind(py)) {
