@@ -595,6 +595,7 @@ impl Pool {
             core.close(if force { Some(&mut copy) } else { None });
             core.add_closer(Arc::clone(&parker));
         });
+        let mut back_since = None;
         let result = follow_up(slf).and_then(|()| {
             loop {
                 let now = this.now();
@@ -602,11 +603,11 @@ impl Pool {
                 if over {
                     return Ok(());
                 }
-                let grace = GRACE.saturating_sub(now.saturating_sub(began));
-                let mut left = deadline.left(now);
-                if back {
-                    left = Some(left.map_or(grace, |left| left.min(grace)));
-                }
+                // The deadline is for what is out.
+                let left = match back {
+                    true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
+                    false => deadline.left(now),
+                };
                 match waiting::reason_to_stop(left) {
                     Some(Stop::TimedOut) if back => {
                         background::tell(slf, c"still_busy", &[]);

@@ -378,6 +378,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         let first = !std::mem::replace(&mut self.closed, true);
         if first {
             self.to_wake.extend(self.waiters.refuse_all(Refusal::Closed));
+            // Nobody would send the waiter away whom a giver puts back into the queue.
+            self.forget_gifts();
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 self.discard(id, Reason::Closed);
             }
@@ -388,15 +390,15 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.to_wake.extend(self.workers.call_all());
         }
         if let Some(copy) = force {
+            self.forced = true;
             for id in self.slots.ids() {
                 let slot = self.slots.get(id);
                 let out = matches!(slot.hold, Hold::Leased | Hold::Acquired | Hold::Handed);
-                let value = slot.value.as_ref().filter(|_| out).map(&mut *copy);
-                let record = self.slots.record(id);
-                if let Some(value) = value
-                    && record.farewell == Farewell::Dispose
-                {
-                    record.farewell = Farewell::Drop;
+                if !out || self.slots.record(id).farewell != Farewell::Dispose {
+                    continue;
+                }
+                if let Some(value) = self.slots.value(id).map(&mut *copy) {
+                    self.slots.record(id).farewell = Farewell::Drop;
                     self.odd += 1;
                     self.gone.push_back((value, Farewell::Dispose));
                 }
@@ -408,21 +410,11 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether everything is back; and whether nothing is being done any more either.
     pub fn is_over(&self) -> (bool, bool) {
-        let back = self.closed && self.slots.len() == self.checking + self.disposed_of_under_hands();
+        let back = self.closed && (self.forced || self.slots.len() == self.checking);
         (
             back,
             back && self.checking + self.supply.making() + self.gone.len() + self.disposing + self.workers.total == 0,
         )
-    }
-
-    fn disposed_of_under_hands(&self) -> usize {
-        if self.odd == 0 {
-            return 0;
-        }
-        self.slots
-            .iter()
-            .filter(|(slot, record)| slot.hold != Hold::Vacant && record.farewell == Farewell::Drop)
-            .count()
     }
 
     /// Wakes `closer` at each step towards the end of the pool, until [`no_closer`](Self::no_closer).
