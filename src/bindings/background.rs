@@ -18,9 +18,9 @@ use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 
 use super::errors;
 use super::hooks::Hooks;
+use super::outside;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
-use super::outside;
 use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
 use crate::sync::{Attached, Guarded, Parker};
 
@@ -195,6 +195,8 @@ pub(super) struct Job {
     obj: Option<Py<PyAny>>,
     hooks: Hooks,
     pool: Py<PyWeakrefReference>,
+    /// The process that it was begun in: a hook may fork.
+    process: u32,
 }
 
 impl Job {
@@ -214,7 +216,7 @@ impl Job {
         };
         let hooks = pool.get().hooks(py);
         let pool = PyWeakrefReference::new(pool.as_any())?.unbind();
-        Ok(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool })
+        Ok(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool, process: std::process::id() })
     }
 
     /// The work, once.
@@ -256,8 +258,10 @@ impl Job {
                 if let (Err(error), Some(pool)) = (result, &pool) {
                     tell(pool, c"not_disposed", &[error.value(py).as_any()]);
                 }
-                // SAFETY: attached, and the item is ours.
-                unsafe { drop_items([item]) };
+                // Not in a child, where the object is the other process's. SAFETY: attached, and the item is ours.
+                if self.process == std::process::id() {
+                    unsafe { drop_items([item]) };
+                }
                 if let Some(pool) = &pool {
                     pool.get().with(|core| core.disposed());
                 }

@@ -333,13 +333,14 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
     };
     let _waiting = Waiting::begin();
     let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
-    if this.is_managed()
-        && let Err(error) = follow_up(pool)
-    {
-        error.restore(pool.py());
-        return wait.stop(ticket, Stop::Raised);
-    }
     loop {
+        // Each time: a signal handler may have forked, and what was under way for this wait is the other process's then.
+        if this.is_managed()
+            && let Err(error) = follow_up(pool)
+        {
+            error.restore(pool.py());
+            return wait.stop(ticket, Stop::Raised);
+        }
         let now = this.now();
         let left = deadline.left(now);
         if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
@@ -571,6 +572,8 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     let object = this.with(|core| {
         let mine = core.may_touch(slot);
         let item = core.value_mut(slot).filter(|_| mine)?;
+        // Whoever took it: it is this thread's while the hook runs, which may fork.
+        item.holder = this_thread();
         // SAFETY: the slot is the caller's, and owns its object.
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
