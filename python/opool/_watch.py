@@ -75,14 +75,14 @@ def holders(pool: Pool[Any]) -> list[Holder]:
     return sorted(found, key=lambda holder: -holder.age)
 
 
-def close_timeout(pool: Pool[Any], timeout: float) -> None:
-    """Raised by `close`, when something is still out."""
+def close_timeout(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
+    """Made by `close`, when something is still out."""
     found = holders(pool)
     who = "; ".join(map(str, found)) or "somebody who is just giving it back"
     what = "1 object is" if len(found) == 1 else f"{len(found)} objects are"
     error = PoolCloseTimeout(f"{called(pool)}: closed, but {what} still out after {timeout!r} s: {who}")
     error.holders = list(found)
-    raise error
+    return error
 
 
 def deadlock(pool: Pool[Any]) -> PoolDeadlock:

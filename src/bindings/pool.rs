@@ -616,13 +616,10 @@ impl Pool {
                     Some(Stop::Raised) => return Err(PyErr::fetch(py)),
                     Some(_) => {
                         let seconds = PyFloat::new(py, deadline.seconds);
-                        background::call_python(
-                            py,
-                            c"opool._watch",
-                            c"close_timeout",
-                            &[slf.as_any(), seconds.as_any()],
-                        )?;
-                        return Ok(());
+                        let arguments = [slf.as_any(), seconds.as_any()];
+                        // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
+                        let error = background::call_python(py, c"opool._watch", c"close_timeout", &arguments)?;
+                        return Err(PyErr::from_value(error));
                     }
                     None => {}
                 }
