@@ -361,6 +361,16 @@ impl Job {
     }
 }
 
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(obj) = self.obj.take() {
+            // SAFETY: Python objects die attached, and so does what the background threads have of them. It may be the
+            // last reference.
+            unsafe { outside::drop_reference(obj.into_ptr()) };
+        }
+    }
+}
+
 /// Tells the Python side, which writes it into the log. What goes wrong there is nobody's to handle.
 pub(super) fn tell(pool: &Bound<'_, Pool>, what: &CStr, more: &[&Bound<'_, PyAny>]) {
     let mut arguments = vec![pool.as_any()];

@@ -19,6 +19,7 @@ use super::fork::Membership;
 use super::hooks::Hooks;
 use super::lease::{self, Lease};
 use super::options::{self, Options, Sizes};
+use super::outside;
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Deadline, Stop, Timeout, Wait};
 use super::watch::{self, Places};
@@ -192,7 +193,10 @@ impl Pool {
     pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
         // SAFETY: attached.
         let before = self.last_error.with(unsafe { Attached::assume() }, |last| std::mem::replace(last, error));
-        drop(before);
+        if let Some(before) = before {
+            // SAFETY: attached. With it go its traceback, and what the frames there refer to.
+            unsafe { outside::drop_reference(before.into_ptr()) };
+        }
     }
 
     fn options(&self) -> &Options {
