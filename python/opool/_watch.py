@@ -85,14 +85,14 @@ def _some(names: list[str], separator: str) -> str:
     return separator.join(names[:_MANY]) + rest
 
 
-def close_timeout(pool: Pool[Any], timeout: float) -> None:
-    """Raised by `close`, when something is still out."""
+def close_timeout(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
+    """Made by `close`, when something is still out."""
     found = holders(pool)
     who = _some([str(holder) for holder in found], "; ") or "somebody who is just giving it back"
     what = "1 object is" if len(found) == 1 else f"{len(found)} objects are"
     error = PoolCloseTimeout(f"{called(pool)}: closed, but {what} still out after {seconds(timeout)}: {who}")
     error.holders = found
-    raise error
+    return error
 
 
 def deadlock(pool: Pool[Any]) -> PoolDeadlock:

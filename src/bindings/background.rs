@@ -4,6 +4,7 @@
 //! wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or ends
 //! when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 
 use super::errors;
 use super::hooks::Hooks;
+use super::outside;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
 use crate::pool::{Attempt, Care, FollowUp, Next, Report, SlotId, Task, Work};
@@ -34,13 +36,7 @@ pub(super) fn call_python<'py>(
     name: &CStr,
     arguments: &[&Bound<'py, PyAny>],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let function = python_function(py, module, name)?;
-    // SAFETY: a `Bound` is a pointer to an object that is alive, so a slice of references to them is copied as such.
-    unsafe {
-        let arguments: Vec<*mut ffi::PyObject> = arguments.iter().map(|argument| argument.as_ptr()).collect();
-        let result = ffi::PyObject_Vectorcall(function.as_ptr(), arguments.as_ptr(), arguments.len(), ptr::null_mut());
-        Bound::from_owned_ptr_or_err(py, result)
-    }
+    outside::call(&python_function(py, module, name)?, arguments)
 }
 
 /// A function of the Python side.
@@ -59,19 +55,54 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
 /// If a thread had to be started and could not, or a signal handler raised meanwhile.
 pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
-    let threads = this.clock().is_none() && !STOPPING.load(Relaxed);
-    let now = this.now();
-    while let Some(step) = this.with(|core| core.follow_up(now, threads)) {
+    loop {
+        let (now, threads) = (this.now(), this.clock().is_none() && !STOPPING.load(Relaxed));
+        let Some(step) = this.with(|core| core.follow_up(now, threads)) else { break };
         match step {
             FollowUp::Wake(parker) => parker.unpark(),
             // SAFETY: attached, and the item is out of the pool.
             FollowUp::Drop(item) => unsafe { drop_items([item]) },
             // An item that is not given to `drop_items` keeps its references for ever.
             FollowUp::Leak(_) => {}
-            FollowUp::Start => start(pool).inspect_err(|_| this.with(|core| core.not_started()))?,
+            FollowUp::Start => match start(pool) {
+                Ok(true) => {}
+                failed => {
+                    this.with(|core| core.not_started());
+                    failed?;
+                }
+            },
         }
     }
+    if this.clock().is_none() && STOPPING.load(Relaxed) {
+        do_it_here(pool);
+    }
     Ok(())
+}
+
+thread_local! {
+    /// Whether this thread does background work, or is a background thread, which goes home instead.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what background threads would do. They end before the last functions of `atexit` are called: what those need of
+/// a pool, and what they close, is made and disposed of by whoever asks.
+fn do_it_here(pool: &Bound<'_, Pool>) {
+    let (this, py) = (pool.get(), pool.py());
+    if errors::finalizing() || AT_WORK.replace(true) {
+        return;
+    }
+    match PyWeakrefReference::new(pool.as_any()) {
+        Ok(home) => {
+            let home = home.unbind();
+            while let Some(work) = this.with(|core| core.take_work(this.now())) {
+                if let Some(job) = Job::new(pool, home.clone_ref(py), work) {
+                    job.run(py);
+                }
+            }
+        }
+        Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+    }
+    AT_WORK.set(false);
 }
 
 /// As `follow_up`, where nobody could be told of an error: in destructors, and where another exception is on its way.
@@ -86,11 +117,12 @@ pub(super) fn follow_up_quietly(pool: &Bound<'_, Pool>) {
     }
 }
 
-fn start(pool: &Bound<'_, Pool>) -> PyResult<()> {
+/// False if the interpreter is about to go down, and has no threads to give any more.
+fn start(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let py = pool.py();
     pool.get().membership.join(pool.get());
     let worker = Bound::new(py, Worker { pool: PyWeakrefReference::new(pool.as_any())?.unbind() })?;
-    call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()]).map(drop)
+    outside::is_true(&call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()])?)
 }
 
 /// Before the interpreter goes down: sends the threads home. One that is inside a hook stays there.
@@ -113,6 +145,7 @@ pub(super) struct Worker {
 #[pymethods]
 impl Worker {
     fn __call__(&self, py: Python<'_>) {
+        AT_WORK.set(true);
         let parker = Arc::new(Parker::new());
         let (mut me, mut slept) = (None, false);
         while let Some(pool) = upgrade(self.pool.bind(py)) {
@@ -175,6 +208,8 @@ pub(super) struct Job {
     obj: Option<Py<PyAny>>,
     hooks: Hooks,
     pool: Py<PyWeakrefReference>,
+    /// The process that it was begun in: a hook may fork.
+    process: u32,
 }
 
 impl Job {
@@ -195,7 +230,7 @@ impl Job {
             Work::Report(report) => ("report", None, Kind::Report(report)),
         };
         let hooks = pool.get().hooks(py);
-        Some(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool: home })
+        Some(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool: home, process: std::process::id() })
     }
 
     /// The work, once.
@@ -208,8 +243,8 @@ impl Job {
     pub(super) fn run(&self, py: Python<'_>) {
         let result = match self.hook(py) {
             Some(hook) => match &self.obj {
-                Some(obj) => hook.call1((obj,)),
-                None => hook.call0(),
+                Some(obj) => outside::call(&hook, &[obj.bind(py)]),
+                None => outside::call(&hook, &[]),
             },
             None => Ok(PyNone::get(py).to_owned().into_any()),
         };
@@ -222,8 +257,8 @@ impl Job {
             (Some(Kind::Make(attempt)), _) => self.end_making(py, pool.as_ref(), attempt, result),
             (Some(Kind::Tend(task)), Some(pool)) => {
                 // None is what a function returns that would have raised.
-                let fit =
-                    result.and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || answer.is_truthy()?));
+                let fit = result
+                    .and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || outside::is_true(&answer)?));
                 let hook = hook_name(py, task.care);
                 match &fit {
                     Ok(true) => {}
@@ -237,8 +272,10 @@ impl Job {
                 if let (Err(error), Some(pool)) = (result, &pool) {
                     tell(pool, c"not_disposed", &[error.value(py).as_any()]);
                 }
-                // SAFETY: attached, and the item is ours.
-                unsafe { drop_items([item]) };
+                // Not in a child, where the object is the other process's. SAFETY: attached, and the item is ours.
+                if self.process == std::process::id() {
+                    unsafe { drop_items([item]) };
+                }
                 if let Some(pool) = &pool {
                     pool.get().with(|core| core.disposed());
                 }
@@ -277,7 +314,9 @@ impl Job {
             }
             // The pool is gone: the object is nobody's.
             (Ok(object), None) => {
-                if let Some(Err(error)) = self.hooks.dispose.as_ref().map(|dispose| dispose.call1(py, (&object,))) {
+                if let Some(Err(error)) =
+                    self.hooks.dispose.as_ref().map(|dispose| outside::call(dispose.bind(py), &[&object]))
+                {
                     error.write_unraisable(py, Some(&object));
                 }
             }
@@ -345,6 +384,16 @@ impl Job {
         match self.kind.with(unsafe { Attached::assume() }, |kind| kind.is_some()) {
             true => Ok(()),
             false => Err(PyRuntimeError::new_err("this job is finished already")),
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(obj) = self.obj.take() {
+            // SAFETY: Python objects die attached, and so does what the background threads have of them. It may be the
+            // last reference.
+            unsafe { outside::drop_reference(obj.into_ptr()) };
         }
     }
 }

@@ -19,6 +19,7 @@ use super::fork::Membership;
 use super::hooks::Hooks;
 use super::lease::{self, Lease};
 use super::options::{self, Options, Sizes};
+use super::outside;
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Deadline, Stop, Timeout, Wait};
 use super::watch::{self, Places};
@@ -207,7 +208,10 @@ impl Pool {
     pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
         // SAFETY: attached.
         let before = self.last_error.with(unsafe { Attached::assume() }, |last| std::mem::replace(last, error));
-        drop(before);
+        if let Some(before) = before {
+            // SAFETY: attached. With it go its traceback, and what the frames there refer to.
+            unsafe { outside::drop_reference(before.into_ptr()) };
+        }
     }
 
     fn options(&self) -> &Options {
@@ -619,7 +623,7 @@ impl Pool {
             core.close(if force { Some(&mut copy) } else { None });
             core.add_closer(Arc::clone(&parker));
         });
-        let mut back_at = None;
+        let mut back_since = None;
         let result = follow_up(slf).and_then(|()| {
             loop {
                 let now = this.now();
@@ -627,11 +631,11 @@ impl Pool {
                 if over {
                     return Ok(());
                 }
-                let mut left = deadline.left(now);
-                if back {
-                    let grace = GRACE.saturating_sub(now.saturating_sub(*back_at.get_or_insert(now)));
-                    left = Some(left.map_or(grace, |left| left.min(grace)));
-                }
+                // The deadline is for what is out.
+                let left = match back {
+                    true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
+                    false => deadline.left(now),
+                };
                 match waiting::reason_to_stop(left) {
                     Some(Stop::TimedOut) if back => {
                         background::tell(slf, c"still_busy", &[]);
@@ -640,13 +644,10 @@ impl Pool {
                     Some(Stop::Raised) => return Err(PyErr::fetch(py)),
                     Some(_) => {
                         let seconds = PyFloat::new(py, deadline.seconds);
-                        background::call_python(
-                            py,
-                            c"opool._watch",
-                            c"close_timeout",
-                            &[slf.as_any(), seconds.as_any()],
-                        )?;
-                        return Ok(());
+                        let arguments = [slf.as_any(), seconds.as_any()];
+                        // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
+                        let error = background::call_python(py, c"opool._watch", c"close_timeout", &arguments)?;
+                        return Err(PyErr::from_value(error));
                     }
                     None => {}
                 }

@@ -15,6 +15,7 @@ use pyo3::types::PyString;
 use super::background::{follow_up, follow_up_quietly, hook_name, tell};
 use super::errors;
 use super::options::to_nanos;
+use super::outside;
 use super::pool::{Core, Pool};
 use super::watch;
 use crate::pool::{Answer, Asker, Care, Hold, Nanos, Reason, SlotId, Spent, Ticket, Turned};
@@ -342,7 +343,7 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
     let _waiting = Waiting::begin();
     let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
     loop {
-        // Each time: what was under way for this thread may be gone, in a child that a signal handler forked.
+        // Each time: a signal handler may have forked, and what was under way for this wait is the other process's then.
         if this.is_managed()
             && let Err(error) = follow_up(pool)
         {
@@ -418,7 +419,7 @@ pub(super) enum Stop {
 /// What makes a waiting thread stop, if anything does.
 pub(super) fn reason_to_stop(left: Option<Nanos>) -> Option<Stop> {
     // SAFETY: attached.
-    if unsafe { ffi::PyErr_CheckSignals() } != 0 {
+    if !outside::check_signals(unsafe { Python::assume_attached() }) {
         return Some(Stop::Raised);
     }
     if errors::finalizing() {
@@ -581,11 +582,13 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     let object = this.with(|core| {
         let mine = core.may_touch(slot);
         let item = core.value_mut(slot).filter(|_| mine)?;
+        // Whoever took it: it is this thread's while the hook runs, which may fork.
+        item.holder = this_thread();
         // SAFETY: the slot is the caller's, and owns its object.
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
     let Some(object) = object else { return Ok(true) };
-    match hook.call1((object,)) {
+    match outside::call(&hook, &[&object]) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
             tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);

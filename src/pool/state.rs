@@ -84,6 +84,8 @@ pub struct State<T, W> {
     pub(super) rules: Rules,
     pub(super) watches: bool,
     pub(super) closed: bool,
+    /// Whether it was closed without waiting for what is out.
+    pub(super) forced: bool,
     pub(super) supply: Supply,
     pub(super) workers: Workers<W>,
     /// What background threads are to do, in this order.
@@ -139,6 +141,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             rules: Rules::NONE,
             watches: false,
             closed: false,
+            forced: false,
             supply: Supply::new(),
             workers: Workers::new(),
             to_do: VecDeque::new(),
@@ -485,7 +488,8 @@ impl<T: Identity, W: Clone> State<T, W> {
                 Hold::Tended => self.checking -= 1,
                 _ => continue,
             }
-            values.extend(self.remove(id, Reason::Closed));
+            let ours = self.slots.record(id).farewell != Farewell::Leak;
+            values.extend(self.remove(id, Reason::Closed).filter(|_| ours));
         }
         values
     }

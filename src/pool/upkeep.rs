@@ -5,7 +5,7 @@
 //! only, and gets what comes first, an object that comes back or a new one; no hook holds up anybody but its thread.
 
 use super::figures::Reason;
-use super::slots::{Farewell, Record};
+use super::slots::Farewell;
 use super::supply::Attempt;
 use super::waiters::Refusal;
 use super::workers::WorkerId;
@@ -412,6 +412,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.to_wake.extend(self.workers.call_all());
         }
         if let Some(copy) = force {
+            self.forced = true;
             for id in self.slots.ids() {
                 let whole = self.may_touch(id);
                 let slot = self.slots.get(id);
@@ -429,21 +430,11 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether everything is back; and whether nothing is being done any more either.
     pub fn is_over(&self) -> (bool, bool) {
-        let back = self.closed && self.slots.len() == self.checking + self.disposed_of_under_hands();
+        let back = self.closed && (self.forced || self.slots.len() == self.checking);
         (
             back,
             back && self.checking + self.supply.making() + self.gone.len() + self.disposing + self.workers.total == 0,
         )
-    }
-
-    fn disposed_of_under_hands(&self) -> usize {
-        if self.odd == 0 {
-            return 0;
-        }
-        self.slots
-            .iter()
-            .filter(|(slot, record)| slot.hold != Hold::Vacant && record.farewell == Farewell::Drop)
-            .count()
     }
 
     /// Wakes `closer` at each step towards the end of the pool, until [`no_closer`](Self::no_closer).
