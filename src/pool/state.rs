@@ -84,6 +84,8 @@ pub struct State<T, W> {
     pub(super) rules: Rules,
     pub(super) watches: bool,
     pub(super) closed: bool,
+    /// Closed by force: the end waits for nobody who holds something.
+    pub(super) forced: bool,
     pub(super) supply: Supply,
     pub(super) workers: Workers<W>,
     /// What background threads are to do, in this order.
@@ -139,6 +141,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             rules: Rules::NONE,
             watches: false,
             closed: false,
+            forced: false,
             supply: Supply::new(),
             workers: Workers::new(),
             to_do: VecDeque::new(),

@@ -388,6 +388,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.to_wake.extend(self.workers.call_all());
         }
         if let Some(copy) = force {
+            self.forced = true;
             for id in self.slots.ids() {
                 let slot = self.slots.get(id);
                 let out = matches!(slot.hold, Hold::Leased | Hold::Acquired | Hold::Handed);
@@ -408,21 +409,25 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether everything is back; and whether nothing is being done any more either.
     pub fn is_over(&self) -> (bool, bool) {
-        let back = self.closed && self.slots.len() == self.checking + self.disposed_of_under_hands();
+        let back = self.closed && self.slots.len() == self.checking + self.not_awaited();
         (
             back,
             back && self.checking + self.supply.making() + self.gone.len() + self.disposing + self.workers.total == 0,
         )
     }
 
-    fn disposed_of_under_hands(&self) -> usize {
+    /// How many are out that the end need not wait for: those that were disposed of under their holders' hands, and,
+    /// when that was asked for, those that are another process's to dispose of.
+    fn not_awaited(&self) -> usize {
         if self.odd == 0 {
             return 0;
         }
-        self.slots
-            .iter()
-            .filter(|(slot, record)| slot.hold != Hold::Vacant && record.farewell == Farewell::Drop)
-            .count()
+        let settled = |farewell| match farewell {
+            Farewell::Dispose => false,
+            Farewell::Drop => true,
+            Farewell::Leak => self.forced,
+        };
+        self.slots.iter().filter(|(slot, record)| slot.hold != Hold::Vacant && settled(record.farewell)).count()
     }
 
     /// Wakes `closer` at each step towards the end of the pool, until [`no_closer`](Self::no_closer).
