@@ -139,7 +139,7 @@ class Connections:
     def __init__(self, dsn):
         self.dsn = dsn
         self._lock = threading.Lock()
-        self.open = self.peak = self.opened = 0
+        self.open = self.peak = self.opened = self.limit = 0
 
     def connect(self):
         with self._lock:
@@ -163,4 +163,6 @@ class Connections:
     def options(self, **more):
         """What `opool.Pool` is to be made with."""
         hooks = {"factory": self.connect, "check": ping, "reset": psycopg.Connection.rollback, "dispose": self.close}
-        return {**hooks, "max_size": 4, "name": "bank", **more}
+        options = {**hooks, "max_size": 4, "name": "bank", **more}
+        self.limit = max(self.limit, options["max_size"])
+        return options
