@@ -52,7 +52,7 @@ def install() -> Path | None:
 def main() -> None:
     """Says where they are."""
     found = find_programs() or install()
-    print(f"postgres: {found}" if found else "postgres: NOT FOUND: its tests will be skipped. Install it, or run as root")
+    print(f"postgres: {found or 'NOT FOUND: its tests will be skipped. Install PostgreSQL, or run this as root'}")
 
 
 if __name__ == "__main__":

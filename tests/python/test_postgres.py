@@ -6,10 +6,14 @@ the connections; and it is told how many a user may have, so it would refuse one
 
 import os
 import random
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -442,3 +446,12 @@ def test_as_many_threads_as_come_at_once_do_not_storm_the_server(bank, connectio
         assert threads(50, ask) == [(i,) for i in range(50)]
         assert connections.opened <= 10
         check_invariants(pool)
+
+
+def test_the_example_runs(bank):
+    example = Path(__file__).resolve().parents[2] / "examples" / "postgres.py"
+    command = [sys.executable, "-W", "error", str(example), bank.dsn()]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    bank.execute("DROP TABLE visits")
+    assert done.returncode == 0, done.stdout
+    assert re.fullmatch(r"90 committed, 90 found\n102 leases of [1-4] connections\n", done.stdout)
