@@ -58,7 +58,8 @@ class Pool(Generic[_T]):
         check_after: only if the object has been idle for more than so many seconds.
         check_timeout: how many seconds a check in the background may take before its object goes.
         reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
-        dispose: called with an object that goes, in the background.
+        dispose: called with an object that goes, in the background. Until that is done, but for a second at most, the
+            object still takes its place among `max_size`.
         create_timeout: how many seconds the factory may take before the attempt counts as failed. What it returns later
             is used or disposed of.
         max_idle: how many seconds an object may be idle before it goes, while there are more than `min_size`.

@@ -192,7 +192,7 @@ fn upgrade<'py>(pool: &Bound<'py, PyWeakrefReference>) -> Option<Bound<'py, Pool
 enum Kind {
     Make(Attempt),
     Tend(Task),
-    Dispose(Item),
+    Dispose(Item, Nanos),
     Report(Report),
 }
 
@@ -226,7 +226,7 @@ impl Job {
                 let obj = pool.get().with(|core| core.task_value(task).map(|item| object(item)))?;
                 (name, Some(obj), Kind::Tend(task))
             }
-            Work::Dispose(item) => ("dispose", Some(object(&item)), Kind::Dispose(item)),
+            Work::Dispose(item, began) => ("dispose", Some(object(&item)), Kind::Dispose(item, began)),
             Work::Report(report) => ("report", None, Kind::Report(report)),
         };
         let hooks = pool.get().hooks(py);
@@ -268,7 +268,7 @@ impl Job {
                 let (fit, now) = (fit.unwrap_or(false), pool.get().now());
                 pool.get().with(|core| core.tended(task, fit, now));
             }
-            (Some(Kind::Dispose(item)), _) => {
+            (Some(Kind::Dispose(item, began)), _) => {
                 if let (Err(error), Some(pool)) = (result, &pool) {
                     tell(pool, c"not_disposed", &[error.value(py).as_any()]);
                 }
@@ -277,7 +277,7 @@ impl Job {
                     unsafe { drop_items([item]) };
                 }
                 if let Some(pool) = &pool {
-                    pool.get().with(|core| core.disposed());
+                    pool.get().with(|core| core.disposed(began));
                 }
             }
             (Some(Kind::Report(report)), Some(pool)) => tell_report(pool, report),

@@ -91,9 +91,9 @@ pub struct State<T, W> {
     /// What background threads are to do, in this order.
     pub(super) to_do: VecDeque<Task>,
     pub(super) reports: VecDeque<Report>,
-    /// Values that have left and are still to be disposed of; and how many are just being disposed of.
+    /// Values that have left and are still to be disposed of; and since when others are just being disposed of.
     pub(super) gone: VecDeque<(T, Farewell)>,
-    pub(super) disposing: usize,
+    pub(super) disposing: Vec<Nanos>,
     /// How many slots are in the hands of background threads.
     pub(super) checking: usize,
     pub(super) latest_job: u64,
@@ -147,7 +147,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             to_do: VecDeque::new(),
             reports: VecDeque::new(),
             gone: VecDeque::new(),
-            disposing: 0,
+            disposing: Vec::new(),
             checking: 0,
             latest_job: 0,
             stale: 0,

@@ -13,6 +13,9 @@ use super::{Hold, Identity, Nanos, SlotId, State};
 
 /// How many threads dispose of objects at the same time: if all of them hang, the next objects wait.
 const DISPOSE_AT_ONCE: usize = 8;
+/// How long an object that is being disposed of still takes its place: it is probably open at its other end until then.
+/// If it takes longer it probably hangs, and holds nobody up.
+const PARTING: Nanos = 1_000_000_000;
 /// How long a thread that finds nothing to do waits for something.
 const LINGER: Nanos = 1_000_000_000;
 /// Each part of `max_idle`, at most half of the objects that have been idle for too long go.
@@ -55,8 +58,8 @@ pub enum Work<T> {
     Make(Attempt),
     /// Look after an object: [`State::tended`].
     Tend(Task),
-    /// Dispose of an object: [`State::disposed`].
-    Dispose(T),
+    /// Dispose of an object, from now on: [`State::disposed`].
+    Dispose(T, Nanos),
     /// Tell people: nothing to finish.
     Report(Report),
 }
@@ -108,7 +111,21 @@ impl<T: Identity, W: Clone> State<T, W> {
         let all = self.slots.len() + making;
         let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checking);
         let need = for_waiters.max(self.rules.min_size.saturating_sub(all)).max(self.owed);
-        need.min(self.rules.max_size.saturating_sub(all)).min(self.supply.may_begin(now))
+        let room = self.rules.max_size.saturating_sub(all + self.parting(now));
+        need.min(room).min(self.supply.may_begin(now))
+    }
+
+    /// How many objects that have left still take their places, because they are not disposed of yet. Were they not
+    /// counted, there could be any number of them beside `max_size` others.
+    fn parting(&self, now: Nanos) -> usize {
+        if !self.rules.disposes {
+            return 0;
+        }
+        let begun = self.disposing.iter().filter(|&&began| now.saturating_sub(began) < PARTING).count();
+        if begun == 0 && self.disposing.len() >= DISPOSE_AT_ONCE {
+            return 0; // all of them hang: nobody knows when it will be the turn of the others
+        }
+        begun + self.gone.iter().filter(|&&(_, farewell)| farewell == Farewell::Dispose).count()
     }
 
     /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late (it was
@@ -433,7 +450,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         let back = self.closed && (self.forced || self.slots.len() == self.checking);
         (
             back,
-            back && self.checking + self.supply.making() + self.gone.len() + self.disposing + self.workers.total == 0,
+            back && self.checking + self.supply.making() + self.gone.len() + self.disposing.len() + self.workers.total
+                == 0,
         )
     }
 
@@ -514,17 +532,20 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.mind();
             return Some(Work::Make(attempt));
         }
-        if self.rules.disposes && self.disposing < DISPOSE_AT_ONCE {
+        if self.rules.disposes && self.disposing.len() < DISPOSE_AT_ONCE {
             let index = self.gone.iter().position(|&(_, farewell)| farewell == Farewell::Dispose)?;
-            self.disposing += 1;
-            return self.gone.remove(index).map(|(value, _)| Work::Dispose(value));
+            self.disposing.push(now);
+            self.due = self.due.min(now.saturating_add(PARTING));
+            return self.gone.remove(index).map(|(value, _)| Work::Dispose(value, now));
         }
         None
     }
 
-    /// An object was disposed of, one way or another.
-    pub fn disposed(&mut self) {
-        self.disposing = self.disposing.saturating_sub(1);
+    /// An object was disposed of, one way or another, by somebody who began at that time.
+    pub fn disposed(&mut self, began: Nanos) {
+        if let Some(index) = self.disposing.iter().position(|&other| other == began) {
+            self.disposing.swap_remove(index);
+        }
         if self.closed {
             self.to_wake.append(&mut self.closers.clone());
         }
@@ -548,7 +569,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         if !threads || !self.rules.works() {
             return None;
         }
-        let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing));
+        let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing.len()));
         let pending = self.to_do.len() + self.reports.len() + disposals + self.wanted(now);
         // A closed pool has nobody look at the clock: threads end there at once, and each would call the next.
         let watch = !self.closed && self.workers.called() == 0 && self.due < self.workers.up_at();
@@ -623,6 +644,9 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         }
         self.due = self.due.min(self.supply.due(now, rules.make_limit));
+        let places_freed =
+            self.disposing.iter().map(|began| began.saturating_add(PARTING)).filter(|&at| at > now).min();
+        self.due = self.due.min(places_freed.unwrap_or(Nanos::MAX));
         self.look_for_more(now);
         self.mind();
     }
@@ -669,7 +693,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.supply.start_anew();
         self.to_do.clear();
         self.reports.clear();
-        (self.checking, self.disposing, self.owed, self.ahead, self.making_ahead) = (0, 0, 0, 0, false);
+        self.disposing.clear();
+        (self.checking, self.owed, self.ahead, self.making_ahead) = (0, 0, 0, false);
         for id in self.slots.ids() {
             let slot = self.slots.get(id);
             let hold = slot.hold;
