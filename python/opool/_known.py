@@ -1,6 +1,6 @@
 """The pools that metrics know of: those with a name, and those that somebody named to them.
 
-A pool with a name joins when it is made, which takes about a microsecond. After that it costs nothing until somebody
+A pool with a name joins when it is made, which takes some microseconds. After that it costs nothing until somebody
 looks.
 """
 

@@ -19,7 +19,7 @@ from opool.metrics._table import FIGURES, TIMES
 from opool.metrics.otel import HistogramExporter, instrument
 from opool.metrics.prometheus import PoolCollector
 from opool.testing import Clock
-from support import Crew, busy_pool, run_child
+from support import Crew, busy_pool, eager_switching, run_child
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_strict_parser_of_openmetrics_accepts_it(clock):
 
 
 def test_a_registry_takes_one_collector_even_while_there_is_no_pool():
-    registry = prometheus_client.CollectorRegistry(auto_describe=True)
+    registry = prometheus_client.CollectorRegistry()
     registry.register(PoolCollector(opool.Pool([])))
     with pytest.raises(ValueError, match="Duplicated"):
         registry.register(PoolCollector())
@@ -223,26 +223,27 @@ def test_a_pool_without_a_hash_has_metrics_too():
 
 
 def test_scrapes_and_new_and_dying_pools_do_not_disturb_each_other():
-    rounds, done = 150, threading.Event()
+    done = threading.Event()
+    crowd = [opool.Pool([1], name="many") for _ in range(30)]
 
     def live(_):
-        for _ in range(rounds):
+        while not done.is_set():
             pools = [opool.Pool([1], name="many") for _ in range(3)]
             assert len(pools) == 3
 
     def look(_):
-        looks = 0
-        while not done.is_set() or looks < 5:
+        for _ in range(8):
             found = [(name, *sorted(labels.items())) for name, labels, _ in scraped()]
             assert len(found) == len(set(found)), "two samples of one metric have the same labels"
-            looks += 1
 
-    lookers = Crew(2, look)
-    try:
-        Crew(2, live).join(60)
-    finally:
-        done.set()
-    lookers.join(60)
+    with eager_switching(1e-5):
+        living = Crew(2, live)
+        try:
+            Crew(2, look).join(60)
+        finally:
+            done.set()
+        living.join(60)
+    crowd.clear()
     gc.collect()
     assert not [label for label in labels(scraped()) if label.startswith("many")]
 
