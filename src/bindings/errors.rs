@@ -129,7 +129,10 @@ pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
 /// The new reference, or one to None. Without memory it is null, which `Py_BuildValue` passes on as the error it is.
 unsafe fn or_none(made: Option<*mut PyObject>) -> *mut PyObject {
     // SAFETY: None is always there.
-    made.unwrap_or_else(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
+    made.unwrap_or_else(|| unsafe {
+        ffi::Py_INCREF(ffi::Py_None()); // `Py_NewRef` came with Python 3.10
+        ffi::Py_None()
+    })
 }
 
 /// Everybody who holds something waits for this pool.
