@@ -23,7 +23,7 @@ use super::hooks::Hooks;
 use super::outside;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
-use crate::pool::{Attempt, Care, FollowUp, Next, Report, SlotId, Task, Work};
+use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
 use crate::sync::{Attached, Guarded, Parker};
 
 /// The interpreter is about to go down: no more work.

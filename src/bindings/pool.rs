@@ -291,6 +291,10 @@ impl Pool {
         if let Some(clock) = this.clock() {
             clock.bind(slf.py()).call_method1("_join", (slf,))?;
         }
+        // For metrics of all pools that have a name. Nobody reads them when the interpreter goes down.
+        if this.name().is_some() && !errors::finalizing() {
+            background::call_python(slf.py(), c"opool._known", c"join", &[slf.as_any()])?;
+        }
         if let Some(objects) = objects {
             // All of them, before anything is made: else what is made for `min_size` could take the room of the rest.
             for object in objects.try_iter()? {

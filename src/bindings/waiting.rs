@@ -447,8 +447,8 @@ impl Waited<'_, '_> {
         let before = this.with(|core| core.before(&ticket));
         let (slot, _waker) = this.with(|core| {
             let (slot, waker) = core.cancel(ticket, now);
-            if slot.is_none() && matches!(reason, Stop::TimedOut) {
-                core.note_timeout(now.saturating_sub(self.since));
+            if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Stuck) {
+                core.note_timeout();
             }
             (held(slot, core), waker)
         });

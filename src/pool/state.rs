@@ -291,10 +291,13 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.forget_gift(&ticket);
         match self.waiters.collect(ticket) {
             Outcome::Queued(ticket) => Turned::NotYet(ticket),
-            Outcome::Refused(refusal, wake) => Turned::Refused(refusal, wake),
-            Outcome::Given(slot, since, wake) => {
-                self.take_over(slot, asker.now);
+            Outcome::Refused(refusal, since, wake) => {
                 self.figures.wait.note(asker.now.saturating_sub(since));
+                Turned::Refused(refusal, wake)
+            }
+            Outcome::Given(slot, since, wake) => {
+                self.figures.wait.note(asker.now.saturating_sub(since));
+                self.take_over(slot, asker.now);
                 // Another thread's turn: what the one before has handed over is no longer anybody's to take back.
                 self.turn = Turn::begin(asker.thread, asker.now);
                 self.gift = None;
@@ -306,6 +309,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Leaves the queue. If the object came first (handed → leased), keep it or give it back. Drop the waker.
     pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
         self.forget_gift(&ticket);
+        self.figures.wait.note(now.saturating_sub(self.waiters.since(&ticket)));
         let (slot, wake) = self.waiters.cancel(ticket);
         match slot {
             Some(slot) => self.take_over(slot, now),
@@ -408,12 +412,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → idle, or handed to the first waiter, whom the caller wakes, or gone.
     pub fn give_back(&mut self, id: SlotId, asker: Asker) -> Option<W> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        if self.rules.notes_leases {
-            let since = self.slots.record(id).since;
-            self.figures.hold.note(asker.now.saturating_sub(since));
-        }
+        self.note_use(id, asker.now);
         if let Some(reason) = self.reason_to_keep_out(id, asker.now) {
-            self.discard_leased(id, reason, asker.now);
+            self.leave(id, reason, asker.now);
             return None;
         }
         let in_turn = self.turn.go_on(asker.thread, asker.now, self.patience);
@@ -427,9 +428,22 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → vacant: the value has left, and the pool looks for others if it needs them.
     pub fn discard_leased(&mut self, id: SlotId, reason: Reason, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.note_use(id, now);
+        self.leave(id, reason, now);
+    }
+
+    fn leave(&mut self, id: SlotId, reason: Reason, now: Nanos) {
         self.discard(id, reason);
         self.look_for_more(now);
         self.mind();
+    }
+
+    /// The end of a use, however the object came back; each has one.
+    pub(super) fn note_use(&mut self, id: SlotId, now: Nanos) {
+        if self.rules.notes_leases {
+            let since = self.slots.record(id).since;
+            self.figures.hold.note(now.saturating_sub(since));
+        }
     }
 
     /// Whether the latest hand-over may still be taken back.
@@ -569,10 +583,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.stopwatch.read(now, self.supply.making() > 0, self.checking > 0)
     }
 
-    /// Counts a wait that ended because the time was up.
-    pub fn note_timeout(&mut self, waited: Nanos) {
+    /// Counts somebody who was told that nothing came in time.
+    pub fn note_timeout(&mut self) {
         self.figures.timeouts += 1;
-        self.figures.wait.note(waited);
     }
 
     /// How many stand in the queue before the holder of the ticket.

@@ -132,6 +132,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// given up, or the pool became smaller), and is to be disposed of.
     pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
+        if let Some(ended) = &ended {
+            self.figures.create.note(ended.took);
+        }
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
         if self.closed || !room {
             self.figures.created += 1;
@@ -142,11 +145,8 @@ impl<T: Identity, W: Clone> State<T, W> {
             let (id, wake) = self.insert(value, now);
             self.forget_gifts();
             self.to_wake.extend(wake);
-            if let Some(ended) = ended {
-                self.figures.create.note(ended.took);
-                if ended.stale {
-                    self.make_stale(id);
-                }
+            if ended.is_some_and(|ended| ended.stale) {
+                self.make_stale(id);
             }
             if std::mem::take(&mut self.making_ahead) {
                 self.ahead += 1;
@@ -180,6 +180,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → tended: an object that came back without its holder's help is reset in the background.
     pub fn tend_leased(&mut self, id: SlotId, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.note_use(id, now);
         self.begin_task(id, Care::Reset, now);
     }
 
