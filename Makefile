@@ -49,7 +49,12 @@ demo: develop ## set everything up and run the demonstration
 	@$(BIN)/python -m design.opool_demo
 
 .PHONY: test
-test: test-rs test-loom test-py ## run every test
+test: test-rs test-loom postgres test-py ## run every test
+
+.PHONY: postgres
+postgres:
+	$(call say,PostgreSQL for the tests)
+	@$(PYTHON) scripts/find_postgres.py
 
 .PHONY: test-rs
 test-rs: ## test the core alone, without Python
@@ -72,7 +77,7 @@ test-py: develop ## rebuild the extension and run pytest (ARGS='-k fork' goes to
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-all
-test-all: ## run pytest on every interpreter from 3.9 to 3.13 that is here
+test-all: postgres ## run pytest on every interpreter from 3.9 to 3.13 that is here
 	@$(PYTHON) scripts/interpreters.py | { \
 		tried= failed=; \
 		while read -r version python; do \

@@ -12,12 +12,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opool import _opool
 
 if TYPE_CHECKING:
     from opool import Pool
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("opool")
 
@@ -25,11 +27,18 @@ _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
 
 
-def start(worker: Callable[[], None], pool: Pool[Any]) -> None:
-    """Starts a thread that runs `worker`, and does not wait for it."""
+def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
+    """Starts a thread that runs `worker`, and does not wait for it. False if there is none to be had at the end."""
     _pools.add(pool)
     # `Thread.start` waits for the new thread, and a signal handler could raise meanwhile. So that is done elsewhere.
-    _thread.start_new_thread(_launch, (worker, f"opool {pool.name or ''}".rstrip()))
+    try:
+        _thread.start_new_thread(_launch, (worker, f"opool {pool.name or ''}".rstrip()))
+    except RuntimeError:
+        if threading.main_thread().is_alive():
+            raise
+        _opool._stop_background(_all(_pools))  # CPython 3.12 starts no thread once the main thread is through
+        return False
+    return True
 
 
 def _launch(worker: Callable[[], None], name: str) -> None:
@@ -41,12 +50,21 @@ def _launch(worker: Callable[[], None], name: str) -> None:
         worker()
 
 
+def _all(those: weakref.WeakSet[_T]) -> list[_T]:
+    """Whoever is in the set, while other threads add to it."""
+    while True:
+        try:
+            return list(those)
+        except RuntimeError:  # it has changed meanwhile
+            continue
+
+
 @atexit.register
 def _stop(patience: float = 1.0) -> None:
     """Sends the threads home before the interpreter goes down. One that is inside a hook stays there."""
-    _opool._stop_background(list(_pools))
+    _opool._stop_background(_all(_pools))
     end = time.monotonic() + patience
-    for thread in list(_threads):
+    for thread in _all(_threads):
         if thread.is_alive():
             thread.join(max(0.0, end - time.monotonic()))
 
@@ -64,7 +82,9 @@ def not_created(pool: Pool[Any], error: BaseException) -> None:
 def unfit(pool: Pool[Any], hook: str, error: BaseException | None) -> None:
     """An object did not pass its check, or could not be reset."""
     why = "said no" if error is None else f"failed: {error!r}"
-    log.info("%s: %s %s; the object is taken out", called(pool), hook, why, exc_info=error)
+    # A check that fails is what checks are for; a reset that fails is not.
+    level = logging.INFO if hook == "check" else logging.WARNING
+    log.log(level, "%s: %s %s; the object is taken out", called(pool), hook, why, exc_info=error)
 
 
 def not_disposed(pool: Pool[Any], error: BaseException) -> None:

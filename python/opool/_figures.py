@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from opool import Pool
@@ -53,11 +53,13 @@ class PoolStats:
         create_failures: how many attempts to create one failed or were given up.
         retired: how many objects have gone, by reason.
         leases: how often an object was taken.
-        timeouts: how many waits ended in vain (`timeouts`).
-        refused: how many were not let into the queue.
-        wait_time: from joining the queue to its end (`wait_time`). Who finds an object does not wait, and is not here.
+        timeouts: how many waits ended with a `PoolTimeout` (`timeouts`).
+        refused: how many were not let into the queue: `TooManyWaiters`, or a `FactoryError` at once.
+        wait_time: from joining the queue to leaving it, with an object or without (`wait_time`). Who finds an object
+            does not wait, and is not here.
         create_time: of successful attempts to create an object (`create_time`).
-        use_time: from taking to giving back (`use_time`); only with ``timing=True``.
+        use_time: from taking to giving back or discarding, with the reset (`use_time`); only with ``timing=True``, or
+            ``track=True``, which reads the clock as well.
     """
 
     name: str | None
@@ -85,9 +87,22 @@ class PoolStats:
         return self.created + self.creating
 
 
+class _Counts(dict[str, int]):
+    """A dict that stays as it is. Not a `MappingProxyType`: that cannot be copied, nor go into JSON."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a snapshot cannot be changed; dict() makes a copy that can")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[type[_Counts], tuple[dict[str, int]]]:
+        return _Counts, (dict(self),)
+
+
 def stats(pool: Pool[Any]) -> PoolStats:
     """Everything, of one moment."""
     figures = pool._figures()
+    figures["retired"] = _Counts(figures["retired"])
     bounds = tuple(figures.pop("bounds"))
     for name in ("wait_time", "create_time", "use_time"):
         counts, total = figures[name]

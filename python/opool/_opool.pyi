@@ -55,10 +55,11 @@ class Pool(Generic[_T]):
             Those who wait keep their order in either case.
         check: called with an object before it goes out; if it raises or returns something false other than None, the
             object goes, and another takes its place.
-        check_after: only if the object has been idle for more than so many seconds.
+        check_after: only if the object has been idle for more than so many seconds; `math.inf` is never.
         check_timeout: how many seconds a check in the background may take before its object goes.
         reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
-        dispose: called with an object that goes, in the background.
+        dispose: called with an object that goes, in the background. Until that is done, but for a second at most, the
+            object still takes its place among `max_size`.
         create_timeout: how many seconds the factory may take before the attempt counts as failed. What it returns later
             is used or disposed of.
         max_idle: how many seconds an object may be idle before it goes, while there are more than `min_size`.
@@ -100,7 +101,7 @@ class Pool(Generic[_T]):
         order: Literal["fifo", "lifo"] = "fifo",
         fairness: Literal["adaptive", "strict"] = "adaptive",
         check: Callable[[_T], object] | None = None,
-        check_after: float | None = 1.0,
+        check_after: float = 1.0,
         check_timeout: float | None = 5.0,
         reset: Callable[[_T], object] | None = None,
         dispose: Callable[[_T], object] | None = None,

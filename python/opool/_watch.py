@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from opool._background import called
-from opool.errors import PoolCloseTimeout, PoolDeadlock, thread_name
+from opool.errors import PoolCloseTimeout, PoolDeadlock, duration, seconds, shown, thread_name, thread_names
 
 if TYPE_CHECKING:
     from opool import Pool
@@ -18,6 +21,9 @@ __all__ = ["Holder", "holders"]
 
 _OURS = {__name__, "opool._background"}
 """What the stack of a thread that asks does not show."""
+
+_MANY = 10
+"""How many holders a message names."""
 
 
 @dataclass(frozen=True)
@@ -45,44 +51,48 @@ class Holder:
 
     def stack(self) -> str:
         """What the thread is doing now, as a traceback; a remark if it has ended."""
-        frame = sys._current_frames().get(self.thread_id)
-        while frame is not None and frame.f_globals.get("__name__") in _OURS:
-            frame = frame.f_back
-        if frame is None:
-            return f"  {self.thread} has no stack\n"
-        return "".join(traceback.format_stack(frame))
+        return _stack(self, sys._current_frames())
 
     def __str__(self) -> str:
         """As in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
         where = "" if self.place is None else f", taken at {self.place}"
-        return f"{_shown(self.obj)}, with {self.thread} for {'' if self.exact else 'at least '}{self.age:.3g} s{where}"
+        return f"{shown(self.obj)}, with {self.thread} for {duration(self.age, self.exact)}{where}"
 
 
-def _shown(obj: object) -> str:
-    try:
-        text = repr(obj)
-    except Exception:
-        text = f"an object of type {type(obj).__name__}"
-    return text if len(text) <= 200 else text[:200] + "..."
+def _stack(holder: Holder, frames: Mapping[int, FrameType]) -> str:
+    frame = frames.get(holder.thread_id)
+    while frame is not None and frame.f_globals.get("__name__") in _OURS:
+        frame = frame.f_back
+    if frame is None:
+        return f"  {holder.thread} has no stack\n"
+    return "".join(traceback.format_stack(frame))
 
 
 def holders(pool: Pool[Any]) -> list[Holder]:
     """Who holds something now, the longest first."""
+    out = pool._holders()
+    names = thread_names()
     found = [
-        Holder(obj, ident, age, exact, entered, place, thread_name(ident), slot)
-        for obj, slot, ident, age, exact, entered, place in pool._holders()
+        Holder(obj, ident, age, exact, entered, place, thread_name(ident, names), slot)
+        for obj, slot, ident, age, exact, entered, place in out
     ]
     return sorted(found, key=lambda holder: -holder.age)
 
 
-def close_timeout(pool: Pool[Any], timeout: float) -> None:
-    """Raised by `close`, when something is still out."""
+def _some(names: list[str], separator: str) -> str:
+    """The first of many: a message is for reading."""
+    rest = f"{separator}and {len(names) - _MANY} more" if len(names) > _MANY else ""
+    return separator.join(names[:_MANY]) + rest
+
+
+def close_timeout(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
+    """Made by `close`, when something is still out."""
     found = holders(pool)
-    who = "; ".join(map(str, found)) or "somebody who is just giving it back"
+    who = _some([str(holder) for holder in found], "; ") or "somebody who is just giving it back"
     what = "1 object is" if len(found) == 1 else f"{len(found)} objects are"
-    error = PoolCloseTimeout(f"{called(pool)}: closed, but {what} still out after {timeout!r} s: {who}")
-    error.holders = list(found)
-    raise error
+    error = PoolCloseTimeout(f"{called(pool)}: closed, but {what} still out after {seconds(timeout)}: {who}")
+    error.holders = found
+    return error
 
 
 def deadlock(pool: Pool[Any]) -> PoolDeadlock:
@@ -92,14 +102,20 @@ def deadlock(pool: Pool[Any]) -> PoolDeadlock:
 
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     """All who hold something wait for this pool, and what each of them is doing."""
-    found = holders(pool)
-    is_ = "a deadlock" if certain else "probably a deadlock"
+    found, frames = holders(pool), sys._current_frames()
+    held = Counter(holder.thread_id for holder in found)
+    one = len(held) == 1
+    objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
+    who = "a thread that waits for this pool itself" if one else "threads that wait for this pool themselves"
+    more = "add objects" if pool.max_size is None else f"raise max_size (now {pool.max_size})"
     lines = [
-        f"{called(pool)}: {is_}: all {len(found)} objects are with threads that wait for this pool themselves. "
-        "Take one object a thread, take all at once, or raise max_size."
+        f"{called(pool)}: {'a deadlock' if certain else 'probably a deadlock'}: {objects} with {who}. "
+        f"Give one back before you take the next, or {more}."
     ]
-    for ident in dict.fromkeys(holder.thread_id for holder in found):
-        mine = [holder for holder in found if holder.thread_id == ident]
+    # Threads that do the same are told of once.
+    places: dict[str, list[str]] = {}
+    for ident, holder in {holder.thread_id: holder for holder in found}.items():
         here = " (this one)" if ident == threading.get_ident() else ""
-        lines.append(f"{mine[0].thread}{here} holds {len(mine)} and is at:\n{mine[0].stack()}")
+        places.setdefault(_stack(holder, frames), []).append(f"{holder.thread}{here} holds {held[ident]}")
+    lines += [f"{_some(who_is_there, ', ')}, at:\n{stack.rstrip()}" for stack, who_is_there in places.items()]
     return "\n".join(lines)

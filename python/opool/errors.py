@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from opool import Pool
+    from opool import Holder, Pool
 
 __all__ = [
     "FactoryError",
@@ -37,7 +39,11 @@ class PoolTimeout(PoolError, TimeoutError):
 
     def __str__(self) -> str:
         """The message; it is made when somebody reads it."""
-        return super().__str__() if self.facts is None else self.facts.explain(self.__cause__)
+        return super().__str__() if self.facts is None else self.facts.explain()
+
+    def __repr__(self) -> str:
+        """As every exception shows itself, though the message is not among the arguments."""
+        return super().__repr__() if self.facts is None else f"{type(self).__name__}({str(self)!r})"
 
 
 class PoolDeadlock(PoolTimeout):
@@ -52,10 +58,19 @@ class PoolCloseTimeout(PoolError, TimeoutError):
     """Something was still out when the time was up. Also a `TimeoutError`.
 
     Attributes:
-        holders: who has it, as a list of `opool.Holder`.
+        holders: who has it, as a list of `opool.Holder`. What is pooled belongs to this process, so a copy that goes to
+            another one (`pickle`) has the message only.
     """
 
-    holders: list[object]
+    holders: list[Holder]
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.holders = []
+
+    def __reduce__(self) -> tuple[type[PoolCloseTimeout], tuple[object, ...]]:
+        """Without the holders."""
+        return type(self), self.args
 
 
 class TooManyWaiters(PoolError):
@@ -92,31 +107,39 @@ class TimeoutFacts(NamedTuple):
     max_size: int | None
     oldest: Oldest | None
     """Who has had an object for longest."""
+    failure: str | None
+    """Why the latest attempt to create an object failed, if it did."""
 
-    def explain(self, cause: BaseException | None) -> str:
+    def explain(self) -> str:
         """The facts in words, and what to do."""
         state = f"size {self.size}, idle {self.idle}, leased {self.leased}, waiting {self.waiting}"
-        parts = [f"{self.pool}: no object came free within {self.timeout!r} s ({state})."]
-        if self.creating or self.checking:
-            phases = (("queued", self.queued), ("creating", self.creating), ("checking", self.checking))
-            parts.append("Of that: " + ", ".join(f"{what} {time:.3g} s" for what, time in phases if time) + ".")
+        what = f"no object came free within {seconds(self.timeout)}" if self.timeout else "no object is free"
+        parts = [f"{self.pool}: {what} ({state})."]
+        phases = (("queued", self.queued), ("creating", self.creating), ("checking", self.checking))
+        spent = [f"{phase} {seconds(time)}" for phase, time in phases if time >= _MOMENT]
+        if self.creating >= _MOMENT or self.checking >= _MOMENT:
+            parts.append(f"Of that: {', '.join(spent)}.")
         if self.position is not None and self.waiting > 1:
             parts.append(f"Position {self.position} of {self.waiting} in the queue.")
         if self.oldest is not None:
             parts.append(f"Held longest: {self.oldest}.")
-        if cause is not None:
-            parts.append(f"The latest attempt to create an object failed: {cause!r}.")
-        parts.append(self._advice(cause))
+        if self.failure is not None:
+            parts.append(f"The latest attempt to create an object failed: {self.failure}.")
+        parts.append(self._advice())
         return " ".join(parts)
 
-    def _advice(self, cause: BaseException | None) -> str:
-        if cause is not None:
+    def _advice(self) -> str:
+        if self.failure is not None:
             return "See to what the factory needs."
         if self.creating > self.timeout / 2:
             return "The factory is slow: keep more objects ready with min_size, or wait longer."
+        if self.checking > self.timeout / 2:
+            return "The check is slow: make it quicker, lower check_timeout, or wait longer."
         if self.size == 0 and self.max_size is None:
             return "The pool is empty: add objects with add_obj."
         more = "add objects" if self.max_size is None else f"raise max_size (now {self.max_size})"
+        if self.oldest is not None and self.oldest.asked:
+            return f"This very thread has an object already: give it back first, or {more}."
         return f"Wait longer, {more}, or look for a lease that is kept too long."
 
 
@@ -126,18 +149,53 @@ class Oldest(NamedTuple):
     holder: str
     age: float
     exact: bool
+    asked: bool
+    """Whether it is the thread that asked for another one."""
 
     def __str__(self) -> str:
         """As in "thread 'worker-1', for 2.1 s"."""
-        return f"{self.holder}, for {'' if self.exact else 'at least '}{self.age:.3g} s"
+        return f"{self.holder}{' (this one)' if self.asked else ''}, for {duration(self.age, self.exact)}"
 
 
-def thread_name(ident: int) -> str:
-    """What messages call a thread."""
-    for thread in threading.enumerate():
-        if thread.ident == ident:
-            return f"thread {thread.name!r}"
-    return f"thread {ident} (ended)"
+_MOMENT = 0.001
+"""Messages do not show less, in seconds."""
+
+
+def seconds(time: float) -> str:
+    """As in "0.25 s", "2.1 s" or "7260 s": as exact as anybody needs it."""
+    if time >= 100:
+        return f"{time:.0f} s"
+    return f"{time:.3g} s" if time >= _MOMENT else "0 s"
+
+
+def duration(time: float, exact: bool) -> str:
+    """For how long somebody has had something."""
+    if exact:
+        return seconds(time)
+    return f"at least {seconds(time)}" if time >= _MOMENT else "an unknown time"
+
+
+def shown(obj: object) -> str:
+    """What messages call somebody's object: the beginning of its `repr`, or a stand-in where that fails."""
+    try:
+        text = repr(obj)
+    except Exception:
+        text = f"an object of type {type(obj).__name__}"
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def thread_names() -> dict[int, str]:
+    """What messages call the threads that `threading` knows."""
+    return {thread.ident: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.ident is not None}
+
+
+def thread_name(ident: int, known: Mapping[int, str] | None = None) -> str:
+    """What messages call a thread; `known` saves looking for each of many."""
+    name = thread_names().get(ident) if known is None else known.get(ident)
+    if name is not None:
+        return name
+    # `_thread` and other languages start threads as well.
+    return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
 
 
 def _timed_out(
@@ -150,21 +208,32 @@ def _timed_out(
     cause: BaseException | None,
 ) -> PoolTimeout:
     """Made by the pool, when a wait ends in vain."""
-    holder = None if oldest is None else Oldest(thread_name(oldest[0]), oldest[1], bool(oldest[2]))
+    holder = None
+    if oldest is not None:
+        ident, age, exact = oldest
+        holder = Oldest(thread_name(ident), age, bool(exact), ident == threading.get_ident())
+    failure = None if cause is None else shown(cause)
     error = PoolTimeout()
     size, idle, leased, waiting, max_size = state
-    error.facts = TimeoutFacts(pool, timeout, *phases, position, size, idle, leased, waiting, max_size, holder)
+    error.facts = TimeoutFacts(pool, timeout, *phases, position, size, idle, leased, waiting, max_size, holder, failure)
     error.__cause__ = cause
     return error
 
 
-def _not_created(pool: Pool[Any], cause: BaseException | None) -> FactoryError:
+def _not_created(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
     """Made by the pool, when it can create nothing and has nothing."""
     called = "pool" if pool.name is None else f"pool {pool.name!r}"
-    why = "the factory took longer than create_timeout" if cause is None else repr(cause)
-    error = FactoryError(f"{called}: it has no object, and creating one failed: {why}")
+    often = f" ({failures} times in a row)" if failures > 1 else ""
+    again = f" The next attempt may begin in {seconds(pause)}." if pause >= _MOMENT else ""
+    why = "" if cause is None else f": {shown(cause)}"
+    error = FactoryError(f"{called}: it has no object, and creating one failed{often}{why}.{again}")
     error.__cause__ = cause
     return error
+
+
+def _gave_up(limit: float) -> TimeoutError:
+    """Made by the pool, when the factory has not come back in time."""
+    return TimeoutError(f"the factory took longer than create_timeout ({seconds(limit)})")
 
 
 for _name in __all__:

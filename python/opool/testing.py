@@ -45,17 +45,43 @@ __all__ = ["Clock", "Scripted", "ScriptedError", "check_invariants"]
 _T = TypeVar("_T")
 
 _SECOND = 1_000_000_000
+_LONGEST = 1e9
+"""How many seconds a test may ask for at once, about 30 years: sums of them stay within the clock's range."""
+
+
+def _nanos(seconds: float) -> int:
+    if not 0 <= seconds <= _LONGEST:
+        raise ValueError(f"time does not go back, nor on for ever: seconds must be 0 to {_LONGEST:g}, not {seconds!r}")
+    return round(seconds * _SECOND)
 
 
 class Clock(_opool.Clock):
     """A time that passes only when it is told to, for pools that are made with ``clock=``.
 
-    Hooks are called when a pool asks for them, and take no time, except those that are `Scripted`.
+    Hooks are called when a pool asks for them, and take no time, except those that are `Scripted`. A hook of your own
+    may call `advance` to take some; whoever waits meanwhile goes on when it returns.
+
+    Time passes only in the thread that made the clock. Other threads may use its pools as long as they need not wait.
+
+    Example:
+        >>> import opool
+        >>> clock = Clock()
+        >>> pool = opool.Pool(factory=dict, max_size=1, max_idle=60, clock=clock)
+        >>> lease = pool.lease()
+        >>> clock.call_later(0.05, lease.release)
+        >>> with pool.lease(timeout=1):
+        ...     clock.time
+        0.05
+        >>> clock.advance(61)
+        >>> pool.size
+        0
     """
 
     def __init__(self) -> None:
         self._start = self._nanos()
-        self._pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
+        self._thread = threading.current_thread()
+        self._pools: list[weakref.ref[Pool[Any]]] = []
+        """In the order in which they were made: their work is done in that order."""
         self._events: list[tuple[int, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
 
@@ -67,28 +93,54 @@ class Clock(_opool.Clock):
     def advance(self, seconds: float) -> None:
         """Lets time pass, and everything happen that is due meanwhile.
 
+        Args:
+            seconds: for how long; with 0, what is due now happens.
+
         Raises:
-            ValueError: if `seconds` is negative.
+            ValueError: if `seconds` is negative, or more than a test could mean.
+            RuntimeError: in another thread than the one that made the clock.
         """
-        if not seconds >= 0:
-            raise ValueError(f"time does not go back: seconds must be >= 0, not {seconds!r}")
-        end = self._nanos() + round(seconds * _SECOND)
+        self._only_one_thread()
+        end = self._nanos() + _nanos(seconds)
         while self._step(end):
             pass
         self._set(end)
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> None:
-        """Calls `function` when `seconds` have passed: somebody else's part in a test, such as giving back."""
-        self._at(self._nanos() + round(seconds * _SECOND), function)
+        """Calls `function` when `seconds` have passed: somebody else's part in a test, such as giving back.
 
-    def _at(self, when: int, function: Callable[[], object]) -> None:
-        heapq.heappush(self._events, (when, next(self._numbers), function))
+        What it raises comes out where time passes: of `advance`, or of the call that waits.
+
+        Raises:
+            ValueError: if `seconds` is negative, or more than a test could mean.
+            TypeError: if `function` cannot be called.
+            RuntimeError: in another thread than the one that made the clock.
+        """
+        self._only_one_thread()
+        if not callable(function):
+            raise TypeError(f"call_later calls a function, not {function!r}")
+        heapq.heappush(self._events, (self._nanos() + _nanos(seconds), next(self._numbers), function))
+
+    def _only_one_thread(self) -> None:
+        thread = threading.current_thread()
+        if thread is not self._thread:
+            raise RuntimeError(
+                f"thread {thread.name!r} cannot let time pass: this clock belongs to {self._thread.name!r}, which made "
+                "it. What others do can be played there, by call_later."
+            )
 
     def _join(self, pool: Pool[Any]) -> None:
-        self._pools.add(pool)
+        """Called by a pool that is made with this clock."""
+        self._pools = [reference for reference in self._pools if reference() is not None]
+        self._pools.append(weakref.ref(pool))
+
+    def _living(self) -> list[Pool[Any]]:
+        pools = [reference() for reference in self._pools]
+        return [pool for pool in pools if pool is not None]
 
     def _pass_until(self, pool: Pool[Any], until: int | None) -> None:
         """Called by a pool instead of sleeping: lets the next thing happen, at `until` (nanoseconds) at the latest."""
+        self._only_one_thread()
         if self._step(until):
             return
         if until is None:
@@ -99,7 +151,7 @@ class Clock(_opool.Clock):
         """Does what is due now; else goes on to the next moment at which something is, if that is by `until`."""
         if self._work():
             return True
-        moments = [due for pool in self._pools for due in [pool._due()] if due is not None]
+        moments = [due for pool in self._living() for due in [pool._due()] if due is not None]
         moments += [when for when, _, _ in self._events[:1]]
         if not moments or (until is not None and min(moments) > until):
             return False
@@ -113,17 +165,16 @@ class Clock(_opool.Clock):
     def _work(self) -> bool:
         """Begins all background work that there is now."""
         worked = False
-        for pool in sorted(self._pools, key=id):
+        for pool in self._living():
             while True:
                 job = pool._next_job()
                 if job is None:
                     break
                 worked = True
-                begin = getattr(job.hook, "_begin", None)
-                if begin is None:
-                    job.run()
+                if isinstance(job.hook, Scripted):
+                    job.hook._begin(self, job)
                 else:
-                    begin(self, job)
+                    job.run()
         return worked
 
 
@@ -137,47 +188,84 @@ class Scripted(Generic[_T]):
     * "ok": returns at once.
     * "error": raises `ScriptedError`.
     * "slow", or ("slow", seconds): takes so long (1 s), and then is "ok".
-    * "never": does not return.
+    * "never": does not return, until `release`.
 
-    When the script is over it begins again. With a `clock`, slowness is the clock's, and "never" lasts as long as the
-    pool does; a reset, which its caller does itself, cannot be that slow: there "never" raises `ScriptedError`.
+    When the script is over it begins again. Without a script everything is "ok". Any number of threads may call it.
+
+    With a `clock`, slowness is the clock's. What a pool's user does himself, a reset, cannot wait for a `release` then:
+    there "never" raises `ScriptedError`.
 
     Args:
         script: the words.
-        clock: the clock of the pool; None for a pool without one: then it sleeps, and "never" waits for `release`.
-        make: what "ok" returns; by default a new object that shows its number for a factory, and True for a check.
+        clock: the clock of the pool; None for a pool without one: then it sleeps.
+        make: what "ok" returns, called with what the hook was called with; by default a new object that shows its
+            number for a factory, and True for the others.
 
     Attributes:
         calls: how often it was called.
         running: how many calls have not returned.
         args: what it was called with, one tuple a call.
+
+    Raises:
+        ValueError: if a word is none of these.
+
+    Example:
+        >>> import opool
+        >>> clock = Clock()
+        >>> factory, check = Scripted("ok", "error", clock=clock), Scripted("error", clock=clock)
+        >>> pool = opool.Pool(factory=factory, check=check, clock=clock)
+        >>> with pool.lease() as obj:
+        ...     obj
+        Made(0)
+        >>> clock.advance(5)
+        >>> pool.lease()
+        Traceback (most recent call last):
+        opool.FactoryError: ...
+        >>> factory.calls, check.args
+        (2, [(Made(0),)])
     """
 
     def __init__(self, *script: Outcome, clock: Clock | None = None, make: Callable[..., _T] | None = None) -> None:
         self._script = [self._read(word) for word in script or ("ok",)]
         self._clock = clock
         self._make = make
+        self._lock = threading.Lock()
         self._released = threading.Event()
+        self._hanging: list[Callable[[], None]] = []
         self.calls = 0
         self.running = 0
         self.args: list[tuple[Any, ...]] = []
 
     @staticmethod
-    def _read(word: Outcome) -> tuple[str, float]:
-        kind, seconds = (word, 1.0) if isinstance(word, str) else word
-        if kind not in ("ok", "error", "slow", "never"):
-            raise ValueError(f"a script says 'ok', 'error', 'slow', ('slow', seconds) or 'never', not {word!r}")
-        return kind, seconds
+    def _read(word: object) -> tuple[str, float]:
+        if word in ("ok", "error", "slow", "never"):
+            return str(word), 1.0
+        if isinstance(word, tuple) and len(word) == 2 and word[0] == "slow":
+            return "slow", _nanos(word[1]) / _SECOND
+        raise ValueError(f"a script says 'ok', 'error', 'slow', ('slow', seconds) or 'never', not {word!r}")
 
     def release(self) -> None:
-        """Ends all calls that would never return, without a clock; they are "ok"."""
+        """Ends all calls that would never return, now and later; they are "ok"."""
         self._released.set()
+        hanging, self._hanging = self._hanging, []
+        for end in hanging:
+            end()
 
     def _next(self, args: tuple[Any, ...]) -> tuple[str, float, int]:
-        number = self.calls
-        self.calls += 1
-        self.args.append(args)
-        return (*self._script[number % len(self._script)], number)
+        with self._lock:
+            number = self.calls
+            self.calls += 1
+            self.running += 1
+            self.args.append(args)
+        kind, seconds = self._script[number % len(self._script)]
+        return ("ok" if kind == "never" and self._released.is_set() else kind), seconds, number
+
+    def _returned(self) -> None:
+        with self._lock:
+            self.running -= 1
+
+    def _error(self, number: int) -> ScriptedError:
+        return ScriptedError(f"call {number} of the script")
 
     def _result(self, number: int, args: tuple[Any, ...]) -> Any:
         if self._make is not None:
@@ -187,36 +275,44 @@ class Scripted(Generic[_T]):
     def __call__(self, *args: Any) -> Any:
         """The next word of the script."""
         kind, seconds, number = self._next(args)
-        self.running += 1
         try:
             if kind == "slow" and self._clock is not None:
                 self._clock.advance(seconds)
             elif kind == "slow":
                 time.sleep(seconds)
-            elif kind == "never" and self._clock is None:
+            elif kind == "never" and self._clock is not None:
+                raise ScriptedError(f"call {number} of the script would never return, and its caller waits for it")
+            elif kind == "never":
                 self._released.wait()
-            elif kind != "ok":
-                raise ScriptedError(f"call {number} of the script")
+            elif kind == "error":
+                raise self._error(number)
             return self._result(number, args)
         finally:
-            self.running -= 1
+            self._returned()
 
     def _begin(self, clock: Clock, job: Any) -> None:
         """The next word of the script, in the background of a pool whose time is `clock`."""
         args = () if job.obj is None else (job.obj,)
         kind, seconds, number = self._next(args)
-        self.running += 1
 
         def end() -> None:
-            self.running -= 1
+            self._returned()
             if kind == "error":
-                job.fail(ScriptedError(f"call {number} of the script"))
+                # Not raised, so it has no traceback: that would keep the frames of the test alive, and their leases.
+                job.fail(self._error(number))
+                return
+            try:
+                result = self._result(number, args)
+            except Exception as error:
+                job.fail(error)
             else:
-                job.finish(self._result(number, args))
+                job.finish(result)
 
         if kind == "slow":
             clock.call_later(seconds, end)
-        elif kind != "never":
+        elif kind == "never":
+            self._hanging.append(end)
+        else:
             end()
 
 
@@ -236,12 +332,22 @@ def check_invariants(pool: Pool[Any]) -> None:
 
     Raises:
         AssertionError: if something is not. That is a bug in opool.
+
+    Example:
+        >>> import opool
+        >>> pool = opool.Pool(["a"])
+        >>> with pool.lease():
+        ...     check_invariants(pool)
     """
+    closed = pool.closed  # before the figures: what was closed stays closed, and other threads may close it
     stats = pool.stats()
     gone = sum(stats.retired.values())
+    coming = stats.creating + stats.checking
     assert stats.made == stats.idle + stats.leased + stats.creating + gone, f"an object was lost or doubled: {stats}"
     assert stats.size == stats.idle + stats.leased, f"the sizes do not add up: {stats}"
     assert stats.checking <= stats.leased, f"more are being checked than are out: {stats}"
+    assert stats.idle == 0 or stats.waiting <= coming, f"somebody waits for what nobody looks at: {stats}"
+    # After `resize` what is out may be too much for a while, but nothing that is too much lies idle.
     limit = stats.max_size
-    assert limit is None or stats.creating == 0 or stats.size + stats.creating <= limit, f"above max_size: {stats}"
-    assert not (pool.closed and (stats.waiting or stats.idle)), f"a closed pool has somebody or something: {stats}"
+    assert limit is None or stats.idle == 0 or stats.size + stats.creating <= limit, f"above max_size: {stats}"
+    assert not (closed and (stats.waiting or stats.idle)), f"a closed pool has somebody or something: {stats}"

@@ -335,6 +335,14 @@ unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
     }
 }
 
+unsafe fn none() -> *mut PyObject {
+    // SAFETY: None is always there.
+    unsafe {
+        incref(ffi::Py_None());
+        ffi::Py_None()
+    }
+}
+
 /// What `await` iterates over: itself.
 unsafe extern "C" fn itself(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: alive for the call.
@@ -360,7 +368,7 @@ unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     unsafe {
         let attached = Attached::assume();
         if (*lease).mode.get() == Mode::Exit {
-            return Step::Return(ffi::Py_NewRef(ffi::Py_None()));
+            return Step::Return(none());
         }
         if (*lease).phase.get(attached) == NEW && (*lease).mode.get() == Mode::Enter {
             let taken = Pool::from_raw((*lease).pool).core.with(attached, |core| {
@@ -565,7 +573,7 @@ unsafe fn resume(coroutine: *mut PyObject, sent: *mut PyObject) -> Step {
         let coroutine = Bound::from_borrowed_ptr(py, coroutine);
         match coroutine.call_method1(pyo3::intern!(py, "send"), (Bound::from_borrowed_ptr(py, sent),)) {
             Ok(yielded) => Step::Yield(yielded.into_ptr()),
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(ffi::Py_NewRef(ffi::Py_None())),
+            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(none()),
             Err(error) => {
                 error.restore(py);
                 Step::Raise
@@ -600,7 +608,7 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             }
             Turned::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
-                this.with(|core| core.note_timeout(now.saturating_sub(since)));
+                this.with(|core| core.note_timeout());
                 let counts = this.counts();
                 errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, Some(before), now);
                 Step::Raise
@@ -745,7 +753,7 @@ unsafe extern "C" fn close(this: *mut PyObject, _: *mut PyObject) -> *mut PyObje
         if (*lease).phase.get(Attached::assume()) == WAITING {
             abandon(lease);
         }
-        ffi::Py_NewRef(ffi::Py_None())
+        none()
     }
 }
 

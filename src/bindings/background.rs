@@ -4,18 +4,23 @@
 //! wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or ends
 //! when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyInt, PyNone, PyString, PyWeakrefReference};
 
+use super::errors;
 use super::hooks::Hooks;
+use super::outside;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
 use super::waker::Waker;
@@ -32,13 +37,7 @@ pub(super) fn call_python<'py>(
     name: &CStr,
     arguments: &[&Bound<'py, PyAny>],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let function = python_function(py, module, name)?;
-    // SAFETY: a `Bound` is a pointer to an object that is alive, so a slice of references to them is copied as such.
-    unsafe {
-        let arguments: Vec<*mut ffi::PyObject> = arguments.iter().map(|argument| argument.as_ptr()).collect();
-        let result = ffi::PyObject_Vectorcall(function.as_ptr(), arguments.as_ptr(), arguments.len(), ptr::null_mut());
-        Bound::from_owned_ptr_or_err(py, result)
-    }
+    outside::call(&python_function(py, module, name)?, arguments)
 }
 
 /// A function of the Python side.
@@ -58,22 +57,58 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
 pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
     let tasks = this.works_in_tasks();
-    let threads = this.clock().is_none() && !tasks && !STOPPING.load(Relaxed);
-    let now = this.now();
-    while let Some(step) = this.with(|core| core.follow_up(now, threads)) {
+    loop {
+        let (now, threads) = (this.now(), this.clock().is_none() && !tasks && !STOPPING.load(Relaxed));
+        let Some(step) = this.with(|core| core.follow_up(now, threads)) else { break };
         match step {
             FollowUp::Wake(waker) => waker.wake(pool),
             // SAFETY: attached, and the item is out of the pool.
             FollowUp::Drop(item) => unsafe { drop_items([item]) },
             // An item that is not given to `drop_items` keeps its references for ever.
             FollowUp::Leak(_) => {}
-            FollowUp::Start => start(pool).inspect_err(|_| this.with(|core| core.not_started()))?,
+            FollowUp::Start => match start(pool) {
+                Ok(true) => {}
+                failed => {
+                    this.with(|core| core.not_started());
+                    failed?;
+                }
+            },
         }
     }
-    if tasks && this.with(|core| core.has_work(now)) {
-        call_python(pool.py(), c"opool._tasks", c"work", &[pool.as_any()])?;
+    if tasks {
+        if this.with(|core| core.has_work(this.now())) {
+            call_python(pool.py(), c"opool._tasks", c"work", &[pool.as_any()])?;
+        }
+    } else if this.clock().is_none() && STOPPING.load(Relaxed) {
+        do_it_here(pool);
     }
     Ok(())
+}
+
+thread_local! {
+    /// Whether this thread does background work, or is a background thread, which goes home instead.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what background threads would do. They end before the last functions of `atexit` are called: what those need of
+/// a pool, and what they close, is made and disposed of by whoever asks.
+fn do_it_here(pool: &Bound<'_, Pool>) {
+    let (this, py) = (pool.get(), pool.py());
+    if errors::finalizing() || AT_WORK.replace(true) {
+        return;
+    }
+    match PyWeakrefReference::new(pool.as_any()) {
+        Ok(home) => {
+            let home = home.unbind();
+            while let Some(work) = this.with(|core| core.take_work(this.now())) {
+                if let Some(job) = Job::new(pool, home.clone_ref(py), work) {
+                    job.run(py);
+                }
+            }
+        }
+        Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+    }
+    AT_WORK.set(false);
 }
 
 /// As `follow_up`, where nobody could be told of an error: in destructors, and where another exception is on its way.
@@ -88,11 +123,12 @@ pub(super) fn follow_up_quietly(pool: &Bound<'_, Pool>) {
     }
 }
 
-fn start(pool: &Bound<'_, Pool>) -> PyResult<()> {
+/// False if the interpreter is about to go down, and has no threads to give any more.
+fn start(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let py = pool.py();
     pool.get().membership.join(pool.get());
     let worker = Bound::new(py, Worker { pool: PyWeakrefReference::new(pool.as_any())?.unbind() })?;
-    call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()]).map(drop)
+    outside::is_true(&call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()])?)
 }
 
 /// Before the interpreter goes down: sends the threads home. One that is inside a hook stays there.
@@ -115,32 +151,39 @@ pub(super) struct Worker {
 #[pymethods]
 impl Worker {
     fn __call__(&self, py: Python<'_>) {
+        AT_WORK.set(true);
         let parker = Arc::new(Parker::new());
         let (mut me, mut slept) = (None, false);
         while let Some(pool) = upgrade(self.pool.bind(py)) {
             let this = pool.get();
             let now = this.now();
             if STOPPING.load(Relaxed) {
-                this.with(|core| core.worker_gone());
+                if me.is_some() {
+                    this.with(|core| core.worker_gone());
+                }
                 break;
             }
             let next = this.with(|core| core.next_work(&mut me, Waker::Thread(Arc::clone(&parker)), slept, now));
-            follow_up_quietly(&pool);
             slept = false;
             match next {
-                Next::Do(work) => match Job::new(&pool, work) {
-                    Ok(job) => {
-                        drop(pool);
+                Next::Do(work) => {
+                    let job = Job::new(&pool, self.pool.clone_ref(py), work);
+                    follow_up_quietly(&pool);
+                    drop(pool);
+                    if let Some(job) = job {
                         job.run(py);
                     }
-                    Err(error) => error.write_unraisable(py, Some(pool.as_any())),
-                },
+                }
                 Next::Sleep(limit) => {
+                    follow_up_quietly(&pool);
                     drop(pool);
                     slept = true;
                     py.detach(|| parker.park(Some(Duration::from_nanos(limit))));
                 }
-                Next::End => break,
+                Next::End => {
+                    follow_up_quietly(&pool);
+                    break;
+                }
             }
         }
     }
@@ -155,7 +198,7 @@ fn upgrade<'py>(pool: &Bound<'py, PyWeakrefReference>) -> Option<Bound<'py, Pool
 enum Kind {
     Make(Attempt),
     Tend(Task),
-    Dispose(Item),
+    Dispose(Item, Nanos),
     Report(Report),
 }
 
@@ -171,10 +214,13 @@ pub(super) struct Job {
     obj: Option<Py<PyAny>>,
     hooks: Hooks,
     pool: Py<PyWeakrefReference>,
+    /// The process that it was begun in: a hook may fork.
+    process: u32,
 }
 
 impl Job {
-    pub(super) fn new(pool: &Bound<'_, Pool>, work: Work<Item>) -> PyResult<Job> {
+    /// Nothing if the work is not to be done any more. Cannot fail: work that was taken must be finished.
+    pub(super) fn new(pool: &Bound<'_, Pool>, home: Py<PyWeakrefReference>, work: Work<Item>) -> Option<Job> {
         let py = pool.py();
         // SAFETY: the item, or the slot, owns its object.
         let object = |item: &Item| unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()).unbind() };
@@ -182,15 +228,15 @@ impl Job {
             Work::Make(attempt) => ("create", None, Kind::Make(attempt)),
             Work::Tend(task) => {
                 let name = if task.care == Care::Check { "check" } else { "reset" };
-                let obj = pool.get().with(|core| core.value_mut(task.slot).map(|item| object(item)));
-                (name, obj, Kind::Tend(task))
+                // Once it is given up, the slot may be somebody else's.
+                let obj = pool.get().with(|core| core.task_value(task).map(|item| object(item)))?;
+                (name, Some(obj), Kind::Tend(task))
             }
-            Work::Dispose(item) => ("dispose", Some(object(&item)), Kind::Dispose(item)),
+            Work::Dispose(item, began) => ("dispose", Some(object(&item)), Kind::Dispose(item, began)),
             Work::Report(report) => ("report", None, Kind::Report(report)),
         };
         let hooks = pool.get().hooks(py);
-        let pool = PyWeakrefReference::new(pool.as_any())?.unbind();
-        Ok(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool })
+        Some(Job { kind: Guarded::new(Some(kind)), name, obj, hooks, pool: home, process: std::process::id() })
     }
 
     /// The work, once.
@@ -203,8 +249,8 @@ impl Job {
     pub(super) fn run(&self, py: Python<'_>) {
         let result = match self.hook(py) {
             Some(hook) => match &self.obj {
-                Some(obj) => hook.call1((obj,)),
-                None => hook.call0(),
+                Some(obj) => outside::call(&hook, &[obj.bind(py)]),
+                None => outside::call(&hook, &[]),
             },
             None => Ok(PyNone::get(py).to_owned().into_any()),
         };
@@ -217,8 +263,8 @@ impl Job {
             (Some(Kind::Make(attempt)), _) => self.end_making(py, pool.as_ref(), attempt, result),
             (Some(Kind::Tend(task)), Some(pool)) => {
                 // None is what a function returns that would have raised.
-                let fit =
-                    result.and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || answer.is_truthy()?));
+                let fit = result
+                    .and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || outside::is_true(&answer)?));
                 let hook = hook_name(py, task.care);
                 match &fit {
                     Ok(true) => {}
@@ -228,14 +274,16 @@ impl Job {
                 let (fit, now) = (fit.unwrap_or(false), pool.get().now());
                 pool.get().with(|core| core.tended(task, fit, now));
             }
-            (Some(Kind::Dispose(item)), _) => {
+            (Some(Kind::Dispose(item, began)), _) => {
                 if let (Err(error), Some(pool)) = (result, &pool) {
                     tell(pool, c"not_disposed", &[error.value(py).as_any()]);
                 }
-                // SAFETY: attached, and the item is ours.
-                unsafe { drop_items([item]) };
+                // Not in a child, where the object is the other process's. SAFETY: attached, and the item is ours.
+                if self.process == std::process::id() {
+                    unsafe { drop_items([item]) };
+                }
                 if let Some(pool) = &pool {
-                    pool.get().with(|core| core.disposed());
+                    pool.get().with(|core| core.disposed(began));
                 }
             }
             (Some(Kind::Report(report)), Some(pool)) => tell_report(pool, report),
@@ -259,14 +307,22 @@ impl Job {
         });
         match (result, pool) {
             (Ok(object), Some(pool)) => {
-                pool.get().set_last_error(py, None);
                 let Some(object) = NonNull::new(object.into_ptr()) else { return };
                 let (item, now) = (Item { object, shell: ptr::null_mut(), holder: 0 }, pool.get().now());
-                pool.get().with(|core| core.made(attempt, item, now));
+                let failing = pool.get().with(|core| {
+                    core.made(attempt, item, now);
+                    core.failing(now).is_some()
+                });
+                // What was given up and came late says nothing about those that failed since.
+                if !failing {
+                    pool.get().set_last_error(py, None);
+                }
             }
             // The pool is gone: the object is nobody's.
             (Ok(object), None) => {
-                if let Some(Err(error)) = self.hooks.dispose.as_ref().map(|dispose| dispose.call1(py, (&object,))) {
+                if let Some(Err(error)) =
+                    self.hooks.dispose.as_ref().map(|dispose| outside::call(dispose.bind(py), &[&object]))
+                {
                     error.write_unraisable(py, Some(&object));
                 }
             }
@@ -319,6 +375,13 @@ impl Job {
         self.end(py, Err(PyErr::from_value(error)));
         Ok(())
     }
+
+    // A test's clock keeps the job in its frame, and the traceback of a hook's error keeps the frame. What the others in
+    // such a cycle do to be cleared is enough.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.obj)?;
+        self.hooks.traverse(&visit)
+    }
 }
 
 impl Job {
@@ -327,6 +390,16 @@ impl Job {
         match self.kind.with(unsafe { Attached::assume() }, |kind| kind.is_some()) {
             true => Ok(()),
             false => Err(PyRuntimeError::new_err("this job is finished already")),
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(obj) = self.obj.take() {
+            // SAFETY: Python objects die attached, and so does what the background threads have of them. It may be the
+            // last reference.
+            unsafe { outside::drop_reference(obj.into_ptr()) };
         }
     }
 }
@@ -348,18 +421,15 @@ pub(super) fn hook_name(py: Python<'_>, care: Care) -> Bound<'_, PyAny> {
 fn tell_report(pool: &Bound<'_, Pool>, report: Report) {
     let py = pool.py();
     let rules = pool.get().with(|core| *core.rules());
-    let too_long = |what: &str, limit: Option<Nanos>| {
-        PyTimeoutError::new_err(format!("{what}, {:?} s", limit.unwrap_or(0) as f64 / 1e9))
-    };
     match report {
         Report::Leak(slot) => tell(pool, c"leak", &[PyInt::new(py, SlotId::index(slot)).as_any()]),
-        Report::GaveUpMaking => {
-            let error = too_long("the factory took longer than create_timeout", rules.make_limit);
-            tell(pool, c"not_created", &[error.value(py).as_any()]);
-            pool.get().set_last_error(py, Some(error.into_value(py).into_any()));
-        }
+        Report::GaveUpMaking => match errors::gave_up(py, rules.make_limit) {
+            Ok(error) => tell(pool, c"not_created", &[&error]),
+            Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+        },
         Report::GaveUpTask(care) => {
-            let error = too_long("it took longer than check_timeout", rules.check_limit);
+            let limit = rules.check_limit.unwrap_or(0) as f64 / 1e9;
+            let error = PyTimeoutError::new_err(format!("it took longer than check_timeout ({limit} s)"));
             tell(pool, c"unfit", &[&hook_name(py, care), error.value(py).as_any()]);
         }
     }

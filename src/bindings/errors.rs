@@ -98,7 +98,10 @@ pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
     let rules = pool.with(|core| *core.rules());
     let Counts { size, idle, leased, waiting, .. } = counts;
     let name = pool.to_string();
-    let cause = pool.last_error(py);
+    let cause = match pool.last_error(py) {
+        Ok(cause) => cause,
+        Err(error) => return error.restore(py),
+    };
     // SAFETY: attached. The format says how many of what follow; what `or_none` made is alive until the end.
     let made = python_function(py, c"opool.errors", c"_timed_out").and_then(|function| unsafe {
         let limit = or_none((rules.max_size < usize::MAX).then(|| ffi::PyLong_FromSize_t(rules.max_size)));
@@ -132,7 +135,11 @@ pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
 /// The new reference, or one to None. Without memory it is null, which `Py_BuildValue` passes on as the error it is.
 unsafe fn or_none(made: Option<*mut PyObject>) -> *mut PyObject {
     // SAFETY: None is always there.
-    made.unwrap_or_else(|| unsafe { ffi::Py_NewRef(ffi::Py_None()) })
+    // `Py_NewRef` came with CPython 3.10.
+    made.unwrap_or_else(|| unsafe {
+        ffi::Py_INCREF(ffi::Py_None());
+        ffi::Py_None()
+    })
 }
 
 /// Everybody who holds something waits for this pool.
@@ -152,13 +159,34 @@ pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
         Refusal::TooMany => {
             let (counts, limit) = this.with(|core| (core.counts(), core.rules().max_waiting));
             let advice = "Try again later, or raise max_waiting or max_size.";
-            let message = format!("{this}: max_waiting={limit} wait already ({}). {advice}", describe(counts));
+            let who = match limit {
+                0 => "nothing is free, and with max_waiting=0 nobody may wait".to_owned(),
+                _ => format!("max_waiting={limit} wait already"),
+            };
+            let message = format!("{this}: {who} ({}). {advice}", describe(counts));
             // SAFETY: called by methods, which are attached.
             unsafe { raise(TOO_MANY_WAITERS.load(Relaxed), message) };
         }
         Refusal::Failed => {
-            let cause = this.last_error(py).unwrap_or_else(|| py.None());
-            raise_made(py, call_python(py, c"opool.errors", c"_not_created", &[pool.as_any(), cause.bind(py)]));
+            let now = this.now();
+            let failing = this.with(|core| core.failing(now));
+            let (in_a_row, pause) = failing.map_or((0, 0), |failing| (failing.in_a_row, failing.pause));
+            let made = this.last_error(py).and_then(|cause| {
+                let function = python_function(py, c"opool.errors", c"_not_created")?;
+                // SAFETY: as in `timed_out`.
+                unsafe {
+                    let made = ffi::PyObject_CallFunction(
+                        function.as_ptr(),
+                        c"OOnd".as_ptr(),
+                        pool.as_ptr(),
+                        cause.as_ref().map_or(ffi::Py_None(), |cause| cause.as_ptr()),
+                        in_a_row as Py_ssize_t,
+                        pause as f64 / 1e9,
+                    );
+                    Bound::from_owned_ptr_or_err(py, made)
+                }
+            });
+            raise_made(py, made);
         }
     }
 }
@@ -171,6 +199,16 @@ pub(super) fn only_for_tasks(pool: &Pool) {
     let message = format!("{pool}: {hooks} {what}, which take an event loop: use lease_async, not lease or acquire");
     // SAFETY: called by methods, which are attached.
     unsafe { raise(POOL_ERROR.load(Relaxed), message) };
+}
+
+/// Why there is no object, if the factory has not come back in time.
+pub(super) fn gave_up(py: Python<'_>, limit: Option<Nanos>) -> PyResult<Bound<'_, PyAny>> {
+    let function = python_function(py, c"opool.errors", c"_gave_up")?;
+    // SAFETY: as in `timed_out`.
+    unsafe {
+        let seconds = limit.unwrap_or(0) as f64 / 1e9;
+        Bound::from_owned_ptr_or_err(py, ffi::PyObject_CallFunction(function.as_ptr(), c"d".as_ptr(), seconds))
+    }
 }
 
 /// Nothing goes out of a closed pool, nor into it.
@@ -225,7 +263,9 @@ pub(super) fn shutting_down(pool: &Pool, counts: Counts) {
 #[cold]
 pub(super) unsafe fn not_acquired(pool: &Pool, object: *mut PyObject, why: NotAcquired) -> *mut PyObject {
     let why = match why {
-        NotAcquired::Foreign => "is not an object of this pool; add_obj adds new ones",
+        NotAcquired::Foreign => {
+            "is not an object of this pool: give it back to the one that it came from; add_obj adds new ones"
+        }
         NotAcquired::Idle => "is back already: it was released twice, or was never acquired",
         NotAcquired::Leased => "is held by a lease, which gives it back itself: leave its `with`, or release the lease",
     };

@@ -13,6 +13,7 @@ mod lease_type;
 mod objectmgr;
 mod objectmgr_slots;
 mod options;
+mod outside;
 mod palindrome;
 mod pool;
 mod raw;

@@ -154,15 +154,15 @@ pub(super) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
         max_size: sizes.max,
         max_waiting: given.count("max_waiting", usize::MAX)?,
         check_after: match hooks.check {
-            Some(_) => Some(given.nanos("check_after", Some(1.0))?.unwrap_or(Nanos::MAX)),
+            Some(_) => Some(given.check_after()?),
             None => None,
         },
         max_idle: given.nanos("max_idle", None)?,
-        max_lifetime: given.nanos("max_lifetime", None)?,
+        max_lifetime: given.some_time("max_lifetime", None)?,
         jitter: given.fraction("jitter", 0.1)?,
-        make_limit: given.nanos("create_timeout", Some(30.0))?,
-        check_limit: given.nanos("check_timeout", Some(5.0))?,
-        leak_after: given.nanos("leak_after", None)?,
+        make_limit: given.some_time("create_timeout", Some(30.0))?,
+        check_limit: given.some_time("check_timeout", Some(5.0))?,
+        leak_after: given.some_time("leak_after", None)?,
         // With async hooks nothing goes out in passing: a thread that asks is told why it cannot.
         notes_leases: given.flag("timing")? || options.track || !options.async_hooks.is_empty(),
         resets: hooks.reset.is_some(),
@@ -261,6 +261,22 @@ impl<'py> Given<'_, 'py> {
 
     fn nanos(&self, option: &str, default: Option<f64>) -> PyResult<Option<Nanos>> {
         self.seconds(option, default).map(to_nanos)
+    }
+
+    /// As `nanos`, where no time at all would make no sense: elsewhere 0 may mean "never", and here it would be "always".
+    fn some_time(&self, option: &str, default: Option<f64>) -> PyResult<Option<Nanos>> {
+        match self.nanos(option, default)? {
+            Some(0) => Err(PyValueError::new_err(format!("{option} must be seconds > 0 or None, not 0"))),
+            time => Ok(time),
+        }
+    }
+
+    /// None could mean "always" or "never", so it means nothing.
+    fn check_after(&self) -> PyResult<Nanos> {
+        if self.get("check_after")?.is_some_and(|value| value.is_none()) {
+            return Err(PyTypeError::new_err("check_after must be seconds, not None; 0 is always, math.inf is never"));
+        }
+        Ok(self.nanos("check_after", Some(1.0))?.unwrap_or(Nanos::MAX))
     }
 
     fn count(&self, option: &str, default: usize) -> PyResult<usize> {

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyFloat, PyList, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
 
 use super::async_lease;
 use super::background::{self, Job, follow_up};
@@ -20,6 +20,7 @@ use super::fork::Membership;
 use super::hooks::Hooks;
 use super::lease::{self, Lease};
 use super::options::{self, Options, Sizes};
+use super::outside;
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Deadline, Stop, Timeout, Wait};
 use super::waker::Waker;
@@ -75,10 +76,11 @@ impl Identity for Item {
 ///         Those who wait keep their order in either case.
 ///     check: called with an object before it goes out; if it raises or returns something false other than None, the
 ///         object goes, and another takes its place.
-///     check_after: only if the object has been idle for more than so many seconds.
+///     check_after: only if the object has been idle for more than so many seconds; `math.inf` is never.
 ///     check_timeout: how many seconds a check in the background may take before its object goes.
 ///     reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
-///     dispose: called with an object that goes, in the background.
+///     dispose: called with an object that goes, in the background. Until that is done, but for a second at most, the
+///         object still takes its place among `max_size`.
 ///     create_timeout: how many seconds the factory may take before the attempt counts as failed. What it returns later
 ///         is used or disposed of.
 ///     max_idle: how many seconds an object may be idle before it goes, while there are more than `min_size`.
@@ -112,7 +114,7 @@ pub(super) struct Pool {
     hooks: Guarded<Hooks>,
     /// Whether there may be something to do after a change: see `background::follow_up`.
     managed: AtomicBool,
-    /// Why the latest attempt to make an object failed, if it did.
+    /// Why the latest attempt to make an object failed, if it did, and if it was not given up.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
     /// When an event loop will send those away whose time is up.
@@ -200,15 +202,33 @@ impl Pool {
         self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.clone_ref(py))
     }
 
-    pub(super) fn last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    /// What is called with an object that comes back.
+    pub(super) fn reset_hook<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: attached.
-        self.last_error.with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.clone_ref(py)))
+        self.hooks.with(unsafe { Attached::assume() }, |hooks| hooks.reset.as_ref().map(|hook| hook.bind(py).clone()))
+    }
+
+    /// Why the latest attempt to make an object failed, if it did.
+    pub(super) fn last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let now = self.now();
+        let (failing, limit) = self.with(|core| (core.failing(now), core.rules().make_limit));
+        if failing.is_some_and(|failing| failing.gave_up) {
+            // Nobody has raised: this is it.
+            return errors::gave_up(py, limit).map(Some);
+        }
+        // SAFETY: attached.
+        Ok(self
+            .last_error
+            .with(unsafe { Attached::assume() }, |error| error.as_ref().map(|error| error.bind(py).clone())))
     }
 
     pub(super) fn set_last_error(&self, _: Python<'_>, error: Option<Py<PyAny>>) {
         // SAFETY: attached.
         let before = self.last_error.with(unsafe { Attached::assume() }, |last| std::mem::replace(last, error));
-        drop(before);
+        if let Some(before) = before {
+            // SAFETY: attached. With it go its traceback, and what the frames there refer to.
+            unsafe { outside::drop_reference(before.into_ptr()) };
+        }
     }
 
     fn options(&self) -> &Options {
@@ -236,7 +256,12 @@ impl Pool {
                 return Err(PyErr::fetch(slf.py()));
             }
         }
-        if this.is_managed() { follow_up(slf) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// What follows from a change, if there is anything that could.
+    fn settle(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().is_managed() { follow_up(slf) } else { Ok(()) }
     }
 }
 
@@ -285,12 +310,17 @@ impl Pool {
         if let Some(clock) = this.clock() {
             clock.bind(slf.py()).call_method1("_join", (slf,))?;
         }
+        // For metrics of all pools that have a name. Nobody reads them when the interpreter goes down.
+        if this.name().is_some() && !errors::finalizing() {
+            background::call_python(slf.py(), c"opool._known", c"join", &[slf.as_any()])?;
+        }
         if let Some(objects) = objects {
+            // All of them, before anything is made: else what is made for `min_size` could take the room of the rest.
             for object in objects.try_iter()? {
                 Pool::insert(slf, object?)?;
             }
         }
-        if this.is_managed() { follow_up(slf) } else { Ok(()) }
+        Pool::settle(slf)
     }
 
     /// Appends an object, or hands it to whoever has waited longest.
@@ -302,7 +332,8 @@ impl Pool {
     ///     PoolClosed: if the pool is closed.
     ///     ValueError: if the pool has `max_size` objects already.
     fn add_obj(slf: &Bound<'_, Self>, obj: Bound<'_, PyAny>) -> PyResult<()> {
-        Pool::insert(slf, obj)
+        Pool::insert(slf, obj)?;
+        Pool::settle(slf)
     }
 
     /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
@@ -413,14 +444,15 @@ impl Pool {
     ) -> PyResult<()> {
         let this = slf.get();
         Pool::needs_factory(slf, "resize")?;
-        let rules = this.with(|core| *core.rules());
-        let size =
-            |name, value: Option<Bound<'_, PyAny>>, now| value.map_or(Ok(now), |value| options::count(name, &value));
-        let min = size("min_size", min_size, rules.min_size)?;
-        let max = size("max_size", max_size, rules.max_size)?;
-        Sizes { makes: true, min, max }.check()?;
+        let size = |name, value: Option<Bound<'_, PyAny>>| value.map(|value| options::count(name, &value)).transpose();
+        let (min, max) = (size("min_size", min_size)?, size("max_size", max_size)?);
         let now = this.now();
-        this.with(|core| core.resize(min, max, now));
+        // In one step: what another thread sets at the same time is not undone.
+        this.with(|core| {
+            let rules = core.rules();
+            let sizes = Sizes { makes: true, min: min.unwrap_or(rules.min_size), max: max.unwrap_or(rules.max_size) };
+            sizes.check().map(|()| core.resize(sizes.min, sizes.max, now))
+        })?;
         follow_up(slf)
     }
 
@@ -530,10 +562,12 @@ impl Pool {
     /// The next piece of background work, for a clock of a test.
     fn _next_job(slf: &Bound<'_, Self>) -> PyResult<Option<Job>> {
         let this = slf.get();
+        let home = PyWeakrefReference::new(slf.as_any())?.unbind();
+        this.membership.join(this);
         let now = this.now();
         let work = this.with(|core| core.take_work(now));
-        follow_up(slf)?;
-        work.map(|work| Job::new(slf, work)).transpose()
+        let job = work.and_then(|work| Job::new(slf, home, work));
+        follow_up(slf).map(|()| job)
     }
 
     /// When there will be some by itself, in nanoseconds of the pool's clock.
@@ -553,7 +587,7 @@ impl Pool {
 
     /// Why the latest attempt to make an object failed, if it did.
     #[getter]
-    fn _last_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn _last_error<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.last_error(py)
     }
 
@@ -695,8 +729,7 @@ impl Pool {
     /// `close`: see there.
     fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
         let (this, py) = (slf.get(), slf.py());
-        let began = this.now();
-        let deadline = Deadline::after(seconds, began);
+        let deadline = Deadline::after(seconds, this.now());
         let parker = Arc::new(Parker::new());
         this.manage();
         this.membership.join(this);
@@ -709,6 +742,7 @@ impl Pool {
             core.close(if force { Some(&mut copy) } else { None });
             core.add_closer(Waker::Thread(Arc::clone(&parker)));
         });
+        let mut back_since = None;
         let result = follow_up(slf).and_then(|()| {
             loop {
                 let now = this.now();
@@ -716,11 +750,11 @@ impl Pool {
                 if over {
                     return Ok(());
                 }
-                let grace = GRACE.saturating_sub(now.saturating_sub(began));
-                let mut left = deadline.left(now);
-                if back {
-                    left = Some(left.map_or(grace, |left| left.min(grace)));
-                }
+                // The deadline is for what is out.
+                let left = match back {
+                    true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
+                    false => deadline.left(now),
+                };
                 match waiting::reason_to_stop(left) {
                     Some(Stop::TimedOut) if back => {
                         background::tell(slf, c"still_busy", &[]);
@@ -729,13 +763,10 @@ impl Pool {
                     Some(Stop::Raised) => return Err(PyErr::fetch(py)),
                     Some(_) => {
                         let seconds = PyFloat::new(py, deadline.seconds);
-                        background::call_python(
-                            py,
-                            c"opool._watch",
-                            c"close_timeout",
-                            &[slf.as_any(), seconds.as_any()],
-                        )?;
-                        return Ok(());
+                        let arguments = [slf.as_any(), seconds.as_any()];
+                        // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
+                        let error = background::call_python(py, c"opool._watch", c"close_timeout", &arguments)?;
+                        return Err(PyErr::from_value(error));
                     }
                     None => {}
                 }

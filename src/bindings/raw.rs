@@ -8,6 +8,8 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::outside::drop_reference;
+
 pub(super) const fn method(
     name: &'static CStr,
     function: ffi::PyMethodDefPointer,
@@ -57,11 +59,11 @@ pub(super) unsafe fn discard(object: *mut PyObject) {
     DEPTH.set(depth + 1);
     // SAFETY: as promised. What this runs may come back here, one level deeper; nothing is borrowed meanwhile.
     unsafe {
-        ffi::Py_XDECREF(object);
+        drop_reference(object);
         while depth == 0
             && let Some(object) = LATER.with_borrow_mut(Vec::pop)
         {
-            ffi::Py_XDECREF(object);
+            drop_reference(object);
         }
     }
     DEPTH.set(depth);

@@ -15,6 +15,7 @@ use pyo3::types::PyString;
 use super::background::{follow_up, follow_up_quietly, hook_name, tell};
 use super::errors;
 use super::options::to_nanos;
+use super::outside;
 use super::pool::{Core, Pool};
 use super::waker::Waker;
 use super::watch;
@@ -100,8 +101,15 @@ impl From<Timeout> for Wait {
 impl Timeout {
     /// Reads an option that means seconds, and is called `option` in messages.
     pub(super) fn named(option: &str, value: &Bound<'_, PyAny>) -> PyResult<Timeout> {
-        // SAFETY: the value is alive, and its lifetime says attached.
-        let wait = unsafe { Wait::read(value.as_ptr(), option) };
+        let wait = match value.is(value.py().Ellipsis()) {
+            true => {
+                // SAFETY: as below. There is no other default that this could stand for.
+                unsafe { errors::seconds_type(option, value.as_ptr()) };
+                None
+            }
+            // SAFETY: the value is alive, and its lifetime says attached.
+            false => unsafe { Wait::read(value.as_ptr(), option) },
+        };
         wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
     }
 }
@@ -270,10 +278,12 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     }
     let now = this.now();
     let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
-    if closed && slot.is_none() {
+    let slot = taken(pool, slot);
+    // SAFETY: attached.
+    if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {
         errors::closed(this);
     }
-    taken(pool, slot)
+    slot
 }
 
 /// Notes who has the slot, in the critical section that takes it.
@@ -346,13 +356,14 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
     };
     let _waiting = Waiting::begin();
     let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
-    if this.is_managed()
-        && let Err(error) = follow_up(pool)
-    {
-        error.restore(pool.py());
-        return wait.stop(ticket, Stop::Raised);
-    }
     loop {
+        // Each time: a signal handler may have forked, and what was under way for this wait is the other process's then.
+        if this.is_managed()
+            && let Err(error) = follow_up(pool)
+        {
+            error.restore(pool.py());
+            return wait.stop(ticket, Stop::Raised);
+        }
         let now = this.now();
         let left = deadline.left(now);
         if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
@@ -422,7 +433,7 @@ pub(super) enum Stop {
 /// What makes a waiting thread stop, if anything does.
 pub(super) fn reason_to_stop(left: Option<Nanos>) -> Option<Stop> {
     // SAFETY: attached.
-    if unsafe { ffi::PyErr_CheckSignals() } != 0 {
+    if !outside::check_signals(unsafe { Python::assume_attached() }) {
         return Some(Stop::Raised);
     }
     if errors::finalizing() {
@@ -455,8 +466,8 @@ impl<'a, 'py> Waited<'a, 'py> {
         let before = this.with(|core| core.before(&ticket));
         let (slot, _waker) = this.with(|core| {
             let (slot, waker) = core.cancel(ticket, now);
-            if slot.is_none() && matches!(reason, Stop::TimedOut) {
-                core.note_timeout(now.saturating_sub(self.since));
+            if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Stuck) {
+                core.note_timeout();
             }
             (held(slot, core), waker)
         });
@@ -489,6 +500,7 @@ impl<'a, 'py> Waited<'a, 'py> {
         }
         self.looked = true;
         let this = self.pool.get();
+        watch::look_at_holders(this, now);
         let (stuck, entered, makes) = this.with(|core| {
             let stuck = core.is_stuck(watch::holder);
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
@@ -546,13 +558,12 @@ pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
 /// and the object would lie idle until the giver blocks: two changes of threads more than it takes.
 pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
     let this = pool.get();
-    let managed = this.is_managed();
     if this.async_hooks().contains(&"reset") {
         // Which takes an event loop: in the background.
         give_back(pool, slot);
         return true;
     }
-    let reset = if managed { reset(pool, slot) } else { Ok(true) };
+    let reset = if this.is_managed() { reset(pool, slot) } else { Ok(true) };
     let asker = asker(this);
     let handed = this.with(|core| {
         if !matches!(reset, Ok(true)) {
@@ -574,7 +585,8 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
         Some((waker, _)) => waker.wake(pool),
         None => {}
     }
-    if !managed {
+    // Asked again: another thread may have closed the pool since.
+    if !this.is_managed() {
         return true;
     }
     let followed = follow_up(pool);
@@ -590,18 +602,24 @@ pub(super) fn give_back_and_make_way(pool: &Bound<'_, Pool>, slot: SlotId) -> bo
 /// Resets an object that its holder gives back. False if that failed; an error if it must come out.
 fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     let (this, py) = (pool.get(), pool.py());
-    let Some(hook) = this.hooks(py).reset else { return Ok(true) };
+    let Some(hook) = this.reset_hook(py) else { return Ok(true) };
     let object = this.with(|core| {
         let mine = core.may_touch(slot);
         let item = core.value_mut(slot).filter(|_| mine)?;
+        // Whoever took it: it is this thread's while the hook runs, which may fork.
+        item.holder = this_thread();
         // SAFETY: the slot is the caller's, and owns its object.
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
     let Some(object) = object else { return Ok(true) };
-    match hook.call1(py, (object,)) {
+    match outside::call(&hook, &[&object]) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
             tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
+            // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
+            error.restore(py);
+            // SAFETY: attached; it is the one that was just set.
+            unsafe { ffi::PyErr_Clear() };
             Ok(false)
         }
         Err(error) => Err(error),

@@ -76,7 +76,8 @@ impl Places {
             }
             std::mem::replace(&mut places[index], place)
         });
-        drop(before);
+        // Not dropped as a `Py`: PyO3 does not know that this thread is attached, and would postpone it.
+        drop(before.map(|place| place.code.into_bound(py)));
     }
 
     fn get<'py>(&self, py: Python<'py>, slot: SlotId) -> Option<Bound<'py, PyString>> {
@@ -109,27 +110,30 @@ fn here(_: Python<'_>) -> Option<Place> {
 pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyList>> {
     let (this, py) = (pool.get(), pool.py());
     let now = this.now();
-    let mut out: Vec<(SlotId, *mut ffi::PyObject, usize, Nanos, bool)> = Vec::new();
+    let mut out: Vec<(SlotId, Bound<'py, PyAny>, usize, Nanos, bool)> = Vec::new();
     let exact = this.with(|core| {
         look(core, now);
         for (slot, item, hold, since) in core.values() {
             if matches!(hold, Hold::Leased | Hold::Acquired) {
                 // SAFETY: the slot owns the object; the reference is taken while that is certain.
-                unsafe { ffi::Py_INCREF(item.object.as_ptr()) };
+                let object = unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) };
                 let in_with = hold == Hold::Leased && is_entered(item);
-                out.push((slot, item.object.as_ptr(), holder(item, hold), since, in_with));
+                out.push((slot, object, holder(item, hold), since, in_with));
             }
         }
         core.watches_leases()
     });
     let list = PyList::empty(py);
     for (slot, object, thread, since, in_with) in out {
-        // SAFETY: the reference taken above.
-        let object = unsafe { Bound::from_owned_ptr(py, object) };
         let age = now.saturating_sub(since) as f64 / 1e9;
         list.append((object, slot.index(), thread, age, exact, in_with, this.places.get(py, slot)))?;
     }
     Ok(list)
+}
+
+/// Somebody has waited for a moment: should it be in vain, the message tells how long others have had what they have.
+pub(super) fn look_at_holders(pool: &Pool, now: Nanos) {
+    pool.with(|core| look(core, now));
 }
 
 /// From now on it is known how long, at least, each object has been out.

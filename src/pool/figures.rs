@@ -85,15 +85,15 @@ pub struct Figures {
     pub failed: u64,
     /// How often an object was taken.
     pub leases: u64,
-    /// Waits that ended without one: the time was up.
+    /// Waits that ended without one, because the time was up or nothing could come any more.
     pub timeouts: u64,
     /// Those who were not let into the queue.
     pub refused: u64,
-    /// From joining the queue until the object is there.
+    /// From joining the queue to leaving it, for whatever reason.
     pub wait: Histogram,
-    /// From the beginning of an attempt until the object is there.
+    /// From the beginning of an attempt until the object is there; those that were given up before do not count.
     pub create: Histogram,
-    /// From taking an object until it is given back, if the pool notes that.
+    /// From taking an object until it is given back or goes, if the pool notes that.
     pub hold: Histogram,
 }
 

@@ -37,7 +37,7 @@ pub use ring::Order;
 pub use rules::Rules;
 pub use slots::{Farewell, Hold, Identity, SlotId};
 pub use state::{Answer, Asker, Counts, NotAcquired, State, Turned};
-pub use supply::Attempt;
+pub use supply::{Attempt, Failing};
 pub use turn::{Nanos, Patience};
 pub use upkeep::{Care, FollowUp, Forked, Next, Report, Task, Work};
 pub use waiters::{Refusal, Ticket};

@@ -1,6 +1,6 @@
 //! Slots: one for each pooled value, with what is known about it.
 
-use super::Nanos;
+use super::{Care, Nanos};
 
 /// A pooled value that can be recognised when it comes back bare (by [`State::release`](super::State::release)).
 pub trait Identity {
@@ -64,8 +64,8 @@ pub(super) struct Record {
     pub(super) stale: bool,
     /// Whether its present holder was reported for keeping it too long.
     pub(super) reported: bool,
-    /// The job that tends to it, or 0.
-    pub(super) job: u64,
+    /// The task that tends to it: its number, and what it is about.
+    pub(super) job: Option<(u64, Care)>,
     /// What to do with it in the end.
     pub(super) farewell: Farewell,
 }
@@ -83,7 +83,7 @@ pub enum Farewell {
 
 impl Record {
     const NEW: Record =
-        Record { since: 0, expires: Nanos::MAX, stale: false, reported: false, job: 0, farewell: Farewell::Dispose };
+        Record { since: 0, expires: Nanos::MAX, stale: false, reported: false, job: None, farewell: Farewell::Dispose };
 }
 
 /// All slots ever made. Vacant ones are used again.

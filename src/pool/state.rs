@@ -7,7 +7,7 @@ use super::figures::{Figures, Reason, Spent, Stopwatch};
 use super::ring::Ring;
 use super::rules::Rules;
 use super::slots::{Farewell, Slots};
-use super::supply::Supply;
+use super::supply::{Failing, Supply};
 use super::turn::Turn;
 use super::upkeep::{Report, Task};
 use super::waiters::{Gift, Outcome, Refusal, Waiters};
@@ -84,14 +84,16 @@ pub struct State<T, W> {
     pub(super) rules: Rules,
     pub(super) watches: bool,
     pub(super) closed: bool,
+    /// Whether it was closed without waiting for what is out.
+    pub(super) forced: bool,
     pub(super) supply: Supply,
     pub(super) workers: Workers<W>,
     /// What background threads are to do, in this order.
     pub(super) to_do: VecDeque<Task>,
     pub(super) reports: VecDeque<Report>,
-    /// Values that have left and are still to be disposed of; and how many are just being disposed of.
+    /// Values that have left and are still to be disposed of; and since when others are just being disposed of.
     pub(super) gone: VecDeque<(T, Farewell)>,
-    pub(super) disposing: usize,
+    pub(super) disposing: Vec<Nanos>,
     /// How many slots are in the hands of background threads.
     pub(super) checking: usize,
     pub(super) latest_job: u64,
@@ -141,12 +143,13 @@ impl<T: Identity, W: Clone> State<T, W> {
             rules: Rules::NONE,
             watches: false,
             closed: false,
+            forced: false,
             supply: Supply::new(),
             workers: Workers::new(),
             to_do: VecDeque::new(),
             reports: VecDeque::new(),
             gone: VecDeque::new(),
-            disposing: 0,
+            disposing: Vec::new(),
             checking: 0,
             latest_job: 0,
             stale: 0,
@@ -198,6 +201,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let (_, wake) = self.insert(value, now);
         self.gift = None;
+        self.look_for_more(now);
+        self.mind();
         Ok(wake)
     }
 
@@ -253,6 +258,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         {
             self.gift = None;
             self.take_over(slot, asker.now);
+            self.look_for_more(asker.now);
             return Answer::Slot(slot);
         }
         if let Some(refusal) = self.reason_not_to_queue(asker.now) {
@@ -278,6 +284,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let slot = self.waiters.take_back(gift)?;
         self.take_over(slot, asker.now);
+        self.look_for_more(asker.now);
         Some(slot)
     }
 
@@ -286,10 +293,13 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.forget_gift(&ticket);
         match self.waiters.collect(ticket) {
             Outcome::Queued(ticket) => Turned::NotYet(ticket),
-            Outcome::Refused(refusal, wake) => Turned::Refused(refusal, wake),
-            Outcome::Given(slot, since, wake) => {
-                self.take_over(slot, asker.now);
+            Outcome::Refused(refusal, since, wake) => {
                 self.figures.wait.note(asker.now.saturating_sub(since));
+                Turned::Refused(refusal, wake)
+            }
+            Outcome::Given(slot, since, wake) => {
+                self.figures.wait.note(asker.now.saturating_sub(since));
+                self.take_over(slot, asker.now);
                 // Another thread's turn: what the one before has handed over is no longer anybody's to take back.
                 self.turn = Turn::begin(asker.thread, asker.now);
                 self.gift = None;
@@ -301,9 +311,11 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Leaves the queue. If the object came first (handed → leased), keep it or give it back. Drop the waker.
     pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
         self.forget_gift(&ticket);
+        self.figures.wait.note(now.saturating_sub(self.waiters.since(&ticket)));
         let (slot, wake) = self.waiters.cancel(ticket);
-        if let Some(slot) = slot {
-            self.take_over(slot, now);
+        match slot {
+            Some(slot) => self.take_over(slot, now),
+            None => self.supply.forsake(),
         }
         (slot, wake)
     }
@@ -311,6 +323,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Sends away those whose deadline has passed, and tells when the next one does.
     pub fn expire(&mut self, now: Nanos) -> Option<Nanos> {
         let expired = self.waiters.expire(now);
+        expired.iter().for_each(|_| self.supply.forsake());
         self.to_wake.extend(expired);
         Some(self.waiters.next_deadline()).filter(|&deadline| deadline < Nanos::MAX)
     }
@@ -414,12 +427,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → idle, or handed to the first waiter, whom the caller wakes, or gone.
     pub fn give_back(&mut self, id: SlotId, asker: Asker) -> Option<W> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        if self.rules.notes_leases {
-            let since = self.slots.record(id).since;
-            self.figures.hold.note(asker.now.saturating_sub(since));
-        }
+        self.note_use(id, asker.now);
         if let Some(reason) = self.reason_to_keep_out(id, asker.now) {
-            self.discard_leased(id, reason, asker.now);
+            self.leave(id, reason, asker.now);
             return None;
         }
         let in_turn = self.turn.go_on(asker.thread, asker.now, self.patience);
@@ -433,9 +443,22 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → vacant: the value has left, and the pool looks for others if it needs them.
     pub fn discard_leased(&mut self, id: SlotId, reason: Reason, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.note_use(id, now);
+        self.leave(id, reason, now);
+    }
+
+    fn leave(&mut self, id: SlotId, reason: Reason, now: Nanos) {
         self.discard(id, reason);
         self.look_for_more(now);
         self.mind();
+    }
+
+    /// The end of a use, however the object came back; each has one.
+    pub(super) fn note_use(&mut self, id: SlotId, now: Nanos) {
+        if self.rules.notes_leases {
+            let since = self.slots.record(id).since;
+            self.figures.hold.note(now.saturating_sub(since));
+        }
     }
 
     /// Whether the latest hand-over may still be taken back.
@@ -494,7 +517,8 @@ impl<T: Identity, W: Clone> State<T, W> {
                 Hold::Tended => self.checking -= 1,
                 _ => continue,
             }
-            values.extend(self.remove(id, Reason::Closed));
+            let ours = self.slots.record(id).farewell != Farewell::Leak;
+            values.extend(self.remove(id, Reason::Closed).filter(|_| ours));
         }
         values
     }
@@ -564,6 +588,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.slots.record(id).farewell == Farewell::Dispose
     }
 
+    /// What is known about making objects, while it fails.
+    pub fn failing(&self, now: Nanos) -> Option<Failing> {
+        self.supply.how_it_fails(now)
+    }
+
     /// Whether the pool is closed.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -574,10 +603,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.stopwatch.read(now, self.supply.making() > 0, self.checking > 0)
     }
 
-    /// Counts a wait that ended because the time was up.
-    pub fn note_timeout(&mut self, waited: Nanos) {
+    /// Counts somebody who was told that nothing came in time.
+    pub fn note_timeout(&mut self) {
         self.figures.timeouts += 1;
-        self.figures.wait.note(waited);
     }
 
     /// How many stand in the queue before the holder of the ticket.

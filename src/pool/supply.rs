@@ -26,6 +26,25 @@ struct UnderWay {
     began: Nanos,
     /// What comes of it is to be replaced, because everything is.
     stale: bool,
+    /// Somebody has given up waiting for it.
+    forsaken: bool,
+}
+
+impl UnderWay {
+    fn is_prompt(&self, now: Nanos) -> bool {
+        now.saturating_sub(self.began) < PATIENT_FOR
+    }
+}
+
+/// What is known about making objects while it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// How many attempts failed in a row.
+    pub in_a_row: u32,
+    /// Whether the latest of them was given up, so that there is no error that would tell why.
+    pub gave_up: bool,
+    /// How long it takes until the next may begin.
+    pub pause: Nanos,
 }
 
 /// How an attempt that was still awaited ended.
@@ -38,13 +57,16 @@ pub(super) struct Supply {
     latest: u64,
     under_way: Vec<UnderWay>,
     failures: u32,
+    /// Whether the latest failure was an attempt that took too long.
+    gave_up: bool,
     retry_at: Nanos,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, retry_at: 0, random: 0x9E37_79B9_7F4A_7C15 }
+        let random = 0x9E37_79B9_7F4A_7C15;
+        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, random }
     }
 
     /// Chooses where the random numbers begin.
@@ -62,6 +84,12 @@ impl Supply {
         self.failures > 0
     }
 
+    /// More about that.
+    pub(super) fn how_it_fails(&self, now: Nanos) -> Option<Failing> {
+        let (in_a_row, gave_up, pause) = (self.failures, self.gave_up, self.retry_at.saturating_sub(now));
+        self.failing().then_some(Failing { in_a_row, gave_up, pause })
+    }
+
     /// Whether so many attempts failed in a row that it is not worth waiting for the next.
     pub(super) fn tripped(&self) -> bool {
         self.failures >= TRIPPED
@@ -72,19 +100,33 @@ impl Supply {
         self.failing().then_some(self.retry_at)
     }
 
+    /// How many of them somebody who waits may count on. One that somebody has given up on, and that takes long, is no
+    /// reason to let the next wait for it as well.
+    pub(super) fn promising(&self, now: Nanos) -> usize {
+        self.under_way.iter().filter(|attempt| !attempt.forsaken || attempt.is_prompt(now)).count()
+    }
+
+    /// Somebody who waited has left.
+    pub(super) fn forsake(&mut self) {
+        let oldest = self.under_way.iter_mut().filter(|attempt| !attempt.forsaken).min_by_key(|attempt| attempt.began);
+        if let Some(attempt) = oldest {
+            attempt.forsaken = true;
+        }
+    }
+
     /// How many attempts may begin now.
     pub(super) fn may_begin(&self, now: Nanos) -> usize {
         if self.failing() {
             return usize::from(now >= self.retry_at && self.under_way.is_empty());
         }
-        let busy = self.under_way.iter().filter(|attempt| now.saturating_sub(attempt.began) < PATIENT_FOR).count();
+        let busy = self.under_way.iter().filter(|attempt| attempt.is_prompt(now)).count();
         AT_ONCE.saturating_sub(busy)
     }
 
     pub(super) fn begin(&mut self, now: Nanos) -> Attempt {
         self.latest += 1;
         let attempt = Attempt(self.latest);
-        self.under_way.push(UnderWay { attempt, began: now, stale: false });
+        self.under_way.push(UnderWay { attempt, began: now, stale: false, forsaken: false });
         attempt
     }
 
@@ -95,6 +137,7 @@ impl Supply {
         if well {
             self.failures = 0;
         } else {
+            self.gave_up = false;
             self.fail(now);
         }
         Some(Ended { took: now.saturating_sub(began), stale })
@@ -106,9 +149,17 @@ impl Supply {
         self.under_way.retain(|attempt| now.saturating_sub(attempt.began) < limit);
         let given_up = before - self.under_way.len();
         if given_up > 0 {
+            self.gave_up = true;
             self.fail(now);
         }
         given_up
+    }
+
+    /// Counts on so many attempts no longer, the latest ones: they do not fit in. What comes of them may be used all the
+    /// same.
+    pub(super) fn forget(&mut self, count: usize) {
+        self.under_way.sort_by_key(|attempt| attempt.attempt.0);
+        self.under_way.truncate(self.under_way.len().saturating_sub(count));
     }
 
     /// When something changes by itself: an attempt no longer counts, or is to be given up.

@@ -13,6 +13,9 @@ use super::{Hold, Identity, Nanos, SlotId, State};
 
 /// How many threads dispose of objects at the same time: if all of them hang, the next objects wait.
 const DISPOSE_AT_ONCE: usize = 8;
+/// How long an object that is being disposed of still takes its place: it is probably open at its other end until then.
+/// If it takes longer it probably hangs, and holds nobody up.
+const PARTING: Nanos = 1_000_000_000;
 /// How long a thread that finds nothing to do waits for something.
 const LINGER: Nanos = 1_000_000_000;
 /// Each part of `max_idle`, at most half of the objects that have been idle for too long go.
@@ -55,8 +58,8 @@ pub enum Work<T> {
     Make(Attempt),
     /// Look after an object: [`State::tended`].
     Tend(Task),
-    /// Dispose of an object: [`State::disposed`].
-    Dispose(T),
+    /// Dispose of an object, from now on: [`State::disposed`].
+    Dispose(T, Nanos),
     /// Tell people: nothing to finish.
     Report(Report),
 }
@@ -106,29 +109,44 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let making = self.supply.making();
         let all = self.slots.len() + making;
-        let for_waiters = self.waiters.len().saturating_sub(making + self.checking);
+        let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checking);
         let need = for_waiters.max(self.rules.min_size.saturating_sub(all)).max(self.owed);
-        need.min(self.rules.max_size.saturating_sub(all)).min(self.supply.may_begin(now))
+        let room = self.rules.max_size.saturating_sub(all + self.parting(now));
+        need.min(room).min(self.supply.may_begin(now))
     }
 
-    /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late, and is
-    /// to be disposed of.
+    /// How many objects that have left still take their places, because they are not disposed of yet. Were they not
+    /// counted, there could be any number of them beside `max_size` others.
+    fn parting(&self, now: Nanos) -> usize {
+        if !self.rules.disposes {
+            return 0;
+        }
+        let begun = self.disposing.iter().filter(|&&began| now.saturating_sub(began) < PARTING).count();
+        if begun == 0 && self.disposing.len() >= DISPOSE_AT_ONCE {
+            return 0; // all of them hang: nobody knows when it will be the turn of the others
+        }
+        begun + self.gone.iter().filter(|&&(_, farewell)| farewell == Farewell::Dispose).count()
+    }
+
+    /// An attempt ended well. The value goes to whoever waits, or joins the idle ones; or it has come too late (it was
+    /// given up, or the pool became smaller), and is to be disposed of.
     pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
+        if let Some(ended) = &ended {
+            self.figures.create.note(ended.took);
+        }
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
-        if self.closed || (ended.is_none() && !room) {
+        if self.closed || !room {
             self.figures.created += 1;
             self.count_retired(if self.closed { Reason::Closed } else { Reason::Surplus });
             self.gone.push_back((value, Farewell::Dispose));
+            self.making_ahead &= ended.is_none();
         } else {
             let (id, wake) = self.insert(value, now);
             self.forget_gifts();
             self.to_wake.extend(wake);
-            if let Some(ended) = ended {
-                self.figures.create.note(ended.took);
-                if ended.stale {
-                    self.make_stale(id);
-                }
+            if ended.is_some_and(|ended| ended.stale) {
+                self.make_stale(id);
             }
             if std::mem::take(&mut self.making_ahead) {
                 self.ahead += 1;
@@ -162,16 +180,17 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → tended: an object that came back without its holder's help is reset in the background.
     pub fn tend_leased(&mut self, id: SlotId, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
+        self.note_use(id, now);
         self.begin_task(id, Care::Reset, now);
     }
 
     /// The end of a task: tended → idle or handed over if the object is fit; else it goes.
     pub fn tended(&mut self, task: Task, fit: bool, now: Nanos) {
-        let Task { slot, care, job } = task;
-        if self.slots.get(slot).hold != Hold::Tended || self.slots.record(slot).job != job {
+        let Task { slot, care, .. } = task;
+        if !self.is_current(task) {
             return; // given up before
         }
-        self.slots.record(slot).job = 0;
+        self.slots.record(slot).job = None;
         self.checking -= 1;
         let unfit = if care == Care::Check { Reason::Unfit } else { Reason::NotReset };
         match if fit { self.reason_to_keep_out(slot, now) } else { Some(unfit) } {
@@ -186,12 +205,21 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.mind();
     }
 
+    /// The object in question, unless the task was given up before.
+    pub fn task_value(&mut self, task: Task) -> Option<&mut T> {
+        if self.is_current(task) { self.value_mut(task.slot) } else { None }
+    }
+
+    fn is_current(&mut self, Task { slot, care, job }: Task) -> bool {
+        self.slots.get(slot).hold == Hold::Tended && self.slots.record(slot).job == Some((job, care))
+    }
+
     fn begin_task(&mut self, slot: SlotId, care: Care, now: Nanos) {
         self.latest_job += 1;
         let job = self.latest_job;
         self.slots.get(slot).hold = Hold::Tended;
         let record = self.slots.record(slot);
-        (record.job, record.since) = (job, now);
+        (record.job, record.since) = (Some((job, care)), now);
         self.checking += 1;
         self.to_do.push_back(Task { slot, care, job });
         if let Some(limit) = self.rules.check_limit {
@@ -206,7 +234,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         if self.closed {
             return;
         }
-        while self.waiters.len() > self.supply.making() + self.checking
+        // Somebody else may have taken the room of a replacement that was owed: then there is nothing to wait for.
+        self.owed = self.owed.min(self.rules.max_size.saturating_sub(self.slots.len() + self.supply.making()));
+        self.making_ahead &= self.owed + self.supply.making() > 0;
+        // Whatever is being made: that may take long, or never end.
+        while self.waiters.len() > self.checking
             && let Some(id) = self.kept.pop()
         {
             self.begin_task(id, Care::Check, now);
@@ -217,16 +249,19 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
     pub(super) fn may_replace(&self) -> bool {
-        self.rules.makes
-            && !self.closed
-            && !self.supply.failing()
-            && self.supply.making() == 0
-            && self.owed == 0
-            && !self.making_ahead
+        self.may_make_replacement() && !self.supply.failing()
+    }
+
+    fn may_make_replacement(&self) -> bool {
+        self.rules.makes && !self.closed && self.supply.making() == 0 && self.owed == 0 && !self.making_ahead
     }
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
     fn replace_next(&mut self, now: Nanos) {
+        if self.owed > 0 && self.slots.len() + self.supply.making() >= self.rules.max_size {
+            // The room that was meant for it is taken: by what somebody added, or because the pool became smaller.
+            (self.owed, self.making_ahead) = (0, false);
+        }
         while self.ahead > 0
             && let Some(id) = self.stale_idle()
         {
@@ -237,13 +272,16 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.ahead = 0;
             return;
         }
-        if self.ahead > 0 || !self.may_replace() {
+        if self.ahead > 0 || !self.may_make_replacement() {
             return;
         }
         if self.slots.len() < self.rules.max_size {
+            // Also after a failure: nobody else might try again, and then nothing would ever be replaced.
             self.owed += 1;
             self.making_ahead = true;
-        } else if let Some(id) = self.stale_idle() {
+        } else if self.may_replace()
+            && let Some(id) = self.stale_idle()
+        {
             self.take_out_of_rings(id);
             self.discard_stale(id, now);
         }
@@ -311,7 +349,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let record = self.slots.record(id);
         self.stale -= usize::from(record.stale);
         self.odd -= usize::from(record.farewell != Farewell::Dispose);
-        (record.stale, record.job, record.farewell) = (false, 0, Farewell::Dispose);
+        (record.stale, record.job, record.farewell) = (false, None, Farewell::Dispose);
         self.count_retired(reason);
         if self.closed {
             self.to_wake.append(&mut self.closers.clone());
@@ -349,9 +387,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.mind();
     }
 
-    /// Other limits. What is idle and too much goes at once, what is out when it comes back.
+    /// Other limits. What is being made and too much is not counted on any more, what is idle goes at once, what is out
+    /// when it comes back.
     pub fn resize(&mut self, min_size: usize, max_size: usize, now: Nanos) {
         (self.rules.min_size, self.rules.max_size) = (min_size, max_size);
+        self.supply.forget((self.slots.len() + self.supply.making()).saturating_sub(max_size));
         while self.slots.len() + self.supply.making() > max_size
             && let Some(id) = self.idle_longest()
         {
@@ -377,6 +417,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn close(&mut self, force: Option<&mut dyn FnMut(&T) -> T>) -> bool {
         let first = !std::mem::replace(&mut self.closed, true);
         if first {
+            // What was handed over stays so: a waiter that went back to the queue now would not be sent away.
+            self.forget_gifts();
             self.to_wake.extend(self.waiters.refuse_all(Refusal::Closed));
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 self.discard(id, Reason::Closed);
@@ -388,17 +430,15 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.to_wake.extend(self.workers.call_all());
         }
         if let Some(copy) = force {
+            self.forced = true;
             for id in self.slots.ids() {
+                let whole = self.may_touch(id);
                 let slot = self.slots.get(id);
                 let out = matches!(slot.hold, Hold::Leased | Hold::Acquired | Hold::Handed);
-                let value = slot.value.as_ref().filter(|_| out).map(&mut *copy);
-                let record = self.slots.record(id);
-                if let Some(value) = value
-                    && record.farewell == Farewell::Dispose
-                {
-                    record.farewell = Farewell::Drop;
+                if let Some(value) = slot.value.as_ref().filter(|_| out && whole) {
+                    self.gone.push_back((copy(value), Farewell::Dispose));
+                    self.slots.record(id).farewell = Farewell::Drop;
                     self.odd += 1;
-                    self.gone.push_back((value, Farewell::Dispose));
                 }
             }
         }
@@ -408,21 +448,12 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether everything is back; and whether nothing is being done any more either.
     pub fn is_over(&self) -> (bool, bool) {
-        let back = self.closed && self.slots.len() == self.checking + self.disposed_of_under_hands();
+        let back = self.closed && (self.forced || self.slots.len() == self.checking);
         (
             back,
-            back && self.checking + self.supply.making() + self.gone.len() + self.disposing + self.workers.total == 0,
+            back && self.checking + self.supply.making() + self.gone.len() + self.disposing.len() + self.workers.total
+                == 0,
         )
-    }
-
-    fn disposed_of_under_hands(&self) -> usize {
-        if self.odd == 0 {
-            return 0;
-        }
-        self.slots
-            .iter()
-            .filter(|(slot, record)| slot.hold != Hold::Vacant && record.farewell == Farewell::Drop)
-            .count()
     }
 
     /// Wakes `closer` at each step towards the end of the pool, until [`no_closer`](Self::no_closer).
@@ -502,17 +533,20 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.mind();
             return Some(Work::Make(attempt));
         }
-        if self.rules.disposes && self.disposing < DISPOSE_AT_ONCE {
+        if self.rules.disposes && self.disposing.len() < DISPOSE_AT_ONCE {
             let index = self.gone.iter().position(|&(_, farewell)| farewell == Farewell::Dispose)?;
-            self.disposing += 1;
-            return self.gone.remove(index).map(|(value, _)| Work::Dispose(value));
+            self.disposing.push(now);
+            self.due = self.due.min(now.saturating_add(PARTING));
+            return self.gone.remove(index).map(|(value, _)| Work::Dispose(value, now));
         }
         None
     }
 
-    /// An object was disposed of, one way or another.
-    pub fn disposed(&mut self) {
-        self.disposing = self.disposing.saturating_sub(1);
+    /// An object was disposed of, one way or another, by somebody who began at that time.
+    pub fn disposed(&mut self, began: Nanos) {
+        if let Some(index) = self.disposing.iter().position(|&other| other == began) {
+            self.disposing.swap_remove(index);
+        }
         if self.closed {
             self.to_wake.append(&mut self.closers.clone());
         }
@@ -526,17 +560,20 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let disposes = self.rules.disposes;
         if let Some(index) = self.gone.iter().position(|&(_, farewell)| !disposes || farewell != Farewell::Dispose) {
-            return self.gone.remove(index).map(|(value, farewell)| match farewell {
-                Farewell::Leak => FollowUp::Leak(value),
-                _ => FollowUp::Drop(value),
-            });
+            let (value, farewell) = self.gone.remove(index)?;
+            if self.closed {
+                // They were woken when it came back, and may have looked before it was taken from here.
+                self.to_wake.append(&mut self.closers.clone());
+            }
+            return Some(if farewell == Farewell::Leak { FollowUp::Leak(value) } else { FollowUp::Drop(value) });
         }
         if !threads || !self.rules.works() {
             return None;
         }
-        let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing));
+        let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing.len()));
         let pending = self.to_do.len() + self.reports.len() + disposals + self.wanted(now);
-        let watch = self.workers.called() == 0 && self.due < self.workers.up_at();
+        // A closed pool has nobody look at the clock: threads end there at once, and each would call the next.
+        let watch = !self.closed && self.workers.called() == 0 && self.due < self.workers.up_at();
         if pending > self.workers.called() || watch {
             return Some(self.workers.call().map_or(FollowUp::Start, FollowUp::Wake));
         }
@@ -545,7 +582,7 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether there is something to do now.
     pub fn has_work(&self, now: Nanos) -> bool {
-        let disposals = self.rules.disposes && !self.gone.is_empty() && self.disposing < DISPOSE_AT_ONCE;
+        let disposals = self.rules.disposes && !self.gone.is_empty() && self.disposing.len() < DISPOSE_AT_ONCE;
         disposals || now >= self.due || !self.to_do.is_empty() || !self.reports.is_empty() || self.wanted(now) > 0
     }
 
@@ -614,6 +651,9 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         }
         self.due = self.due.min(self.supply.due(now, rules.make_limit));
+        let places_freed =
+            self.disposing.iter().map(|began| began.saturating_add(PARTING)).filter(|&at| at > now).min();
+        self.due = self.due.min(places_freed.unwrap_or(Nanos::MAX));
         self.look_for_more(now);
         self.mind();
     }
@@ -635,12 +675,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     fn give_up_task(&mut self, slot: SlotId) {
-        let job = self.slots.record(slot).job;
-        let waiting_for_a_thread = self.to_do.iter().position(|task| task.job == job);
-        let care = waiting_for_a_thread.map_or(Care::Check, |index| self.to_do[index].care);
-        if let Some(index) = waiting_for_a_thread {
-            self.to_do.remove(index);
-        }
+        let Some((_, care)) = self.slots.record(slot).job else { return };
+        self.to_do.retain(|task| task.slot != slot);
         self.checking -= 1;
         self.discard(slot, if care == Care::Check { Reason::Unfit } else { Reason::NotReset });
         self.reports.push_back(Report::GaveUpTask(care));
@@ -654,6 +690,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Waiters of other threads are forgotten, and what they had been handed is free again. `orphaned` is asked of each
     /// value that is out whether its holder is gone; then it is free again too. But if the pool makes its objects itself,
     /// it starts anew: what is free stays the other process's, and so does, once it comes back, what the survivor holds.
+    /// So it is in a closed pool, which nothing goes out of any more.
     ///
     /// `runs_here` tells of a waker whose waiter has no thread of its own whether it runs in the survivor's.
     pub fn keep_only(
@@ -670,7 +707,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.supply.start_anew();
         self.to_do.clear();
         self.reports.clear();
-        (self.checking, self.disposing, self.owed, self.ahead, self.making_ahead) = (0, 0, 0, 0, false);
+        self.disposing.clear();
+        (self.checking, self.owed, self.ahead, self.making_ahead) = (0, 0, 0, false);
         for id in self.slots.ids() {
             let slot = self.slots.get(id);
             let hold = slot.hold;
@@ -685,7 +723,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let mut left: Vec<T> = self.gone.drain(..).map(|(value, _)| value).collect();
         let mut wake = Vec::new();
-        if self.rules.makes {
+        if self.rules.makes || self.closed {
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 free.push(id);
             }

@@ -75,7 +75,7 @@ pub(super) enum Outcome<W> {
     Queued(Ticket),
     /// With when the wait began, and what used to wake the waiter, to be dropped by the caller.
     Given(SlotId, Nanos, Option<W>),
-    Refused(Refusal, Option<W>),
+    Refused(Refusal, Nanos, Option<W>),
 }
 
 impl<W: Clone> Waiters<W> {
@@ -172,15 +172,17 @@ impl<W: Clone> Waiters<W> {
 
     /// Looks after a ticket without giving up the place.
     pub(super) fn collect(&mut self, ticket: Ticket) -> Outcome<W> {
+        let since = self.since(&ticket);
         match self.nodes[ticket.0 as usize].phase {
-            Phase::Given(slot, _) => {
-                let since = self.nodes[ticket.0 as usize].since;
-                let wake = self.free(ticket.0);
-                Outcome::Given(slot, since, wake)
-            }
-            Phase::Refused(refusal, _) => Outcome::Refused(refusal, self.free(ticket.0)),
+            Phase::Given(slot, _) => Outcome::Given(slot, since, self.free(ticket.0)),
+            Phase::Refused(refusal, _) => Outcome::Refused(refusal, since, self.free(ticket.0)),
             _ => Outcome::Queued(ticket),
         }
+    }
+
+    /// When the wait began.
+    pub(super) fn since(&self, ticket: &Ticket) -> Nanos {
+        self.nodes[ticket.0 as usize].since
     }
 
     /// Sends everybody away with nothing; the caller wakes them.
@@ -247,7 +249,7 @@ impl<W: Clone> Waiters<W> {
     pub(super) fn cancel(&mut self, ticket: Ticket) -> (Option<SlotId>, Option<W>) {
         match self.collect(ticket) {
             Outcome::Given(slot, _, wake) => (Some(slot), wake),
-            Outcome::Refused(_, wake) => (None, wake),
+            Outcome::Refused(_, _, wake) => (None, wake),
             Outcome::Queued(Ticket(index)) => {
                 let wake = self.unlink(index);
                 self.free(index);

@@ -15,6 +15,8 @@ struct Sleeper<W> {
 
 pub(super) struct Workers<W> {
     latest: u64,
+    /// The latest of those that are another process's. Only the one that forked can still ask for work: as a new one.
+    forgotten: u64,
     /// The one that fell asleep last is at the end, and is called first: the others may grow tired and go.
     sleeping: Vec<Sleeper<W>>,
     /// How many are on their way to ask for work, because they were called or are being started.
@@ -25,20 +27,20 @@ pub(super) struct Workers<W> {
 
 impl<W> Workers<W> {
     pub(super) fn new() -> Self {
-        Workers { latest: 0, sleeping: Vec::new(), called: 0, total: 0 }
+        Workers { latest: 0, forgotten: 0, sleeping: Vec::new(), called: 0, total: 0 }
     }
 
     /// A thread asks for work: for the first time, or again.
     pub(super) fn arrive(&mut self, id: Option<WorkerId>) -> WorkerId {
-        match id {
-            None => {
-                self.called = self.called.saturating_sub(1);
-                self.total += 1;
-                self.latest += 1;
-                WorkerId(self.latest)
-            }
-            Some(id) => id,
+        if let Some(id) = id.filter(|id| id.0 > self.forgotten) {
+            return id;
         }
+        if id.is_none() {
+            self.called = self.called.saturating_sub(1);
+        }
+        self.total += 1;
+        self.latest += 1;
+        WorkerId(self.latest)
     }
 
     /// A thread comes from sleep. Whoever called it has taken it off the list.
@@ -89,7 +91,7 @@ impl<W> Workers<W> {
 
     /// Forgets all of them: they are another process's.
     pub(super) fn start_anew(&mut self) -> Vec<W> {
-        (self.called, self.total) = (0, 0);
+        (self.called, self.total, self.forgotten) = (0, 0, self.latest);
         self.sleeping.drain(..).map(|sleeper| sleeper.wake).collect()
     }
 }

@@ -9,6 +9,8 @@ import threading
 import time
 from contextlib import contextmanager
 
+import opool
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -132,6 +134,22 @@ def state(pool):
     size, idle, leased, waiting = pool.size, pool.idle, pool.leased, pool.waiting
     assert size == idle + leased
     return size, idle, leased, waiting
+
+
+def busy_pool(clock, name="busy"):
+    """A pool of which the figures have something to tell: one object idle, one out by the lease that comes with it."""
+    pool = opool.Pool(["a", "b", "c"], name=name, max_waiting=0, timing=True, clock=clock)
+    with pool.lease():
+        clock.advance(0.25)
+    pool.lease().discard()
+    first, second = pool.lease(), pool.lease()
+    try:
+        pool.lease()
+    except opool.TooManyWaiters:
+        pass
+    clock.advance(2.0)
+    first.release()
+    return pool, second
 
 
 class Finished:

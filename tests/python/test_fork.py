@@ -691,3 +691,25 @@ for _ in range(300):
 over.append(True)
 crew.join()
 """)
+
+
+def test_a_close_by_force_in_the_child_does_not_wait_for_what_is_the_parents():
+    child("""
+disposed = []
+pool = opool.Pool(factory=Thing, max_size=2, dispose=disposed.append)
+with pool.lease():
+
+    def close():
+        try:
+            pool.close(timeout=0)
+        except opool.PoolCloseTimeout:
+            pass                                # it is out, and a close that may wait says so
+        else:
+            raise AssertionError("closed without a word")
+        pool.close(force=True)
+        assert disposed == []
+
+    assert forked(close) == 0
+pool.close()
+assert len(disposed) == 1
+""")

@@ -100,7 +100,9 @@ def check_wheel(wheel: Path, version: str) -> None:
         raise WrongError(f"{wheel.name} holds {len(extensions)} extension modules: {extensions}")
     paperwork = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
     compare(wheel.name, names, package_sources() | paperwork | set(extensions))
-    if "\nLicense-Expression: MIT\n" not in metadata or "\nRequires-Dist:" in metadata:
+    needed = re.findall(r"^Requires-Dist: (?!.*; extra == )(.*)", metadata, re.MULTILINE)
+    extras = sorted(re.findall(r"^Provides-Extra: (.*)", metadata, re.MULTILINE))
+    if "\nLicense-Expression: MIT\n" not in metadata or needed or extras != ["otel", "prometheus"]:
         raise WrongError(f"{wheel.name} has odd metadata:\n{metadata}")
 
 

@@ -18,7 +18,9 @@ SITE = Path(sysconfig.get_path("platlib")).resolve()
 
 DEMONSTRATIONS = ["design.opool_demo", "design.opool_sample", "algorithms.palindrome", "algorithms.triplets"]
 SELF_CHECKS = ["design.opool_tests", "algorithms.palindrome_tests", "algorithms.triplets_tests"]
-PROMISED = ["opool", "opool._opool", "design.opool", "design.objectmgr", *DEMONSTRATIONS, *SELF_CHECKS]
+# What is not installed here; each says so, and names the extra that brings what it needs.
+EXTRAS = {"opool.metrics.prometheus": "opool[prometheus]", "opool.metrics.otel": "opool[otel]"}
+PROMISED = [*EXTRAS, "opool", "opool._opool", "design.opool", "design.objectmgr", *DEMONSTRATIONS, *SELF_CHECKS]
 
 
 def check_surroundings() -> None:
@@ -43,7 +45,12 @@ def import_everything() -> int:
     missing = sorted(set(PROMISED) - modules)
     assert not missing, f"the wheel lacks {missing}"
     for name in sorted(modules):
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            assert EXTRAS.get(name, "no extra") in str(error), f"{name}: {error!r}"
+            continue
+        assert name not in EXTRAS, f"{name} could be imported without what it needs"
         place = Path(module.__file__ or "").resolve()
         assert SITE in place.parents, f"{name} was imported from {place}, not from {SITE}"
     version = importlib.import_module("opool").__version__

@@ -1,0 +1,484 @@
+"""Fork with a pool that makes its objects: the child starts anew, and never touches what belongs to the parent.
+
+The objects remember which process made them. Each complains when it is checked, reset, disposed of or finalized in
+another one, to the standard error of the test's child, which has to stay empty.
+"""
+
+import os
+
+import pytest
+
+from support import run_child
+from test_fork import PRELUDE
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
+
+OBJECTS = """
+from opool.testing import check_invariants
+
+def complain(text, write=os.write):
+    write(2, (text + "\\n").encode())
+
+class Socket:
+    # Somebody else's socket, as it were.
+    def __init__(self):
+        self.process = os.getpid()
+
+    def mine(self, what, getpid=os.getpid, complain=complain):
+        if self.process != getpid():
+            complain(f"{what} in a child: an object of the parent")
+        return True
+
+    def __del__(self):
+        self.mine("finalized")
+
+made = []                                   # numbers only: nobody but the pool keeps the objects alive
+
+def make():
+    made.append(os.getpid())
+    return Socket()
+
+def check(obj):
+    return obj.mine("checked")
+
+def reset(obj):
+    obj.mine("reset")
+
+def dispose(obj):
+    obj.mine("disposed of")
+
+HOOKS = dict(factory=make, check=check, check_after=0, reset=reset, dispose=dispose)
+
+def works(pool):
+    # The child's pool makes, lends and disposes of objects of its own.
+    with pool.lease(timeout=5) as obj:
+        assert obj.process == os.getpid(), "an object of the parent"
+    Crew(4, lambda i: [pool.lease(timeout=5).release() for _ in range(10)]).join(10)
+    with pool.lease(timeout=5) as obj:
+        assert obj.process == os.getpid(), "an object of the parent"
+    check_invariants(pool)
+
+def exits(code, body):
+    # As `forked`, but the child leaves by sys.exit, with all that this takes down.
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    signal.alarm(10)
+    body()
+    sys.exit(code)
+"""
+
+
+def child(code, timeout=60):
+    return run_child(PRELUDE + OBJECTS + code, timeout)
+
+
+def test_idle_objects_of_the_parent_are_forgotten_and_the_child_makes_its_own():
+    child("""
+pool = opool.Pool(max_size=4, min_size=3, **HOOKS)
+eventually(lambda: pool.idle == 3)
+
+def body():
+    assert state(pool) == (0, 0, 0, 0), state(pool)
+    assert pool.stats().retired["forked"] == 3
+    check_invariants(pool)
+    works(pool)
+
+for _ in range(5):
+    assert forked(body) == 0
+check_invariants(pool)
+assert pool.idle == 3 and set(made) == {os.getpid()}
+pool.close()
+""")
+
+
+def test_the_child_makes_as_many_as_min_size_says_as_soon_as_it_uses_the_pool():
+    child("""
+pool = opool.Pool(max_size=4, min_size=3, **HOOKS)
+eventually(lambda: pool.idle == 3)
+
+def body():
+    assert made.count(os.getpid()) == 0
+    pool.lease().release()
+    eventually(lambda: pool.idle == 3)
+    assert made.count(os.getpid()) == 3
+
+assert forked(body) == 0
+""")
+
+
+@pytest.mark.parametrize("ending", ["pass", "pool.close()", "pool.close(force=True)", "del globals()['pool']"])
+def test_a_child_that_ends_by_sys_exit_finalizes_nothing_of_the_parents(ending):
+    child(f"""
+pool = opool.Pool(max_size=6, min_size=4, **HOOKS)
+eventually(lambda: pool.idle == 4)
+lease, bare = pool.lease(), pool.acquire()
+
+def body():
+    global lease, bare
+    works(pool)
+    lease = bare = None
+    gc.collect()
+    try:
+        {ending}
+    except opool.PoolCloseTimeout:
+        raise AssertionError("it waited for what nobody has")
+    gc.collect()
+
+def ends_well():
+    # `bare` was never released: closing would wait for it.
+    if {ending!r} == "pool.close()":
+        pool.release(bare)
+    body()
+
+assert exits(0, ends_well) == 0
+assert pool.leased == 2
+lease.release()
+pool.release(bare)
+pool.close()
+""")
+
+
+def test_what_the_forking_thread_holds_stays_usable_and_is_forgotten_when_it_comes_back():
+    child("""
+pool = opool.Pool(max_size=6, **HOOKS)
+lease, entered, dropped, broken, bare = pool.lease(), pool.lease(), pool.lease(), pool.lease(), pool.acquire()
+entered.__enter__()
+
+def body():
+    global dropped
+    assert state(pool) == (5, 0, 5, 0), state(pool)
+    assert lease.obj.process == entered.obj.process == bare.process == os.getppid()
+    works(pool)                             # beside them there is room for one
+    lease.release()
+    entered.__exit__(None, None, None)
+    broken.discard()
+    pool.release(bare)
+    dropped = None
+    size, idle, leased, waiting = state(pool)
+    assert (size, leased) == (idle, 0), state(pool)
+    works(pool)
+    for misuse in (lease.release, entered.release, lambda: pool.release(bare)):
+        try:
+            misuse()
+        except opool.LeaseError:
+            continue
+        raise AssertionError(misuse)
+    pool.close()
+
+for _ in range(3):
+    assert forked(body) == 0
+assert exits(0, body) == 0
+assert state(pool) == (5, 0, 5, 0)
+lease.release(); entered.release(); broken.release(); pool.release(bare)
+dropped = None
+pool.close()
+""")
+
+
+def test_leases_and_waits_of_other_threads_are_gone_in_the_child():
+    child("""
+pool, stay = opool.Pool(max_size=2, **HOOKS), threading.Event()
+leases = []
+
+def hold(i):
+    leases.append(pool.lease())
+    stay.wait(60)
+
+holders = Crew(2, hold)
+eventually(lambda: len(leases) == 2)
+waiters = Crew(3, lambda i: pool.lease(timeout=None).release())
+eventually(lambda: pool.waiting == 3)
+
+def body():
+    assert state(pool) == (0, 0, 0, 0), state(pool)
+    works(pool)
+    for lease in leases:
+        try:
+            lease.release()
+        except opool.LeaseError as error:
+            assert "has ended with the fork" in str(error)
+        else:
+            raise AssertionError("it was given back here")
+    leases.clear()
+    gc.collect()
+    works(pool)
+    pool.close()
+
+assert forked(body) == 0
+assert exits(0, body) == 0
+assert state(pool) == (2, 0, 2, 3)
+stay.set()
+holders.join()
+leases.clear()
+waiters.join()
+pool.close()
+""")
+
+
+@pytest.mark.parametrize("hook", ["factory", "check", "reset", "dispose"])
+def test_a_fork_while_a_background_thread_is_inside_the(hook):
+    child(f"""
+inside, go_on = threading.Event(), threading.Event()
+hook = {hook!r}
+plain = HOOKS[hook]
+
+def slow(*args):
+    if os.getpid() == parent and armed:
+        inside.set()
+        go_on.wait(60)
+    return plain(*args)
+
+parent, armed = os.getpid(), hook == "factory"
+pool = opool.Pool(max_size=2, **{{**HOOKS, hook: slow}})
+if hook == "factory":
+    crew = Crew(1, lambda i: pool.lease(timeout=None).release())
+else:
+    lease = pool.lease()
+    if hook != "reset":
+        lease.release()
+    armed = True
+    if hook == "check":
+        crew = Crew(1, lambda i: pool.lease(timeout=None).release())
+    elif hook == "reset":
+        crew = Crew(1, lambda i: None)
+        del lease                           # given back without its holder: that is reset in the background
+    else:
+        crew = Crew(1, lambda i: pool.lease().discard())
+assert inside.wait(20)
+
+def body():
+    size, idle, leased, waiting = state(pool)
+    assert (size, idle, waiting) == (0, 0, 0), state(pool)
+    stats = pool.stats()
+    assert (stats.creating, stats.checking) == (0, 0), stats
+    works(pool)
+    pool.close()
+    assert pool.size == 0
+
+for _ in range(3):
+    assert forked(body) == 0
+assert exits(0, body) == 0
+go_on.set()
+crew.join()
+check_invariants(pool)
+pool.close()
+""")
+
+
+@pytest.mark.parametrize("hook", ["factory", "check", "reset", "dispose", "reset in the background"])
+def test_a_fork_from_inside_the(hook):
+    child(f"""
+hook, _, behind = {hook!r}.partition(" ")
+plain, children, armed = HOOKS[hook], [], hook == "factory"
+
+def use_and_exit():
+    status = 1
+    try:
+        works(pool)
+        pool.close()
+        # The hook that forked has returned, and its thread has ended or is this one's starter.
+        eventually(lambda: not [thread for thread in threading.enumerate() if thread.name == "opool"])
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+def forks(*args):
+    global armed
+    if not armed:
+        return plain(*args)
+    armed = False
+    child = os.fork()
+    if child:
+        children.append(child)
+        return plain(*args)
+    faulthandler.register(signal.SIGALRM, chain=True)
+    signal.alarm(10)
+    threading.Thread(target=use_and_exit).start()
+    return Socket() if hook == "factory" else None
+
+pool = opool.Pool(max_size=2, **{{**HOOKS, hook: forks}})
+lease = pool.lease(timeout=None)
+if hook == "check":
+    lease.release()
+armed = not children
+if hook == "check":
+    Crew(1, lambda i: pool.lease(timeout=None).release()).join()
+elif hook == "dispose":
+    lease.discard()
+elif behind:
+    del lease                               # given back without its holder: that is reset in the background
+else:
+    lease.release()
+eventually(lambda: children)
+assert os.waitpid(children[0], 0)[1] == 0
+check_invariants(pool)
+pool.close()
+""")
+
+
+def test_a_reset_that_forks_keeps_the_object_of_a_lease_that_came_from_another_thread():
+    child("""
+children, objects = [], things(2)
+
+def forks(obj):
+    children.append(os.fork())
+    if not children[0]:
+        signal.alarm(10)
+
+pool = opool.Pool(objects, reset=forks)
+lease = pool.lease()
+
+def worker(_):
+    with lease:
+        pass
+    if children[0]:
+        return
+    taken = take_all(pool)
+    bad = sorted(map(id, (lease.obj for lease in taken))) != sorted(map(id, objects))
+    if bad:
+        complain(f"taken: {taken}")
+    os._exit(bad)
+
+Crew(1, worker).join()
+assert os.waitpid(children[0], 0)[1] == 0
+assert_whole(pool, objects)
+""")
+
+
+def test_a_signal_handler_that_forks_within_a_wait_and_the_child_goes_on_waiting():
+    child("""
+import faulthandler
+pool, children, stay = opool.Pool(max_size=1, **HOOKS), [], threading.Event()
+held = Crew(1, lambda i: pool.lease()).join()[0]
+holder = threading.Thread(target=lambda: (held.__enter__(), stay.wait(60), held.__exit__(None, None, None)))
+holder.start()
+eventually(lambda: pool.holders() and pool.holders()[0].entered)
+
+def handler(*_):
+    children.append(os.fork())
+    if not children[0]:
+        faulthandler.register(signal.SIGALRM, chain=True)
+        signal.alarm(10)
+
+signal.signal(signal.SIGUSR1, handler)
+
+def kick(_):
+    eventually(lambda: pool.waiting == 1)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    eventually(lambda: children)
+    stay.set()
+
+crew = Crew(1, kick)
+lease = pool.lease(timeout=None)            # in the child: of an object that it makes itself
+if not children[0]:
+    assert lease.obj.process == os.getpid()
+    os._exit(0)
+assert os.waitpid(children[0], 0)[1] == 0
+crew.join()
+holder.join()
+lease.release()
+pool.close()
+""")
+
+
+def test_failures_of_the_factory_are_not_inherited():
+    child("""
+import logging
+logging.getLogger("opool").addHandler(logging.NullHandler())
+parent = os.getpid()
+
+def fails_in_the_parent():
+    if os.getpid() == parent:
+        raise OSError("not here")
+    return make()
+
+pool = opool.Pool(**{**HOOKS, "factory": fails_in_the_parent})
+for _ in range(3):
+    try:
+        pool.lease(timeout=20)
+    except opool.FactoryError:
+        pass
+assert forked(lambda: works(pool)) == 0
+""")
+
+
+def test_grandchildren_start_anew_too():
+    child("""
+pool = opool.Pool(max_size=4, **HOOKS)
+outer = pool.lease()
+
+def grandchild():
+    assert outer.obj.process != inner.obj.process != os.getpid()
+    assert state(pool) == (2, 0, 2, 0), state(pool)
+    works(pool)
+    inner.release()
+    outer.release()
+    works(pool)
+    pool.close()
+
+def body():
+    global inner
+    inner = pool.lease()
+    assert inner.obj.process == os.getpid()
+    assert forked(grandchild) == 0
+    inner.release()
+    works(pool)
+
+assert forked(body) == 0
+outer.release()
+pool.close()
+""")
+
+
+def test_a_closed_pool_stays_closed_in_the_child():
+    child("""
+pool = opool.Pool(max_size=2, **HOOKS)
+lease = pool.lease()
+try:
+    pool.close(timeout=0)
+except opool.PoolCloseTimeout:
+    pass
+
+def body():
+    try:
+        pool.lease()
+    except opool.PoolClosed:
+        pass
+    pool.close(force=True)                  # does not wait for what is the parent's
+    lease.release()
+    assert pool.size == 0
+    pool.close()
+
+assert forked(body) == 0
+assert exits(0, body) == 0
+lease.release()
+pool.close()
+""")
+
+
+def test_workers_of_multiprocessing_use_the_pool_that_they_inherit():
+    child("""
+import multiprocessing
+
+pool = opool.Pool(max_size=2, min_size=1, **HOOKS)
+eventually(lambda: pool.idle == 1)
+
+def work(i):
+    with pool.lease(timeout=10) as obj:
+        return obj.process == os.getpid()
+
+with multiprocessing.get_context("fork").Pool(3) as workers:
+    assert workers.map(work, range(50)) == [True] * 50
+process = multiprocessing.get_context("fork").Process(target=work, args=(1,))
+process.start()
+process.join()
+assert process.exitcode == 0
+assert pool.idle == 1
+pool.close()
+""")
