@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
+import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -109,6 +112,84 @@ async def aclose(pool: Pool[Any], close: Callable[[], None]) -> None:
         await sys.modules["trio"].to_thread.run_sync(close, abandon_on_cancel=True)
     else:
         await asyncio.get_running_loop().run_in_executor(None, close)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Which task holds what
+
+def tasks_of(leases: list[Any]) -> dict[int, Any]:
+    """The tasks that are inside the `async with` of these async leases, by the leases' ids.
+
+    A lease does not know its task: to ask for it would cost more than the lease. But a suspended coroutine has on its
+    stack what its `async with` will call in the end, which is the lease; so all tasks are searched.
+    """
+    wanted = {id(lease) for lease in leases}
+    found: dict[int, Any] = {}
+    if not wanted:
+        return found
+    for task in _all_tasks():
+        for coroutine in _chain(task):
+            found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
+    current = _current_task()
+    if current is not None:
+        # It runs, so its stack cannot be looked at; all others have been.
+        here = threading.get_ident()
+        found.update({id(lease): current for lease in leases if id(lease) not in found and lease._thread == here})
+    return found
+
+
+def _all_tasks() -> list[Any]:
+    found: list[Any] = []
+    for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
+        found += [task for task in list(getattr(asyncio.tasks, name, ())) if not task.done()]
+    trio = sys.modules.get("trio")
+    if trio is not None and trio_here() is not None:
+        roots = [trio.lowlevel.current_root_task()]
+        while roots:
+            task = roots.pop()
+            found.append(task)
+            roots += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return found
+
+
+def _current_task() -> Any:
+    if trio_here() is not None:
+        return sys.modules["trio"].lowlevel.current_task()
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _chain(task: Any) -> list[Any]:
+    """The coroutine of a task, the one that it awaits, and so on."""
+    coroutine = task.coro if hasattr(task, "coro") else task.get_coro()
+    chain = []
+    while coroutine is not None and len(chain) < 1000:
+        chain.append(coroutine)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return chain
+
+
+def _on_stack(coroutine: Any) -> list[Any]:
+    frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+    return gc.get_referents(*(thing for thing in (coroutine, frame) if thing is not None))
+
+
+def name(task: Any) -> str | None:
+    """What a task is called."""
+    if task is None:
+        return None
+    return str(task.get_name() if hasattr(task, "get_name") else task.name)
+
+
+def stack(task: Any) -> str:
+    """What a task is doing, as a traceback from the outermost coroutine to the innermost; empty if it runs now."""
+    frames = [getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None) for coroutine in _chain(task)]
+    if task is _current_task():
+        return ""
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames if frame is not None)
+    return "".join(summary.format())
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from opool import _tasks
 from opool._background import called
 from opool.errors import PoolCloseTimeout, PoolDeadlock, duration, seconds, shown, thread_name, thread_names
 
@@ -38,6 +39,8 @@ class Holder:
             options that need the time does not read the clock for each lease.
         entered: whether the lease is inside its `with`.
         place: where it was taken, as "file:line in function", if the pool was made with ``track=True``.
+        thread: what the thread is called.
+        task: the name of the task that has it, if a task has it and can be found.
     """
 
     obj: Any
@@ -47,19 +50,30 @@ class Holder:
     entered: bool
     place: str | None
     thread: str
+    task: str | None
     _slot: int = field(repr=False, compare=False)
+    _task: Any = field(repr=False, compare=False)
 
     def stack(self) -> str:
-        """What the thread is doing now, as a traceback; a remark if it has ended."""
+        """What the task or the thread is doing now, as a traceback; a remark if it has ended."""
         return _stack(self, sys._current_frames())
+
+    @property
+    def who(self) -> str:
+        """What messages call the holder."""
+        return self.thread if self.task is None else f"task {self.task!r} of {self.thread}"
 
     def __str__(self) -> str:
         """As in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
         where = "" if self.place is None else f", taken at {self.place}"
-        return f"{shown(self.obj)}, with {self.thread} for {duration(self.age, self.exact)}{where}"
+        return f"{shown(self.obj)}, with {self.who} for {duration(self.age, self.exact)}{where}"
 
 
 def _stack(holder: Holder, frames: Mapping[int, FrameType]) -> str:
+    if holder._task is not None:
+        stack = _tasks.stack(holder._task)
+        if stack:
+            return stack
     frame = frames.get(holder.thread_id)
     while frame is not None and frame.f_globals.get("__name__") in _OURS:
         frame = frame.f_back
@@ -72,9 +86,11 @@ def holders(pool: Pool[Any]) -> list[Holder]:
     """Who holds something now, the longest first."""
     out = pool._holders()
     names = thread_names()
+    tasks = _tasks.tasks_of([lease for *_, lease in out if lease is not None])
     found = [
-        Holder(obj, ident, age, exact, entered, place, thread_name(ident, names), slot)
-        for obj, slot, ident, age, exact, entered, place in out
+        Holder(obj, ident, age, exact, entered, place, thread_name(ident, names), _tasks.name(task), slot, task)
+        for obj, slot, ident, age, exact, entered, place, lease in out
+        for task in [tasks.get(id(lease))]
     ]
     return sorted(found, key=lambda holder: -holder.age)
 

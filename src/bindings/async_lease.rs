@@ -847,6 +847,13 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     ]));
     let members = Box::leak(Box::new([
         ffi::PyMemberDef {
+            name: c"_thread".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: offset_of!(AsyncLease, thread) as Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: c"The thread that asked.".as_ptr(),
+        },
+        ffi::PyMemberDef {
             name: c"__vectorcalloffset__".as_ptr(),
             type_code: ffi::Py_T_PYSSIZET,
             offset: offset_of!(AsyncLease, vectorcall) as Py_ssize_t,

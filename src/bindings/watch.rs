@@ -106,11 +106,11 @@ fn here(_: Python<'_>) -> Option<Place> {
 }
 
 /// What is out: for each object a tuple of the object, its slot, the number of the holder's thread, since when (None if
-/// somebody looks for the first time), whether that is exact, whether the lease was entered, and the place.
+/// somebody looks for the first time), whether that is exact, whether the lease was entered, the place, and the `AsyncLease` if a task has it.
 pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyList>> {
     let (this, py) = (pool.get(), pool.py());
     let now = this.now();
-    let mut out: Vec<(SlotId, Bound<'py, PyAny>, usize, Nanos, bool)> = Vec::new();
+    let mut out = Vec::new();
     let exact = this.with(|core| {
         look(core, now);
         for (slot, item, hold, since) in core.values() {
@@ -118,15 +118,20 @@ pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyLis
                 // SAFETY: the slot owns the object; the reference is taken while that is certain.
                 let object = unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) };
                 let in_with = hold == Hold::Leased && is_entered(item);
-                out.push((slot, object, holder(item, hold), since, in_with));
+                // Without a GIL it may be about to die, and must not be brought back.
+                let task = async_lease(item).filter(|_| cfg!(opool_gil)).map(|lease| {
+                    // SAFETY: it is alive: it takes a critical section to end it.
+                    unsafe { Bound::from_borrowed_ptr(py, std::ptr::from_ref(lease).cast_mut().cast()) }
+                });
+                out.push((slot, object, holder(item, hold), since, in_with, task));
             }
         }
         core.watches_leases()
     });
     let list = PyList::empty(py);
-    for (slot, object, thread, since, in_with) in out {
+    for (slot, object, thread, since, in_with, task) in out {
         let age = now.saturating_sub(since) as f64 / 1e9;
-        list.append((object, slot.index(), thread, age, exact, in_with, this.places.get(py, slot)))?;
+        list.append((object, slot.index(), thread, age, exact, in_with, this.places.get(py, slot), task))?;
     }
     Ok(list)
 }
