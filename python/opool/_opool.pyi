@@ -55,7 +55,7 @@ class Pool(Generic[_T]):
             Those who wait keep their order in either case.
         check: called with an object before it goes out; if it raises or returns something false other than None, the
             object goes, and another takes its place.
-        check_after: only if the object has been idle for more than so many seconds.
+        check_after: only if the object has been idle for more than so many seconds; `math.inf` is never.
         check_timeout: how many seconds a check in the background may take before its object goes.
         reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
         dispose: called with an object that goes, in the background.
