@@ -483,7 +483,10 @@ impl Waited<'_, '_> {
         let this = self.pool.get();
         watch::look_at_holders(this, now);
         let (stuck, entered, makes) = this.with(|core| {
-            let stuck = core.is_stuck(watch::holder);
+            // Only one who holds something can end it by giving up: the last of those to begin a wait looks as well.
+            let me = this_thread();
+            let stuck =
+                core.values().any(|(_, item, hold, _)| watch::holder(item, hold) == me) && core.is_stuck(watch::holder);
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
             (stuck, entered, core.rules().makes)
         });
