@@ -1,5 +1,6 @@
 """The figures of pools in Prometheus, and which pools metrics show: with the real libraries."""
 
+import doctest
 import gc
 import importlib.metadata
 import itertools
@@ -246,6 +247,11 @@ def test_scrapes_and_new_and_dying_pools_do_not_disturb_each_other():
     crowd.clear()
     gc.collect()
     assert not [label for label in labels(scraped()) if label.startswith("many")]
+
+
+def test_the_example_is_true():
+    result = doctest.testmod(opool.metrics.prometheus)
+    assert result.attempted > 5 and not result.failed
 
 
 # ----------------------------------------------------------------------------------------------------------------------
