@@ -229,8 +229,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
-    pub(super) fn may_replace(&self) -> bool {
-        self.may_make_replacement() && !self.supply.failing()
+    pub(super) fn may_replace(&self, now: Nanos) -> bool {
+        self.may_make_replacement() && !self.supply.failed_lately(now)
     }
 
     fn may_make_replacement(&self) -> bool {
@@ -256,7 +256,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             // Also after a failure: nobody else might try again, and then nothing would ever be replaced.
             self.owed += 1;
             self.making_ahead = true;
-        } else if self.may_replace()
+        } else if self.may_replace(now)
             && let Some(id) = self.stale_idle()
         {
             self.take_out_of_rings(id);
@@ -303,7 +303,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         if record.expires <= now {
             self.make_stale(id);
         }
-        if self.slots.record(id).stale && (self.ahead > 0 || self.may_replace()) {
+        if self.slots.record(id).stale && (self.ahead > 0 || self.may_replace(now)) {
             if self.ahead > 0 {
                 self.ahead -= 1;
             } else {
