@@ -70,8 +70,8 @@ impl Supply {
         self.failures > 0
     }
 
-    /// Whether the latest attempt failed, and not so long ago that this says nothing about the next. Where there is room,
-    /// somebody has tried again by then.
+    /// Whether the latest attempt failed, and not so long ago that this says nothing about the next: who knows whether
+    /// anybody has had a reason to try again.
     pub(super) fn failed_lately(&self, now: Nanos) -> bool {
         self.failing() && now < self.retry_at.saturating_add(LONGEST_PAUSE)
     }

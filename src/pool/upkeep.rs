@@ -230,11 +230,12 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
     pub(super) fn may_replace(&self, now: Nanos) -> bool {
-        self.may_make_replacement() && !self.supply.failed_lately(now)
-    }
-
-    fn may_make_replacement(&self) -> bool {
-        self.rules.makes && !self.closed && self.supply.making() == 0 && self.owed == 0 && !self.making_ahead
+        self.rules.makes
+            && !self.closed
+            && !self.supply.failed_lately(now)
+            && self.supply.making() == 0
+            && self.owed == 0
+            && !self.making_ahead
     }
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
@@ -249,16 +250,13 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.ahead = 0;
             return;
         }
-        if self.ahead > 0 || !self.may_make_replacement() {
+        if self.ahead > 0 || !self.may_replace(now) {
             return;
         }
         if self.slots.len() < self.rules.max_size {
-            // Also after a failure: nobody else might try again, and then nothing would ever be replaced.
             self.owed += 1;
             self.making_ahead = true;
-        } else if self.may_replace(now)
-            && let Some(id) = self.stale_idle()
-        {
+        } else if let Some(id) = self.stale_idle() {
             self.take_out_of_rings(id);
             self.discard_stale(id, now);
         }
