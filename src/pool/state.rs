@@ -341,7 +341,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// The next idle object that is fit to go out. Prefers the order; but rather the one that came last than none.
     fn take_fit(&mut self, now: Nanos) -> Option<SlotId> {
         let mut first = self.kept.first()?;
-        if self.slots.record(first).expires <= now && self.may_replace() {
+        if self.slots.record(first).expires <= now && self.may_replace(now) {
             self.kept.pop();
             self.discard(first, Reason::Lifetime);
             self.owed += 1;

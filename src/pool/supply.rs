@@ -90,6 +90,12 @@ impl Supply {
         self.failing().then_some(Failing { in_a_row, gave_up, pause })
     }
 
+    /// Whether the latest attempt failed, and not so long ago that this says nothing about the next: who knows whether
+    /// anybody has had a reason to try again.
+    pub(super) fn failed_lately(&self, now: Nanos) -> bool {
+        self.failing() && now < self.retry_at.saturating_add(LONGEST_PAUSE)
+    }
+
     /// Whether so many attempts failed in a row that it is not worth waiting for the next.
     pub(super) fn tripped(&self) -> bool {
         self.failures >= TRIPPED
@@ -169,7 +175,8 @@ impl Supply {
             let over = limit.map_or(Nanos::MAX, |limit| attempt.began.saturating_add(limit));
             if slow > now { slow.min(over) } else { over }
         };
-        let retry = self.retry_at().filter(|&at| at > now).unwrap_or(Nanos::MAX);
+        let forgotten = self.retry_at().map(|at| at.saturating_add(LONGEST_PAUSE));
+        let retry = self.retry_at().into_iter().chain(forgotten).find(|&at| at > now).unwrap_or(Nanos::MAX);
         self.under_way.iter().map(of).min().unwrap_or(Nanos::MAX).min(retry)
     }
 

@@ -248,12 +248,13 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
-    pub(super) fn may_replace(&self) -> bool {
-        self.may_make_replacement() && !self.supply.failing()
-    }
-
-    fn may_make_replacement(&self) -> bool {
-        self.rules.makes && !self.closed && self.supply.making() == 0 && self.owed == 0 && !self.making_ahead
+    pub(super) fn may_replace(&self, now: Nanos) -> bool {
+        self.rules.makes
+            && !self.closed
+            && !self.supply.failed_lately(now)
+            && self.supply.making() == 0
+            && self.owed == 0
+            && !self.making_ahead
     }
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
@@ -272,16 +273,13 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.ahead = 0;
             return;
         }
-        if self.ahead > 0 || !self.may_make_replacement() {
+        if self.ahead > 0 || !self.may_replace(now) {
             return;
         }
         if self.slots.len() < self.rules.max_size {
-            // Also after a failure: nobody else might try again, and then nothing would ever be replaced.
             self.owed += 1;
             self.making_ahead = true;
-        } else if self.may_replace()
-            && let Some(id) = self.stale_idle()
-        {
+        } else if let Some(id) = self.stale_idle() {
             self.take_out_of_rings(id);
             self.discard_stale(id, now);
         }
@@ -326,7 +324,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         if record.expires <= now {
             self.make_stale(id);
         }
-        if self.slots.record(id).stale && (self.ahead > 0 || self.may_replace()) {
+        if self.slots.record(id).stale && (self.ahead > 0 || self.may_replace(now)) {
             if self.ahead > 0 {
                 self.ahead -= 1;
             } else {
