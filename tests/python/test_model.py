@@ -542,7 +542,20 @@ class TestPoolAgainstItsModel(PoolMachine.TestCase):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the model has found
+# What the model has found, and what it would find only by luck
+
+
+def test_a_check_that_returns_too_late_says_nothing_about_the_object_that_came_instead():
+    clock = Clock()
+    factory, check = Scripted(clock=clock), Scripted(("slow", 4.0), "never", "ok", clock=clock)
+    pool = opool.Pool(factory=factory, check=check, max_size=1, check_after=0, check_timeout=2, clock=clock)
+    for number in (0, 1, 2):
+        with pool.lease(timeout=3) as obj:
+            assert obj.number == number
+        clock.advance(0.1)
+    # The first check ends at 4.1, while the second, of another object in the same place, still has until 4.2.
+    assert clock.time == pytest.approx(4.3)
+    assert (pool.size, pool.stats().retired["unfit"]) == (1, 2)
 
 
 def test_what_was_being_made_when_the_pool_became_smaller_is_not_kept():
