@@ -134,6 +134,11 @@ def state(pool):
     return size, idle, leased, waiting
 
 
+def background(pool):
+    """The threads that work for pools of this name."""
+    return [thread for thread in threading.enumerate() if thread.name == f"opool {pool}"]
+
+
 class Finished:
     """A child process that has ended."""
 
