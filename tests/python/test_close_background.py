@@ -195,6 +195,7 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_pool_closed():
 import os, signal, opool
 from support import *
 gone = []
+signal.signal(signal.SIGINT, signal.default_int_handler)    # whoever started us may have had it ignored
 pool = opool.Pool(factory=Thing, dispose=gone.append)
 lease = pool.lease()
 
