@@ -267,7 +267,13 @@ fn asker(pool: &Pool) -> Asker {
 pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     let this = pool.get();
     let now = this.now();
-    let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
+    let (slot, closed) = this.with(|core| {
+        let slot = held(core.take(now), core);
+        if slot.is_none() {
+            core.wish(now);
+        }
+        (slot, core.is_closed())
+    });
     let slot = taken(pool, slot);
     // SAFETY: attached.
     if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {

@@ -103,6 +103,8 @@ pub struct State<T, W> {
     pub(super) owed: usize,
     pub(super) ahead: usize,
     pub(super) making_ahead: bool,
+    /// Whether somebody found nothing, and did not wait.
+    pub(super) wished: bool,
     /// How many slots have a `farewell` of their own.
     pub(super) odd: usize,
     /// When there is something to do again, at the earliest.
@@ -154,6 +156,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             owed: 0,
             ahead: 0,
             making_ahead: false,
+            wished: false,
             odd: 0,
             due: Nanos::MAX,
             closers: Vec::new(),

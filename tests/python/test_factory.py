@@ -376,3 +376,20 @@ def test_a_factory_that_hangs_holds_up_neither_returns_nor_given_objects():
     pool.release(held)
     assert Crew(1, lambda i: pool.lease(timeout=0).obj).join() == [held]
     gate.open.set()
+
+
+def test_an_attempt_that_takes_very_long_gets_company():
+    line = Line("never", "ok", create_timeout=60)
+    assert line.pool.lease(timeout=10).obj.number == 1
+    assert line.clock.time == pytest.approx(5)
+
+
+def test_try_lease_has_an_object_made_for_the_next_one():
+    line = Line(("slow", 1))
+    assert line.pool.try_lease() is None
+    assert line.pool.try_lease() is None
+    line.clock.advance(1)
+    with line.pool.try_lease() as obj:
+        assert obj.number == 0
+    line.clock.advance(10)
+    assert line.factory.calls == 1

@@ -308,3 +308,29 @@ def test_a_factory_that_raises_what_a_check_may_is_told_apart():
         line.pool.lease(timeout=5)
     assert type(caught.value.__cause__) is ScriptedError
     assert line.retired == {"unfit": 1} and line.pool.stats().create_failures == 1
+
+
+def test_a_check_that_hangs_does_not_keep_another_idle_object_from_who_waits():
+    line = of(Line(check=("never", "ok"), check_timeout=60), 2)
+    line.clock.advance(2)
+    lease = line.pool.lease(timeout=5)
+    assert lease.obj.number == 1
+    assert line.clock.time == pytest.approx(3)
+
+
+def test_try_lease_has_what_is_idle_checked_so_that_the_next_one_finds_it():
+    line = of(Line(check=("ok",), max_size=1), 1)
+    line.clock.advance(2)
+    assert line.pool.try_lease() is None
+    line.clock.advance(0)
+    assert line.pool.try_lease().obj.number == 0
+
+
+def test_the_with_of_a_lease_that_was_discarded_ends_in_silence():
+    line = of(Line(), 1)
+    lease = line.pool.lease()
+    with lease:
+        lease.discard()
+    assert line.retired == {"discarded": 1}
+    with pytest.raises(opool.LeaseError, match="released twice"):
+        lease.release()
