@@ -140,7 +140,13 @@ class Pool(Generic[_T]):
             'a'
         """
     def try_lease(self) -> Lease[_T] | None:
-        """As `lease`, but never waits: returns None if no object is idle.
+        """As `lease`, but never waits: returns None if nothing is there at once.
+
+        If an idle object has to be checked first, or one could be created, that begins
+        in the background, so that the next one who asks may find it.
+
+        Raises:
+            PoolClosed: if the pool is closed.
 
         Example:
             >>> import opool

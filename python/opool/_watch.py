@@ -34,6 +34,7 @@ class Holder:
     Attributes:
         obj: the object.
         thread_id: the number of the thread that entered the lease (or took the object), as `threading.get_ident`.
+            Should that thread have ended with it, a later thread may have the number, and be named here.
         age: for how many seconds it has been out.
         exact: whether the age is exact. Else it counts from when somebody first looked or waited: a pool without
             options that need the time does not read the clock for each lease.

@@ -47,7 +47,10 @@ class PoolTimeout(PoolError, TimeoutError):
 
 
 class PoolDeadlock(PoolTimeout):
-    """Everybody who holds an object waits for this pool: nothing could ever have come. Also a `PoolTimeout`."""
+    """Everybody who holds an object waits for this pool: nothing could ever have come. Also a `PoolTimeout`.
+
+    One of those who hold something gets it, so that the others can go on.
+    """
 
 
 class PoolClosed(PoolError):

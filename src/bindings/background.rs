@@ -278,8 +278,9 @@ impl Job {
                 if let (Err(error), Some(pool)) = (result, &pool) {
                     tell(pool, c"not_disposed", &[error.value(py).as_any()]);
                 }
-                // Not in a child, where the object is the other process's. SAFETY: attached, and the item is ours.
+                // Not in a child: there the object is the other process's.
                 if self.process == std::process::id() {
+                    // SAFETY: attached, and the item is ours.
                     unsafe { drop_items([item]) };
                 }
                 if let Some(pool) = &pool {

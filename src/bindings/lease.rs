@@ -38,6 +38,8 @@ pub(super) const NEW: u8 = 0;
 pub(super) const ENTERED: u8 = 1;
 /// Over. A lease never comes back from here, only its shell does.
 pub(super) const RELEASED: u8 = 2;
+/// Over as well: its object was discarded. Leaving the `with` then has nothing more to do.
+pub(super) const DISCARDED: u8 = 4;
 /// Over as well: a fork has left its holder behind, in the other process.
 pub(super) const FORKED: u8 = 3;
 
@@ -330,7 +332,7 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     unsafe {
         let before = (*lease).phase.replace(Attached::assume(), RELEASED);
         if before >= RELEASED {
-            return errors::released_twice(lease, before);
+            return if before == DISCARDED { none() } else { errors::released_twice(lease, before) };
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         let pool = Pool::from_raw(this);
@@ -360,7 +362,7 @@ pub(super) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
         if (*lease).slot == SlotId::NONE {
             return errors::made_by_hand(lease);
         }
-        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
+        let before = (*lease).phase.replace(Attached::assume(), DISCARDED);
         if before >= RELEASED {
             return errors::released_twice(lease, before);
         }

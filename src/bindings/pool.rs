@@ -840,7 +840,13 @@ Example:
 const TRY_LEASE_DOC: &std::ffi::CStr = c"try_lease($self, /)
 --
 
-As `lease`, but never waits: returns None if no object is idle.
+As `lease`, but never waits: returns None if nothing is there at once.
+
+If an idle object has to be checked first, or one could be created, that begins
+in the background, so that the next one who asks may find it.
+
+Raises:
+    PoolClosed: if the pool is closed.
 
 Example:
     >>> import opool

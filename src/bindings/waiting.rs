@@ -277,7 +277,13 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
         return None;
     }
     let now = this.now();
-    let (slot, closed) = this.with(|core| (held(core.take(now), core), core.is_closed()));
+    let (slot, closed) = this.with(|core| {
+        let slot = held(core.take(now), core);
+        if slot.is_none() {
+            core.wish(now);
+        }
+        (slot, core.is_closed())
+    });
     let slot = taken(pool, slot);
     // SAFETY: attached.
     if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {
@@ -502,7 +508,10 @@ impl<'a, 'py> Waited<'a, 'py> {
         let this = self.pool.get();
         watch::look_at_holders(this, now);
         let (stuck, entered, makes) = this.with(|core| {
-            let stuck = core.is_stuck(watch::holder);
+            // Only one who holds something can end it by giving up: the last of those to begin a wait looks as well.
+            let me = this_thread();
+            let stuck =
+                core.values().any(|(_, item, hold, _)| watch::holder(item, hold) == me) && core.is_stuck(watch::holder);
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
             (stuck, entered, core.rules().makes)
         });

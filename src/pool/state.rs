@@ -103,6 +103,8 @@ pub struct State<T, W> {
     pub(super) owed: usize,
     pub(super) ahead: usize,
     pub(super) making_ahead: bool,
+    /// Whether somebody found nothing, and did not wait.
+    pub(super) wished: bool,
     /// How many slots have a `farewell` of their own.
     pub(super) odd: usize,
     /// When there is something to do again, at the earliest.
@@ -156,6 +158,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             owed: 0,
             ahead: 0,
             making_ahead: false,
+            wished: false,
             odd: 0,
             due: Nanos::MAX,
             closers: Vec::new(),
@@ -356,7 +359,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// The next idle object that is fit to go out. Prefers the order; but rather the one that came last than none.
     fn take_fit(&mut self, now: Nanos) -> Option<SlotId> {
         let mut first = self.kept.first()?;
-        if self.slots.record(first).expires <= now && self.may_replace() {
+        if self.slots.record(first).expires <= now && self.may_replace(now) {
             self.kept.pop();
             self.discard(first, Reason::Lifetime);
             self.owed += 1;

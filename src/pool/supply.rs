@@ -17,7 +17,9 @@ const LONGEST_PAUSE: Nanos = 5_000 * MILLISECOND;
 /// How many attempts may be under way at the same time: more would be a storm on whatever makes the objects.
 const AT_ONCE: usize = 4;
 /// An attempt that takes longer probably hangs, and no longer counts as one of those.
-const PATIENT_FOR: Nanos = 1_000 * MILLISECOND;
+pub(super) const PATIENT_FOR: Nanos = 1_000 * MILLISECOND;
+/// Who waits for an attempt that takes even longer has another one made.
+const ALONE_FOR: Nanos = 5_000 * MILLISECOND;
 /// After so many failures in a row, nobody is kept waiting for the next.
 const TRIPPED: u32 = 3;
 
@@ -90,6 +92,12 @@ impl Supply {
         self.failing().then_some(Failing { in_a_row, gave_up, pause })
     }
 
+    /// Whether the latest attempt failed, and not so long ago that this says nothing about the next: who knows whether
+    /// anybody has had a reason to try again.
+    pub(super) fn failed_lately(&self, now: Nanos) -> bool {
+        self.failing() && now < self.retry_at.saturating_add(LONGEST_PAUSE)
+    }
+
     /// Whether so many attempts failed in a row that it is not worth waiting for the next.
     pub(super) fn tripped(&self) -> bool {
         self.failures >= TRIPPED
@@ -100,10 +108,14 @@ impl Supply {
         self.failing().then_some(self.retry_at)
     }
 
-    /// How many of them somebody who waits may count on. One that somebody has given up on, and that takes long, is no
-    /// reason to let the next wait for it as well.
+    /// How many of them somebody who waits may count on. One that takes long, and that somebody has given up on, is no
+    /// reason to let the next wait for it as well; and one that takes very long gets company.
     pub(super) fn promising(&self, now: Nanos) -> usize {
-        self.under_way.iter().filter(|attempt| !attempt.forsaken || attempt.is_prompt(now)).count()
+        let promises = |attempt: &&UnderWay| match attempt.forsaken {
+            true => attempt.is_prompt(now),
+            false => now.saturating_sub(attempt.began) < ALONE_FOR,
+        };
+        self.under_way.iter().filter(promises).count()
     }
 
     /// Somebody who waited has left.
@@ -165,11 +177,12 @@ impl Supply {
     /// When something changes by itself: an attempt no longer counts, or is to be given up.
     pub(super) fn due(&self, now: Nanos, limit: Option<Nanos>) -> Nanos {
         let of = |attempt: &UnderWay| {
-            let slow = attempt.began.saturating_add(PATIENT_FOR);
             let over = limit.map_or(Nanos::MAX, |limit| attempt.began.saturating_add(limit));
-            if slow > now { slow.min(over) } else { over }
+            let slow = [PATIENT_FOR, ALONE_FOR].map(|patience| attempt.began.saturating_add(patience));
+            slow.into_iter().find(|&at| at > now).unwrap_or(Nanos::MAX).min(over)
         };
-        let retry = self.retry_at().filter(|&at| at > now).unwrap_or(Nanos::MAX);
+        let forgotten = self.retry_at().map(|at| at.saturating_add(LONGEST_PAUSE));
+        let retry = self.retry_at().into_iter().chain(forgotten).find(|&at| at > now).unwrap_or(Nanos::MAX);
         self.under_way.iter().map(of).min().unwrap_or(Nanos::MAX).min(retry)
     }
 

@@ -6,7 +6,7 @@
 
 use super::figures::Reason;
 use super::slots::Farewell;
-use super::supply::Attempt;
+use super::supply::{Attempt, PATIENT_FOR};
 use super::waiters::Refusal;
 use super::workers::WorkerId;
 use super::{Hold, Identity, Nanos, SlotId, State};
@@ -109,8 +109,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let making = self.supply.making();
         let all = self.slots.len() + making;
-        let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checking);
-        let need = for_waiters.max(self.rules.min_size.saturating_sub(all)).max(self.owed);
+        let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checks_that_promise(now));
+        let need = for_waiters
+            .max(usize::from(self.wished && making == 0))
+            .max(self.rules.min_size.saturating_sub(all))
+            .max(self.owed);
         let room = self.rules.max_size.saturating_sub(all + self.parting(now));
         need.min(room).min(self.supply.may_begin(now))
     }
@@ -222,9 +225,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         (record.job, record.since) = (Some((job, care)), now);
         self.checking += 1;
         self.to_do.push_back(Task { slot, care, job });
-        if let Some(limit) = self.rules.check_limit {
-            self.due = self.due.min(now.saturating_add(limit));
-        }
+        let limit = self.rules.check_limit.map_or(PATIENT_FOR, |limit| limit.min(PATIENT_FOR));
+        self.due = self.due.min(now.saturating_add(limit));
         self.spent(now);
     }
 
@@ -238,7 +240,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.owed = self.owed.min(self.rules.max_size.saturating_sub(self.slots.len() + self.supply.making()));
         self.making_ahead &= self.owed + self.supply.making() > 0;
         // Whatever is being made: that may take long, or never end.
-        while self.waiters.len() > self.checking
+        while self.waiters.len() > self.checks_that_promise(now)
             && let Some(id) = self.kept.pop()
         {
             self.begin_task(id, Care::Check, now);
@@ -247,13 +249,34 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.spent(now);
     }
 
-    /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
-    pub(super) fn may_replace(&self) -> bool {
-        self.may_make_replacement() && !self.supply.failing()
+    /// How many of those who are being looked at somebody who waits may count on. One that takes long probably hangs.
+    fn checks_that_promise(&self, now: Nanos) -> usize {
+        if self.checking == 0 {
+            return 0;
+        }
+        let tended = self.slots.iter().filter(|(slot, _)| slot.hold == Hold::Tended);
+        tended.filter(|(_, record)| now.saturating_sub(record.since) < PATIENT_FOR).count()
     }
 
-    fn may_make_replacement(&self) -> bool {
-        self.rules.makes && !self.closed && self.supply.making() == 0 && self.owed == 0 && !self.making_ahead
+    /// Somebody found nothing and does not wait: next time there is to be something, if that can be helped.
+    pub fn wish(&mut self, now: Nanos) {
+        if self.closed || !self.waiters.is_empty() || self.checks_that_promise(now) > 0 {
+            return;
+        }
+        match self.kept.pop() {
+            Some(id) => self.begin_task(id, Care::Check, now),
+            None => self.wished = true,
+        }
+    }
+
+    /// Whether an object that ought to be replaced may go: one at a time, and not while no other can be had.
+    pub(super) fn may_replace(&self, now: Nanos) -> bool {
+        self.rules.makes
+            && !self.closed
+            && !self.supply.failed_lately(now)
+            && self.supply.making() == 0
+            && self.owed == 0
+            && !self.making_ahead
     }
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
@@ -272,16 +295,13 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.ahead = 0;
             return;
         }
-        if self.ahead > 0 || !self.may_make_replacement() {
+        if self.ahead > 0 || !self.may_replace(now) {
             return;
         }
         if self.slots.len() < self.rules.max_size {
-            // Also after a failure: nobody else might try again, and then nothing would ever be replaced.
             self.owed += 1;
             self.making_ahead = true;
-        } else if self.may_replace()
-            && let Some(id) = self.stale_idle()
-        {
+        } else if let Some(id) = self.stale_idle() {
             self.take_out_of_rings(id);
             self.discard_stale(id, now);
         }
@@ -326,7 +346,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         if record.expires <= now {
             self.make_stale(id);
         }
-        if self.slots.record(id).stale && (self.ahead > 0 || self.may_replace()) {
+        if self.slots.record(id).stale && (self.ahead > 0 || self.may_replace(now)) {
             if self.ahead > 0 {
                 self.ahead -= 1;
             } else {
@@ -527,6 +547,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         if self.wanted(now) > 0 {
             self.owed = self.owed.saturating_sub(1);
+            self.wished = false;
             let attempt = self.supply.begin(now);
             self.due = self.due.min(self.supply.due(now, self.rules.make_limit));
             self.spent(now);
@@ -602,6 +623,10 @@ impl<T: Identity, W: Clone> State<T, W> {
             match hold {
                 Hold::Vacant => continue,
                 Hold::Tended => {
+                    let slow = record.since.saturating_add(PATIENT_FOR);
+                    if slow > now {
+                        self.due = self.due.min(slow);
+                    }
                     let Some(limit) = rules.check_limit else { continue };
                     let over = record.since.saturating_add(limit);
                     if over <= now {

@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import sys
+import threading
 
 import pytest
 from hypothesis import settings
@@ -20,3 +21,23 @@ def _ends():
     faulthandler.dump_traceback_later(180, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+class Disposals(list):
+    """A `dispose` that remembers."""
+
+    __call__ = list.append
+
+
+@pytest.fixture
+def disposed():
+    """A `dispose`, and what it was called with."""
+    return Disposals()
+
+
+@pytest.fixture
+def hung():
+    """What a hanging hook waits for: until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()

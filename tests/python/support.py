@@ -152,6 +152,11 @@ def busy_pool(clock, name="busy"):
     return pool, second
 
 
+def background(pool):
+    """The threads that work for pools of this name."""
+    return [thread for thread in threading.enumerate() if thread.name == f"opool {pool}"]
+
+
 class Finished:
     """A child process that has ended."""
 

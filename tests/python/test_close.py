@@ -1,81 +1,55 @@
 """The end of a pool: who waits is sent away, what is out is waited for, and everything is disposed of once."""
 
 import gc
-import logging
-import signal
 import threading
-import time
 import weakref
 
 import pytest
 
 import opool
 from design import opool as original
-from opool.testing import Scripted, check_invariants
-from support import Crew, Thing, eventually, queue_up, run_child, state, things
+from opool.testing import check_invariants
+from support import Crew, Thing, background, eventually, queue_up, run_child, state, things
 
 pytestmark = pytest.mark.timeout(60)
-
-
-class Disposals(list):
-    """A `dispose` that remembers."""
-
-    __call__ = list.append
-
-
-def background(pool):
-    """The threads that work for a pool; its name must be unique."""
-    return [thread for thread in threading.enumerate() if thread.name == f"opool {pool}"]
-
-
-@pytest.fixture
-def disposed():
-    return Disposals()
-
-
-@pytest.fixture
-def hung():
-    """What a hanging hook waits for: until the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def made(disposed, **options):
     return opool.Pool(factory=Thing, dispose=disposed, **options)
 
 
-class TestWaiters:
-    def test_all_who_wait_get_pool_closed_at_once_though_the_object_stays_out(self, disposed):
-        pool = made(disposed, max_size=1, name="shut", timeout=None)
-        with pool.lease():
-
-            def wait(_):
-                with pytest.raises(opool.PoolClosed, match="^pool 'shut': it is closed$"):
-                    pool.lease()
-
-            crews = queue_up(pool, 5, wait)
-            with pytest.raises(opool.PoolCloseTimeout):
-                pool.close(timeout=0)
-            for crew in crews:
-                crew.join()
-            assert disposed == []
-        check_invariants(pool)
-
-    def test_those_who_wait_for_a_factory_that_hangs_are_sent_away_too(self, hung):
-        pool = opool.Pool(factory=hung.wait, timeout=None)
+def test_all_who_wait_get_pool_closed_at_once_though_the_object_stays_out(disposed):
+    pool = made(disposed, max_size=1, name="shut", timeout=None)
+    with pool.lease():
 
         def wait(_):
-            with pytest.raises(opool.PoolClosed):
-                pool.acquire()
+            with pytest.raises(opool.PoolClosed, match="^pool 'shut': it is closed$"):
+                pool.lease()
 
-        crews = queue_up(pool, 3, wait)
-        pool.close(timeout=0)
+        crews = queue_up(pool, 5, wait)
+        with pytest.raises(opool.PoolCloseTimeout):
+            pool.close(timeout=0)
         for crew in crews:
             crew.join()
+        assert disposed == []
+    check_invariants(pool)
 
-    def test_an_object_that_was_handed_over_before_is_its_waiters(self, disposed):
-        run_child("""
+
+def test_those_who_wait_for_a_factory_that_hangs_are_sent_away_too(hung):
+    pool = opool.Pool(factory=hung.wait, timeout=None)
+
+    def wait(_):
+        with pytest.raises(opool.PoolClosed):
+            pool.acquire()
+
+    crews = queue_up(pool, 3, wait)
+    pool.close(timeout=0)
+    for crew in crews:
+        crew.join()
+
+
+def test_an_object_that_was_handed_over_before_is_its_waiters(disposed):
+    run_child("""
 import sys, opool
 from support import *
 gone, got = [], []
@@ -98,505 +72,301 @@ crew.join()
 assert len(got) == 1 and gone == got
 """)
 
-    @pytest.mark.parametrize("call", ["lease", "try_lease", "acquire", "reload", "resize", "add_obj"])
-    def test_a_closed_pool_gives_nothing_and_takes_nothing(self, call, disposed):
-        pool = made(disposed, min_size=2, name="shut")
-        eventually(lambda: pool.idle == 2)
-        pool.close()
-        argument = (Thing(),) if call == "add_obj" else ()
-        with pytest.raises(opool.PoolClosed, match="pool 'shut': it is closed"):
-            getattr(pool, call)(*argument)
-        assert state(pool) == (0, 0, 0, 0) and len(disposed) == 2
 
-    def test_it_is_pool_closed_and_no_timeout_even_where_there_is_no_time_to_wait(self):
-        pool = opool.Pool([1])
-        pool.close()
-        with pytest.raises(opool.PoolClosed):
-            pool.lease(timeout=0)
+@pytest.mark.parametrize("call", ["lease", "try_lease", "acquire", "reload", "resize", "add_obj"])
+def test_a_closed_pool_gives_nothing_and_takes_nothing(call, disposed):
+    pool = made(disposed, min_size=2, name="shut")
+    eventually(lambda: pool.idle == 2)
+    pool.close()
+    argument = (Thing(),) if call == "add_obj" else ()
+    with pytest.raises(opool.PoolClosed, match="pool 'shut': it is closed"):
+        getattr(pool, call)(*argument)
+    assert state(pool) == (0, 0, 0, 0) and len(disposed) == 2
 
 
-class TestWhatIsOut:
-    def test_close_waits_for_what_is_out_and_disposes_of_it(self, disposed):
-        pool = made(disposed, max_size=3)
-        lease, entered, bare = pool.lease(), pool.lease(), pool.acquire()
-        obj, other = lease.obj, entered.__enter__()
-        crew = Crew(1, lambda _: pool.close(timeout=None))
-        eventually(lambda: pool.closed)
-        lease.release()
-        entered.__exit__(None, None, None)
-        eventually(lambda: len(disposed) == 2)
-        assert crew.running == 1
-        pool.release(bare)
-        crew.join()
-        assert set(disposed) == {obj, other, bare} and len(disposed) == 3
-
-    def test_the_time_is_up_and_the_error_says_who_holds_what(self, disposed):
-        pool = made(disposed, max_size=3, name="db")
-        stay, entered = threading.Event(), threading.Event()
-
-        def hold():
-            with pool.lease():
-                entered.set()
-                stay.wait(30)
-
-        holder = threading.Thread(target=hold, name="the-holder")
-        holder.start()
-        entered.wait(30)
-        bare = pool.acquire()
-        with pytest.raises(opool.PoolCloseTimeout) as caught:
-            pool.close(timeout=0.05)
-        stay.set()
-        holder.join()
-        message = str(caught.value)
-        assert message.startswith("pool 'db': closed, but 2 objects are still out after 0.05 s: ")
-        assert "with thread 'the-holder' for" in message and "Thing(None)" in message
-        assert isinstance(caught.value, TimeoutError) and isinstance(caught.value, opool.PoolError)
-        by_thread = {found.thread_id: found for found in caught.value.holders}
-        assert set(by_thread) == {holder.ident, threading.get_ident()}
-        assert by_thread[threading.get_ident()].obj is bare
-        assert (by_thread[holder.ident].entered, by_thread[threading.get_ident()].entered) == (True, False)
-        pool.release(bare)
-
-    def test_what_comes_back_later_is_disposed_of_and_nobody_gets_it(self, disposed):
-        pool = made(disposed, max_size=2)
-        lease, dropped = pool.lease(), pool.lease()
-        objects = {lease.obj, dropped.obj}
-        with pytest.raises(opool.PoolCloseTimeout):
-            pool.close(timeout=0)
-        lease.release()
-        del dropped
-        eventually(lambda: set(disposed) == objects and len(disposed) == 2)
-        assert state(pool) == (0, 0, 0, 0)
-        assert pool.stats().retired["closed"] == 2
-        check_invariants(pool)
-
-    def test_what_is_dirty_is_reset_and_what_is_discarded_is_disposed_of_once(self, disposed):
-        resets = []
-        pool = made(disposed, max_size=2, reset=resets.append)
-        lease, broken = pool.lease(), pool.lease()
-        objects = {lease.obj, broken.obj}
-        with pytest.raises(opool.PoolCloseTimeout):
-            pool.close(timeout=0)
-        lease.release()
-        broken.discard()
-        pool.close(timeout=10)
-        assert set(disposed) == objects and len(disposed) == 2
-        assert set(resets) <= objects
-
-    def test_close_by_the_one_who_holds_something_is_a_timeout_and_not_for_ever(self, disposed):
-        pool = made(disposed)
-        with pool.lease():
-            with pytest.raises(opool.PoolCloseTimeout, match="1 object is still out after 0.01 s"):
-                pool.close(timeout=0.01)
-        eventually(lambda: len(disposed) == 1)
-
-    def test_the_default_is_the_timeout_of_the_pool(self):
-        pool = opool.Pool([1], timeout=0.015)
-        lease = pool.lease()
-        with pytest.raises(opool.PoolCloseTimeout, match=r"after 0\.015 s"):
-            pool.close()
-        lease.release()
-
-    @pytest.mark.parametrize("timeout", ["-1", "float('nan')", "'1'"])
-    def test_an_impossible_timeout_is_refused_and_the_pool_stays_open(self, timeout):
-        pool = opool.Pool([1])
-        with pytest.raises((TypeError, ValueError), match="timeout must be seconds"):
-            pool.close(timeout=eval(timeout))
-        assert not pool.closed and pool.lease().obj == 1
+def test_it_is_pool_closed_and_no_timeout_even_where_there_is_no_time_to_wait():
+    pool = opool.Pool([1])
+    pool.close()
+    with pytest.raises(opool.PoolClosed):
+        pool.lease(timeout=0)
 
 
-class TestForce:
-    def test_what_is_out_is_disposed_of_under_its_holders_hands_and_once(self, disposed):
-        pool = made(disposed, max_size=4)
-        lease, entered, bare, dropped = pool.lease(), pool.lease(), pool.acquire(), pool.lease()
-        objects = [lease.obj, entered.__enter__(), bare, dropped.obj]
-        pool.close(force=True)
-        assert sorted(map(id, disposed)) == sorted(map(id, objects))
-        lease.release()
-        entered.__exit__(None, None, None)
-        pool.release(bare)
-        del dropped
-        pool.close()
-        pool.close(force=True)
-        assert len(disposed) == 4
-        assert state(pool) == (0, 0, 0, 0)
-        check_invariants(pool)
-
-    def test_it_does_not_wait_for_what_is_out(self, disposed):
-        pool = made(disposed, timeout=None)
-        lease = pool.lease()
-        pool.close(force=True)
-        assert disposed == [lease.obj] and not lease.released
-
-    def test_what_was_taken_by_force_is_neither_reset_nor_checked_when_it_comes_back(self, disposed):
-        resets = []
-        pool = made(disposed, reset=resets.append)
-        lease, dropped = pool.lease(), pool.lease()
-        pool.close(force=True)
-        lease.release()
-        lease = None
-        dropped = None
-        assert resets == [] and len(disposed) == 2
-
-    def test_discarding_what_was_taken_by_force_disposes_of_nothing(self, disposed):
-        pool = made(disposed)
-        lease = pool.lease()
-        pool.close(force=True)
-        lease.discard()
-        assert len(disposed) == 1 and pool.size == 0
-
-    def test_force_after_an_ordinary_close_that_timed_out(self, disposed):
-        pool = made(disposed)
-        lease = pool.lease()
-        with pytest.raises(opool.PoolCloseTimeout):
-            pool.close(timeout=0)
-        pool.close(force=True)
-        assert disposed == [lease.obj]
-        lease.release()
-        assert disposed == [lease.obj]
-
-    def test_force_ends_the_waiting_of_an_ordinary_close(self, disposed):
-        pool = made(disposed)
-        lease = pool.lease()
-        crew = Crew(1, lambda _: pool.close(timeout=None))
-        eventually(lambda: pool.closed)
-        pool.close(force=True)
-        crew.join()
-        assert disposed == [lease.obj]
-
-    def test_the_object_lives_until_its_holder_lets_go_of_it(self):
-        pool = opool.Pool(factory=Thing, dispose=lambda obj: None)
-        lease = pool.lease()
-        lives = weakref.ref(lease.obj)
-        pool.close(force=True)
-        pool.close(force=True)
-        gc.collect()
-        assert lives() is lease.obj
-        del lease
-        eventually(lambda: lives() is None)
-
-
-class TestTwice:
-    def test_closing_again_does_nothing(self, disposed):
-        pool = made(disposed, min_size=1)
-        eventually(lambda: pool.idle == 1)
-        pool.close()
-        pool.close()
-        pool.close(force=True)
-        assert len(disposed) == 1 and pool.closed
-
-    def test_closing_again_waits_again_for_what_was_left(self, disposed):
-        pool = made(disposed)
-        lease = pool.lease()
-        for _ in range(2):
-            with pytest.raises(opool.PoolCloseTimeout):
-                pool.close(timeout=0.01)
-        crew = Crew(1, lambda _: pool.close(timeout=None))
-        lease.release()
-        crew.join()
-        assert len(disposed) == 1
-
-    def test_two_threads_close_at_once_and_both_come_back_when_it_is_over(self, disposed):
-        for _ in range(50):
-            pool = made(disposed, max_size=2)
-            lease = pool.lease()
-            after = []
-
-            def close(i, pool=pool, after=after):
-                if i == 2:
-                    return lease.release()
-                pool.close(timeout=None)
-                return after.append(pool.size)
-
-            before = len(disposed)
-            Crew(3, close).join()
-            assert after == [0, 0] and len(disposed) == before + 1
-
-
-class TestBlocks:
-    def test_with_closes_the_pool_at_the_end_and_gives_the_pool_itself(self, disposed):
-        with made(disposed, min_size=2) as pool:
-            assert type(pool) is opool.Pool and not pool.closed
-            with pool.lease() as obj:
-                assert obj is not None
-            eventually(lambda: pool.size == 2)
-        assert pool.closed and len(disposed) == 2
-
-    def test_an_error_in_the_block_comes_out_and_the_pool_is_closed(self, disposed):
-        with pytest.raises(KeyError, match="mine"):
-            with made(disposed) as pool, pool.lease():
-                raise KeyError("mine")
-        assert pool.closed and len(disposed) == 1
-
-    def test_a_pool_can_be_closed_within_its_block(self, disposed):
-        with made(disposed) as pool:
-            pool.lease().release()
-            pool.close()
-        assert len(disposed) == 1
-
-    def test_a_closed_pool_can_still_be_entered(self):
-        pool = opool.Pool([1])
-        pool.close()
-        with pool:
-            assert pool.closed
-
-
-class TestHooks:
-    def test_close_waits_for_a_dispose_that_takes_its_time_also_after_a_long_wait_for_a_lease(self, caplog):
-        began, go_on, done = threading.Event(), threading.Event(), []
-
-        def dispose(obj):
-            began.set()
-            go_on.wait(30)
-            done.append(obj)
-
-        pool = opool.Pool(factory=Thing, dispose=dispose, name="patient")
-        lease = pool.lease()
-        crew = Crew(1, lambda _: pool.close(timeout=None))
-        eventually(lambda: pool.closed)
-        time.sleep(1.05)  # longer than the background gets: it is for what comes when everything is back
-        lease.release()
-        began.wait(30)
-        time.sleep(0.05)
-        assert crew.running == 1
-        go_on.set()
-        crew.join()
-        assert len(done) == 1 and caplog.records == []
-
-    @pytest.mark.parametrize("timeout", [0, 0.01, None])
-    def test_the_timeout_is_for_what_is_out_and_not_for_the_background(self, timeout, caplog):
-        done = []
-        pool = opool.Pool(factory=Thing, dispose=lambda obj: (time.sleep(0.05), done.append(obj)))
-        pool.lease().release()
-        pool.close(timeout=timeout)
-        assert len(done) == 1 and caplog.records == []
-
-    @pytest.mark.parametrize("hook", ["factory", "check", "dispose"])
-    def test_close_gives_up_on_a_hook_that_hangs_and_says_so(self, hook, hung, caplog):
-        name = f"hanging {hook}"
-        began = threading.Event()
-
-        def hang(*_):
-            began.set()
-            hung.wait(60)
-            return Thing()
-
-        options = {"factory": Thing, "max_size": 1, "check_after": 0, "check": lambda obj: True}
-        options[hook] = hang
-        pool = opool.Pool(name=name, timeout=None, **options)
-        if hook == "factory":
-            crew = queue_up(pool, 1, lambda _: pytest.raises(opool.PoolClosed, pool.lease))[0]
-        else:
-            pool.lease().release()
-            crew = Crew(1, lambda _: pytest.raises(opool.PoolClosed, pool.lease) if hook == "check" else None)
-        if hook != "dispose":
-            began.wait(30)
-        start = time.monotonic()
-        pool.close()
-        took = time.monotonic() - start
-        crew.join()
-        assert began.is_set() and took < 10
-        messages = [(record.name, record.levelno, record.getMessage()) for record in caplog.records]
-        closed = f"pool '{name}': closed, but a hook still runs in the background"
-        assert messages == [("opool", logging.WARNING, closed)]
-        hung.set()
-        eventually(lambda: not background(name))
-        assert pool.size == 0
-        check_invariants(pool)
-
-    def test_what_a_hanging_factory_makes_after_the_end_is_disposed_of(self, disposed):
-        factory = Scripted("never")
-        pool = opool.Pool(factory=factory, dispose=disposed)
-        crew = queue_up(pool, 1, lambda _: pytest.raises(opool.PoolClosed, pool.lease))[0]
-        eventually(lambda: factory.running)
-        pool.close(timeout=0)
-        crew.join()
-        factory.release()
-        eventually(lambda: len(disposed) == 1)
-        check_invariants(pool)
-
-    def test_an_error_in_dispose_is_logged_and_the_others_are_disposed_of(self, caplog):
-        seen = []
-
-        def dispose(obj):
-            seen.append(obj)
-            raise LookupError("cannot")
-
-        with opool.Pool(things(3), dispose=dispose):
-            pass
-        assert len(seen) == 3
-        assert [record.getMessage() for record in caplog.records] == [
-            "pool: dispose failed: LookupError('cannot')"
-        ] * 3
-
-    @pytest.mark.parametrize("hook", ["factory", "check", "dispose"])
-    def test_a_hook_may_close_its_pool(self, hook, disposed, caplog):
-        began, over = threading.Event(), threading.Event()
-
-        def close(*_):
-            if not began.is_set():
-                began.set()
-                pool.close(timeout=0)
-                over.set()
-            return Thing()
-
-        options = {"factory": Thing, "check_after": 0, "check": lambda obj: True, "dispose": disposed}
-        options[hook] = close
-        pool = opool.Pool(max_size=1, **options)
-        try:
-            lease = pool.lease()
-            if hook == "dispose":
-                lease.discard()
-            else:
-                lease.release()
-                pool.lease()
-        except opool.PoolClosed:
-            pass
-        assert over.wait(30)
-        eventually(lambda: pool.closed and pool.size == 0)
-        eventually(lambda: hook == "dispose" or len(disposed) == 1)
-        assert [record.getMessage() for record in caplog.records] == [
-            "pool: closed, but a hook still runs in the background"  # the one that closes it
-        ]
-        check_invariants(pool)
-
-    def test_a_reset_that_closes_its_pool_finds_its_own_object_out(self, disposed):
-        errors = []
-
-        def reset(obj):
-            with pytest.raises(opool.PoolCloseTimeout) as caught:
-                pool.close(timeout=0)
-            errors.append(caught.value)
-
-        pool = made(disposed, reset=reset)
-        pool.lease().release()
-        assert [holder.thread_id for holder in errors[0].holders] == [threading.get_ident()]
-        eventually(lambda: len(disposed) == 1)
-
-
-class TestThreads:
-    def test_no_background_thread_survives_close(self):
-        pool = opool.Pool(factory=Thing, min_size=3, dispose=lambda obj: None, max_idle=60, name="survivors")
-        eventually(lambda: pool.idle == 3)
-        assert background("survivors")
-        pool.close()
-        eventually(lambda: not background("survivors"), timeout=5)
-
-    def test_no_background_thread_survives_a_pool_that_nobody_closed(self):
-        pool = opool.Pool(factory=Thing, min_size=3, max_idle=60, name="orphans")
-        eventually(lambda: pool.idle == 3)
-        assert background("orphans")
-        lives = weakref.ref(pool)
-        del pool
-        gc.collect()
-        assert lives() is None
-        eventually(lambda: not background("orphans"), timeout=5)
-
-    def test_a_pool_in_a_cycle_with_its_hooks_is_collected_with_its_threads(self):
-        class Service:
-            def __init__(self):
-                self.pool = opool.Pool(factory=self.make, dispose=self.end, min_size=1, max_idle=60, name="cycle")
-
-            def make(self):
-                return Thing(self)
-
-            def end(self, obj):
-                pass
-
-        service = Service()
-        eventually(lambda: service.pool.idle == 1)
-        lives = weakref.ref(service)
-        del service
-        gc.collect()
-        eventually(lambda: gc.collect() >= 0 and lives() is None)
-        eventually(lambda: not background("cycle"), timeout=5)
-
-    def test_ctrl_c_ends_the_waiting_and_leaves_the_pool_closed(self):
-        run_child("""
-import os, signal, opool
-from support import *
-gone = []
-pool = opool.Pool(factory=Thing, dispose=gone.append)
-lease = pool.lease()
-
-def interrupt(_):
+def test_close_waits_for_what_is_out_and_disposes_of_it(disposed):
+    pool = made(disposed, max_size=3)
+    lease, entered, bare = pool.lease(), pool.lease(), pool.acquire()
+    obj, other = lease.obj, entered.__enter__()
+    crew = Crew(1, lambda _: pool.close(timeout=None))
     eventually(lambda: pool.closed)
-    os.kill(os.getpid(), signal.SIGINT)
-
-crew = Crew(1, interrupt)
-try:
-    pool.close(timeout=None)
-except KeyboardInterrupt:
-    pass
-else:
-    raise AssertionError("it was not interrupted")
-crew.join()
-assert pool.closed and gone == []
-lease.release()
-pool.close(timeout=None)
-assert len(gone) == 1
-""")
-
-    @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs pthread_kill")
-    def test_a_signal_handler_may_close_the_pool_for_which_its_thread_waits(self):
-        run_child("""
-import signal, threading, opool
-from support import *
-pool = opool.Pool([Thing()], timeout=None)
-holder = Crew(1, lambda _: pool.lease()).join()[0]
-signal.signal(signal.SIGUSR1, lambda *_: pool.close(force=True))
-
-def kick(_):
-    eventually(lambda: pool.waiting == 1)
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
-
-crew = Crew(1, kick)
-try:
-    pool.lease()
-except opool.PoolClosed:
-    pass
-else:
-    raise AssertionError("it got something")
-crew.join()
-""")
+    lease.release()
+    entered.__exit__(None, None, None)
+    eventually(lambda: len(disposed) == 2)
+    assert crew.running == 1
+    pool.release(bare)
+    crew.join()
+    assert set(disposed) == {obj, other, bare} and len(disposed) == 3
 
 
-class TestWithoutAFactory:
-    def test_given_objects_are_disposed_of_too(self, disposed):
-        objects = things(3)
-        with opool.Pool(objects, dispose=disposed) as pool:
-            pool.release(pool.acquire())
-        assert sorted(map(id, disposed)) == sorted(map(id, objects))
+def test_the_time_is_up_and_the_error_says_who_holds_what(disposed):
+    pool = made(disposed, max_size=3, name="db")
+    stay, entered = threading.Event(), threading.Event()
 
-    def test_a_pool_of_plain_objects_can_be_closed_and_lets_them_go(self):
-        pool = opool.Pool(things(3))
-        lease = pool.lease()
-        lives = weakref.ref(lease.obj)
-        with pytest.raises(opool.PoolCloseTimeout):
-            pool.close(timeout=0)
-        assert state(pool) == (1, 0, 1, 0)
-        lease.release()
-        del lease
-        assert lives() is None and state(pool) == (0, 0, 0, 0)
+    def hold():
+        with pool.lease():
+            entered.set()
+            stay.wait(30)
+
+    holder = threading.Thread(target=hold, name="the-holder")
+    holder.start()
+    entered.wait(30)
+    bare = pool.acquire()
+    with pytest.raises(opool.PoolCloseTimeout) as caught:
+        pool.close(timeout=0.05)
+    stay.set()
+    holder.join()
+    message = str(caught.value)
+    assert message.startswith("pool 'db': closed, but 2 objects are still out after 0.05 s: ")
+    assert "with thread 'the-holder' for" in message and "Thing(None)" in message
+    assert isinstance(caught.value, TimeoutError) and isinstance(caught.value, opool.PoolError)
+    by_thread = {found.thread_id: found for found in caught.value.holders}
+    assert set(by_thread) == {holder.ident, threading.get_ident()}
+    assert by_thread[threading.get_ident()].obj is bare
+    assert (by_thread[holder.ident].entered, by_thread[threading.get_ident()].entered) == (True, False)
+    pool.release(bare)
+
+
+def test_what_comes_back_later_is_disposed_of_and_nobody_gets_it(disposed):
+    pool = made(disposed, max_size=2)
+    lease, dropped = pool.lease(), pool.lease()
+    objects = {lease.obj, dropped.obj}
+    with pytest.raises(opool.PoolCloseTimeout):
         pool.close(timeout=0)
+    lease.release()
+    del dropped
+    eventually(lambda: set(disposed) == objects and len(disposed) == 2)
+    assert state(pool) == (0, 0, 0, 0)
+    assert pool.stats().retired["closed"] == 2
+    check_invariants(pool)
 
-    def test_closing_it_starts_no_thread(self):
-        before = threading.active_count()
-        pool = opool.Pool(things(3), name="no threads")
+
+def test_what_is_dirty_is_reset_and_what_is_discarded_is_disposed_of_once(disposed):
+    resets = []
+    pool = made(disposed, max_size=2, reset=resets.append)
+    lease, broken = pool.lease(), pool.lease()
+    objects = {lease.obj, broken.obj}
+    with pytest.raises(opool.PoolCloseTimeout):
+        pool.close(timeout=0)
+    lease.release()
+    broken.discard()
+    pool.close(timeout=10)
+    assert set(disposed) == objects and len(disposed) == 2
+    assert set(resets) <= objects
+
+
+def test_close_by_the_one_who_holds_something_is_a_timeout_and_not_for_ever(disposed):
+    pool = made(disposed)
+    with pool.lease():
+        with pytest.raises(opool.PoolCloseTimeout, match="1 object is still out after 0.01 s"):
+            pool.close(timeout=0.01)
+    eventually(lambda: len(disposed) == 1)
+
+
+def test_the_default_is_the_timeout_of_the_pool():
+    pool = opool.Pool([1], timeout=0.015)
+    lease = pool.lease()
+    with pytest.raises(opool.PoolCloseTimeout, match=r"after 0\.015 s"):
         pool.close()
-        assert threading.active_count() == before and not background("no threads")
+    lease.release()
 
-    def test_the_original_pool_works_as_ever_unless_somebody_closes_it(self):
-        pool = original.Pool(things(2))
-        before = threading.active_count()
+
+@pytest.mark.parametrize("timeout", ["-1", "float('nan')", "'1'"])
+def test_an_impossible_timeout_is_refused_and_the_pool_stays_open(timeout):
+    pool = opool.Pool([1])
+    with pytest.raises((TypeError, ValueError), match="timeout must be seconds"):
+        pool.close(timeout=eval(timeout))
+    assert not pool.closed and pool.lease().obj == 1
+
+
+def test_what_is_out_is_disposed_of_under_its_holders_hands_and_once(disposed):
+    pool = made(disposed, max_size=4)
+    lease, entered, bare, dropped = pool.lease(), pool.lease(), pool.acquire(), pool.lease()
+    objects = [lease.obj, entered.__enter__(), bare, dropped.obj]
+    pool.close(force=True)
+    assert sorted(map(id, disposed)) == sorted(map(id, objects))
+    lease.release()
+    entered.__exit__(None, None, None)
+    pool.release(bare)
+    del dropped
+    pool.close()
+    pool.close(force=True)
+    assert len(disposed) == 4
+    assert state(pool) == (0, 0, 0, 0)
+    check_invariants(pool)
+
+
+def test_it_does_not_wait_for_what_is_out(disposed):
+    pool = made(disposed, timeout=None)
+    lease = pool.lease()
+    pool.close(force=True)
+    assert disposed == [lease.obj] and not lease.released
+
+
+def test_what_was_taken_by_force_is_neither_reset_nor_checked_when_it_comes_back(disposed):
+    resets = []
+    pool = made(disposed, reset=resets.append)
+    lease, dropped = pool.lease(), [pool.lease()]
+    pool.close(force=True)
+    lease.release()
+    dropped.clear()
+    assert resets == [] and len(disposed) == 2
+
+
+def test_discarding_what_was_taken_by_force_disposes_of_nothing(disposed):
+    pool = made(disposed)
+    lease = pool.lease()
+    pool.close(force=True)
+    lease.discard()
+    assert len(disposed) == 1 and pool.size == 0
+
+
+def test_force_after_an_ordinary_close_that_timed_out(disposed):
+    pool = made(disposed)
+    lease = pool.lease()
+    with pytest.raises(opool.PoolCloseTimeout):
+        pool.close(timeout=0)
+    pool.close(force=True)
+    assert disposed == [lease.obj]
+    lease.release()
+    assert disposed == [lease.obj]
+
+
+def test_force_ends_the_waiting_of_an_ordinary_close(disposed):
+    pool = made(disposed)
+    lease = pool.lease()
+    crew = Crew(1, lambda _: pool.close(timeout=None))
+    eventually(lambda: pool.closed)
+    pool.close(force=True)
+    crew.join()
+    assert disposed == [lease.obj]
+
+
+def test_the_object_lives_until_its_holder_lets_go_of_it():
+    pool = opool.Pool(factory=Thing, dispose=lambda obj: None)
+    lease = pool.lease()
+    lives = weakref.ref(lease.obj)
+    pool.close(force=True)
+    pool.close(force=True)
+    gc.collect()
+    assert lives() is lease.obj
+    del lease
+    eventually(lambda: lives() is None)
+
+
+def test_closing_again_does_nothing(disposed):
+    pool = made(disposed, min_size=1)
+    eventually(lambda: pool.idle == 1)
+    pool.close()
+    pool.close()
+    pool.close(force=True)
+    assert len(disposed) == 1 and pool.closed
+
+
+def test_closing_again_waits_again_for_what_was_left(disposed):
+    pool = made(disposed)
+    lease = pool.lease()
+    for _ in range(2):
+        with pytest.raises(opool.PoolCloseTimeout):
+            pool.close(timeout=0.01)
+    crew = Crew(1, lambda _: pool.close(timeout=None))
+    lease.release()
+    crew.join()
+    assert len(disposed) == 1
+
+
+def test_two_threads_close_at_once_and_both_come_back_when_it_is_over(disposed):
+    for _ in range(50):
+        pool = made(disposed, max_size=2)
+        lease = pool.lease()
+        after = []
+
+        def close(i, pool=pool, lease=lease, after=after):
+            if i == 2:
+                return lease.release()
+            pool.close(timeout=None)
+            return after.append(pool.size)
+
+        before = len(disposed)
+        Crew(3, close).join()
+        assert after == [0, 0] and len(disposed) == before + 1
+
+
+def test_with_closes_the_pool_at_the_end_and_gives_the_pool_itself(disposed):
+    with made(disposed, min_size=2) as pool:
+        assert type(pool) is opool.Pool and not pool.closed
         with pool.lease() as obj:
-            assert (pool.timeout, pool.fairness, pool.closed) == (None, "strict", False)
-        assert pool.pool.get() is not obj
-        pool.pool.put(obj)
-        assert pool.qsize() == 2 and threading.active_count() == before
-        with pool:
-            pass
-        with pytest.raises(opool.PoolClosed):
-            pool.lease()
-        with pytest.raises(opool.PoolClosed):
-            pool.get()
+            assert obj is not None
+        eventually(lambda: pool.size == 2)
+    assert pool.closed and len(disposed) == 2
+
+
+def test_an_error_in_the_block_comes_out_and_the_pool_is_closed(disposed):
+    with pytest.raises(KeyError, match="mine"):
+        with made(disposed) as pool, pool.lease():
+            raise KeyError("mine")
+    assert pool.closed and len(disposed) == 1
+
+
+def test_a_pool_can_be_closed_within_its_block(disposed):
+    with made(disposed) as pool:
+        pool.lease().release()
+        pool.close()
+    assert len(disposed) == 1
+
+
+def test_a_closed_pool_can_still_be_entered():
+    pool = opool.Pool([1])
+    pool.close()
+    with pool:
+        assert pool.closed
+
+
+def test_given_objects_are_disposed_of_too(disposed):
+    objects = things(3)
+    with opool.Pool(objects, dispose=disposed) as pool:
+        pool.release(pool.acquire())
+    assert sorted(map(id, disposed)) == sorted(map(id, objects))
+
+
+def test_a_pool_of_plain_objects_can_be_closed_and_lets_them_go():
+    pool = opool.Pool(things(3))
+    lease = pool.lease()
+    lives = weakref.ref(lease.obj)
+    with pytest.raises(opool.PoolCloseTimeout):
+        pool.close(timeout=0)
+    assert state(pool) == (1, 0, 1, 0)
+    lease.release()
+    del lease
+    assert lives() is None and state(pool) == (0, 0, 0, 0)
+    pool.close(timeout=0)
+
+
+def test_closing_it_starts_no_thread():
+    before = threading.active_count()
+    pool = opool.Pool(things(3), name="no threads")
+    pool.close()
+    assert threading.active_count() == before and not background("no threads")
+
+
+def test_the_original_pool_works_as_ever_unless_somebody_closes_it():
+    pool = original.Pool(things(2))
+    before = threading.active_count()
+    with pool.lease() as obj:
+        assert (pool.timeout, pool.fairness, pool.closed) == (None, "strict", False)
+    assert pool.pool.get() is not obj
+    pool.pool.put(obj)
+    assert pool.qsize() == 2 and threading.active_count() == before
+    with pool:
+        pass
+    with pytest.raises(opool.PoolClosed):
+        pool.lease()
+    with pytest.raises(opool.PoolClosed):
+        pool.get()

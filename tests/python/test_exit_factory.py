@@ -159,30 +159,31 @@ eventually(lambda: all(rounds))
 """)
 
 
-class TestAtExit:
-    """The functions of `atexit` run last in, first out: who registers before the import of opool runs after it."""
+BEFORE = "import atexit\natexit.register(lambda: last())\n"
+"""The functions of `atexit` run last in, first out: this one, registered before the import of opool, after opool's."""
 
-    BEFORE = "import atexit\natexit.register(lambda: last())\n"
 
-    def test_a_pool_is_closed_there(self):
-        done = child("""
+def test_a_pool_is_closed_there():
+    done = child("""
 pool = opool.Pool(factory=Thing, min_size=2, max_size=3, dispose=lambda obj: os.write(1, b"gone\\n"))
 eventually(lambda: pool.idle == 2)
 pool.lease().release()
 atexit.register(pool.close)
 """)
-        assert done.stdout == "gone\n" * 2
+    assert done.stdout == "gone\n" * 2
 
-    def test_a_pool_that_has_no_thread_yet_is_closed_there(self):
-        done = child("""
+
+def test_a_pool_that_has_no_thread_yet_is_closed_there():
+    done = child("""
 pool = opool.Pool(things(3), dispose=lambda obj: os.write(1, b"gone\\n"))
 atexit.register(pool.close)
 """)
-        assert done.stdout == "gone\n" * 3
+    assert done.stdout == "gone\n" * 3
 
-    def test_a_pool_is_closed_after_the_background_threads_were_sent_home(self):
-        done = child(
-            """
+
+def test_a_pool_is_closed_after_the_background_threads_were_sent_home():
+    done = child(
+        """
 pool = opool.Pool(things(300), dispose=lambda obj: os.write(1, b"gone\\n"), min_size=0, factory=Thing, max_size=500)
 lease = pool.lease()
 
@@ -191,13 +192,14 @@ def last():
     pool.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("opool")]
 """,
-            first=self.BEFORE,
-        )
-        assert done.stdout == "gone\n" * 300
+        first=BEFORE,
+    )
+    assert done.stdout == "gone\n" * 300
 
-    def test_a_hook_that_hangs_does_not_hold_up_that_close_for_long(self):
-        done = child(
-            """
+
+def test_a_hook_that_hangs_does_not_hold_up_that_close_for_long():
+    done = child(
+        """
 import logging
 logging.getLogger("opool").addHandler(logging.StreamHandler(sys.stdout))
 inside = threading.Event()
@@ -208,14 +210,15 @@ assert inside.wait(20)
 def last():
     pool.close()
 """,
-            first=self.BEFORE,
-        )
-        assert done.stdout == "pool: closed, but a hook still runs in the background\n"
+        first=BEFORE,
+    )
+    assert done.stdout == "pool: closed, but a hook still runs in the background\n"
 
-    @pytest.mark.parametrize("when", ["before", "after"])
-    def test_objects_are_made_checked_reset_and_disposed_of(self, when):
-        done = child(
-            """
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_objects_are_made_checked_reset_and_disposed_of(when):
+    done = child(
+        """
 said = []
 say = lambda what: lambda obj: said.append(what)
 pool = opool.Pool(factory=Thing, max_size=1, check=say("check"), check_after=0, reset=say("reset"),
@@ -231,14 +234,15 @@ def last():
     pool.close()
     print(sorted(set(said)), said.count("dispose"))
 """
-            + ("atexit.register(last)" if when == "before" else ""),
-            first=self.BEFORE if when == "after" else "",
-        )
-        assert done.stdout == "['check', 'dispose', 'reset'] 2\n"
+        + ("atexit.register(last)" if when == "before" else ""),
+        first=BEFORE if when == "after" else "",
+    )
+    assert done.stdout == "['check', 'dispose', 'reset'] 2\n"
 
-    def test_a_factory_that_fails_says_so_at_once(self):
-        done = child(
-            """
+
+def test_a_factory_that_fails_says_so_at_once():
+    done = child(
+        """
 import logging
 logging.getLogger("opool").addHandler(logging.NullHandler())
 pool = opool.Pool(factory=lambda: 1 / 0)
@@ -249,13 +253,14 @@ def last():
     except opool.FactoryError as error:
         print(repr(error.__cause__))
 """,
-            first=self.BEFORE,
-        )
-        assert done.stdout == "ZeroDivisionError('division by zero')\n"
+        first=BEFORE,
+    )
+    assert done.stdout == "ZeroDivisionError('division by zero')\n"
 
-    def test_leases_taken_there_and_never_given_back(self):
-        child(
-            """
+
+def test_leases_taken_there_and_never_given_back():
+    child(
+        """
 pool = opool.Pool(factory=Thing, max_size=3, reset=lambda obj: None, dispose=lambda obj: None, check=lambda obj: None)
 
 def last():
@@ -263,8 +268,8 @@ def last():
     globals()["nor"] = pool.lease()
     builtins.bare = pool.acquire()
 """,
-            first=self.BEFORE,
-        )
+        first=BEFORE,
+    )
 
 
 @pytest.mark.parametrize("place", ["last = Last()", "builtins.last = Last()", "last = [Last()]; last.append(last)"])

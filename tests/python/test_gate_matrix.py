@@ -47,7 +47,7 @@ class Run:
     """A pool for one combination, those who use it, and what they have seen."""
 
     def __init__(self, create, check, reset, dispose, body):
-        self.words = dict(create=create, check=check, reset=reset, dispose=dispose, body=body)
+        self.words = {"create": create, "check": check, "reset": reset, "dispose": dispose, "body": body}
         self.name = " ".join(f"{what}={word}" for what, word in self.words.items())
         self.scripts = {what: script(word) for what, word in self.words.items()}
         self.lock = threading.Lock()

@@ -1,5 +1,6 @@
 """The figures of pools in Prometheus, and which pools metrics show: with the real libraries."""
 
+import doctest
 import gc
 import importlib.metadata
 import itertools
@@ -239,13 +240,18 @@ def test_scrapes_and_new_and_dying_pools_do_not_disturb_each_other():
     with eager_switching(1e-5):
         living = Crew(2, live)
         try:
-            Crew(2, look).join(60)
+            Crew(2, look).join(100)
         finally:
             done.set()
         living.join(60)
     crowd.clear()
     gc.collect()
     assert not [label for label in labels(scraped()) if label.startswith("many")]
+
+
+def test_the_example_is_true():
+    result = doctest.testmod(opool.metrics.prometheus)
+    assert result.attempted > 5 and not result.failed
 
 
 # ----------------------------------------------------------------------------------------------------------------------

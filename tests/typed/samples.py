@@ -27,6 +27,14 @@ def a_with_block_swallows_no_exception(pool: opool.Pool[int]) -> int:
         return number
 
 
+def figures_have_types(pool: opool.Pool[int]) -> None:
+    stats = pool.stats()
+    assert_type(stats, opool.PoolStats)
+    assert_type(stats.wait_time.counts, tuple[int, ...])
+    stats.leases = 0  # type: ignore[misc]
+    stats.retired["idle"] = 0  # type: ignore[index]
+
+
 def the_drop_ins_know_it_as_well() -> None:
     with design.opool.Pool(["a"]).lease() as letter:
         assert_type(letter, str)

@@ -7,14 +7,11 @@ right for one reader only, since every reader runs the callbacks for itself. The
 this: a source of aggregated data beside the instruments. The Python SDK lacks it, so the data joins where the SDK hands
 over what it collected: in front of the exporter. Nothing is lost or estimated on that way.
 
-Example:
-    >>> import opool
-    >>> from opool.metrics.otel import HistogramExporter, instrument
-    >>> from opentelemetry.sdk.metrics import MeterProvider
-    >>> from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
-    >>> reader = PeriodicExportingMetricReader(HistogramExporter(ConsoleMetricExporter()))
-    >>> provider = MeterProvider([reader])
-    >>> instrument(meter_provider=provider)
+Example, with whatever exporter there is::
+
+    reader = PeriodicExportingMetricReader(HistogramExporter(OTLPMetricExporter()))
+    provider = MeterProvider([reader])
+    instrument(meter_provider=provider)
 """
 
 from __future__ import annotations
