@@ -19,7 +19,7 @@ const ME: usize = 1;
 const OTHER: usize = 2;
 
 fn at(thread: usize) -> Asker {
-    Asker { thread, now: 0, nested: false }
+    Asker { thread, now: 0, nested: false, deadline: u64::MAX }
 }
 
 /// A pool that makes its objects itself.
@@ -56,7 +56,7 @@ fn whoever_closes_by_force_does_not_wait_for_what_the_other_process_made() {
     let mut state = factory();
     state.put(Value(1));
     let slot = state.lease().expect("idle");
-    let forked = state.keep_only(ME, |_, _| false);
+    let forked = state.keep_only(ME, |_| false, |_, _| false);
     assert!(forked.left.is_empty(), "it is the survivor's");
     state.close(None);
     assert!(!state.is_over().0, "the survivor has not given it back");
@@ -78,7 +78,7 @@ fn an_inherited_object_that_the_survivor_acquired_and_never_released_is_not_drop
     state.put(Value(1));
     let slot = state.lease().expect("idle");
     state.acquire(slot);
-    state.keep_only(ME, |_, _| false);
+    state.keep_only(ME, |_| false, |_, _| false);
     state.put(Value(2));
     assert_eq!(state.drain(), [Value(2)]);
 }
@@ -89,7 +89,7 @@ fn a_background_thread_that_forks_is_counted_in_the_child_and_takes_no_other_off
     let ticket = state.queue(at(ME), "me").expect_err("nothing is idle");
     let (mut forks, mut other) = (None, None);
     assert!(matches!(next(&mut state, &mut forks), Next::Do(_)));
-    state.keep_only(ME, |_, _| false);
+    state.keep_only(ME, |_| false, |_, _| false);
     let Next::Do(Work::Make(attempt)) = next(&mut state, &mut other) else { panic!("the child makes its own") };
     state.cancel(ticket, 0);
     state.close(None);

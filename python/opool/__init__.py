@@ -8,7 +8,7 @@ Errors derive from `PoolError`. What the background threads have to say goes to 
 """
 
 from opool._figures import Histogram, PoolStats
-from opool._opool import Lease, ObjectMgr, Pool, __version__
+from opool._opool import AsyncLease, Lease, ObjectMgr, Pool, __version__
 from opool._watch import Holder
 from opool.errors import (
     FactoryError,
@@ -22,6 +22,7 @@ from opool.errors import (
 )
 
 __all__ = [
+    "AsyncLease",
     "FactoryError",
     "Histogram",
     "Holder",

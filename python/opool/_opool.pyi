@@ -1,7 +1,7 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
 
@@ -11,6 +11,7 @@ from opool._figures import PoolStats
 from opool._watch import Holder
 
 __all__ = [
+    "AsyncLease",
     "Clock",
     "Job",
     "Lease",
@@ -92,7 +93,7 @@ class Pool(Generic[_T]):
         self,
         objects: Iterable[_T] = (),
         *,
-        factory: Callable[[], _T] | None = None,
+        factory: Callable[[], _T] | Callable[[], Coroutine[Any, Any, _T]] | None = None,
         min_size: int = 0,
         max_size: int | None = None,
         name: str | None = None,
@@ -138,6 +139,36 @@ class Pool(Generic[_T]):
             >>> with pool.lease(timeout=2.5) as obj:
             ...     obj
             'a'
+        """
+    def lease_async(self, timeout: float | None = ...) -> AsyncLease[_T]:
+        """As `lease`, for tasks: use it in an `async with`, or await it.
+
+        Tasks of any number of event loops and threads wait in one queue, first come,
+        first served. A task that is cancelled loses nothing: what it was just given
+        goes to the next.
+
+        Args:
+            timeout: as for `lease`.
+
+        Returns:
+            An `AsyncLease`. Nothing is taken before it is entered or awaited.
+
+        Raises:
+            TypeError: if `timeout` is neither a number nor None.
+            ValueError: if `timeout` is negative or NaN.
+
+        Example:
+            >>> import asyncio, opool
+            >>> pool = opool.Pool(["a"])
+            >>> async def main():
+            ...     async with pool.lease_async(timeout=2.5) as obj:
+            ...         print(obj)
+            ...     lease = await pool.lease_async()
+            ...     print(lease.obj)
+            ...     lease.release()
+            >>> asyncio.run(main())
+            a
+            a
         """
     def try_lease(self) -> Lease[_T] | None:
         """As `lease`, but never waits: returns None if nothing is there at once.
@@ -258,9 +289,11 @@ class Pool(Generic[_T]):
             (2, 2, 0)
         """
     def _remove(self, timeout: float | None) -> _T: ...
-    def _holders(self) -> list[tuple[_T, int, int, float, bool, bool, str | None]]: ...
+    def _holders(self) -> list[tuple[_T, int, int, float, bool, bool, str | None, AsyncLease[_T] | None]]: ...
     def _figures(self) -> dict[str, Any]: ...
     def _next_job(self) -> Job | None: ...
+    def _seconds_to_work(self) -> float | None: ...
+    def _expire(self) -> float | None: ...
     def _due(self) -> int | None: ...
     @property
     def _last_error(self) -> BaseException | None: ...
@@ -294,8 +327,22 @@ class Pool(Generic[_T]):
     @property
     def timeout(self) -> float | None:
         """How many seconds `lease` and `acquire` wait by default; None is for ever."""
+    def aclose(self, timeout: float | None = ..., *, force: bool = False) -> Coroutine[Any, Any, None]:
+        """As `close`, for tasks: the event loop goes on meanwhile.
+
+        Example:
+            >>> import asyncio, opool
+            >>> async def main():
+            ...     pool = opool.Pool(["a"])
+            ...     await pool.aclose()
+            ...     return pool.closed
+            >>> asyncio.run(main())
+            True
+        """
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(self, *_exception: object) -> Coroutine[Any, Any, None]: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __reduce__(self) -> NoReturn: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
@@ -357,6 +404,40 @@ class Lease(Generic[_T]):
     ) -> None: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+
+@final
+class AsyncLease(Generic[_T]):
+    """What `Pool.lease_async` returns.
+
+    In an `async with` it is the object, from the moment that there is one until the
+    block is left. Awaited, it is a `Lease`, which is yours to release. It can be
+    used once, in one of the two ways.
+
+    Example:
+        >>> import asyncio, opool
+        >>> pool = opool.Pool(["a"])
+        >>> async def main():
+        ...     async with pool.lease_async() as obj:
+        ...         print(obj)
+        >>> asyncio.run(main())
+        a
+    """
+
+    _thread: int
+    def __await__(self) -> Generator[Any, Any, Lease[_T]]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
+    def __aenter__(self) -> Awaitable[_T]: ...
+    def __aexit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> Awaitable[None]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    def send(self, value: Any, /) -> Any:
+        """See generators."""
+    def throw(self, *exception: Any) -> Any:
+        """See generators."""
+    def close(self) -> None:
+        """See generators."""
 
 @disjoint_base
 class Clock:

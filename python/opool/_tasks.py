@@ -117,6 +117,7 @@ async def aclose(pool: Pool[Any], close: Callable[[], None]) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 # Which task holds what
 
+
 def tasks_of(leases: list[Any]) -> dict[int, Any]:
     """The tasks that are inside the `async with` of these async leases, by the leases' ids.
 
@@ -171,9 +172,12 @@ def _chain(task: Any) -> list[Any]:
     return chain
 
 
+def _frame(coroutine: Any) -> Any:
+    return getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+
+
 def _on_stack(coroutine: Any) -> list[Any]:
-    frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-    return gc.get_referents(*(thing for thing in (coroutine, frame) if thing is not None))
+    return gc.get_referents(*(thing for thing in (coroutine, _frame(coroutine)) if thing is not None))
 
 
 def name(task: Any) -> str | None:
@@ -185,9 +189,9 @@ def name(task: Any) -> str | None:
 
 def stack(task: Any) -> str:
     """What a task is doing, as a traceback from the outermost coroutine to the innermost; empty if it runs now."""
-    frames = [getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None) for coroutine in _chain(task)]
     if task is _current_task():
         return ""
+    frames = [_frame(coroutine) for coroutine in _chain(task)]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames if frame is not None)
     return "".join(summary.format())
 
@@ -204,7 +208,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 def is_async(hook: object) -> bool:
     """Whether calling it makes a coroutine."""
-    return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(hook, "__call__", None))
+    return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(type(hook), "__call__", None))  # noqa: B004
 
 
 def work(pool: Pool[Any]) -> None:
