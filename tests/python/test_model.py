@@ -155,8 +155,12 @@ class PoolMachine(RuleBasedStateMachine):
         """When something comes for who waits now, if that is certain. What nobody has comes at once."""
         if not self.calm or self.closed or stats.size > self.max_size:
             return None
-        if stats.idle or stats.checking or stats.size < self.max_size:
+        if stats.idle or stats.checking:
             return self.clock.time
+        if stats.size < self.max_size:
+            # What is being disposed of may still take its place.
+            leaving = 0 if self.hooks["dispose"] is None else self.hooks["dispose"].running
+            return self.clock.time if stats.size + leaving < self.max_size else None
         if all(held.entered for held in self.model.held):
             return None
         return min((held.promised for held in self.model.held if held.promised is not None), default=float("inf"))
