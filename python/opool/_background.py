@@ -8,6 +8,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import logging
+import os
 import threading
 import time
 import weakref
@@ -24,6 +25,8 @@ _T = TypeVar("_T")
 log = logging.getLogger("opool")
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_starting: set[object] = set()
+"""One for each thread that is being started. Those of the parent do not exist in a forked child."""
 _pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
 
 
@@ -31,9 +34,14 @@ def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
     """Starts a thread that runs `worker`, and does not wait for it. False if there is none to be had at the end."""
     _pools.add(pool)
     # `Thread.start` waits for the new thread, and a signal handler could raise meanwhile. So that is done elsewhere.
+    starting = object()
+    _starting.add(starting)
     try:
-        _thread.start_new_thread(_launch, (worker, f"opool {pool.name or ''}".rstrip()))
-    except RuntimeError:
+        _thread.start_new_thread(_launch, (worker, f"opool {pool.name or ''}".rstrip(), starting))
+    except BaseException as error:
+        _starting.discard(starting)
+        if not isinstance(error, RuntimeError):
+            raise
         if threading.main_thread().is_alive():
             raise
         _opool._stop_background(_all(_pools))  # CPython 3.12 starts no thread once the main thread is through
@@ -41,13 +49,15 @@ def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
     return True
 
 
-def _launch(worker: Callable[[], None], name: str) -> None:
+def _launch(worker: Callable[[], None], name: str, starting: object) -> None:
     thread = threading.Thread(target=worker, name=name, daemon=True)
     _threads.add(thread)
     try:
         thread.start()
     except RuntimeError:  # no second thread to be had: this one will do
         worker()
+    finally:
+        _starting.discard(starting)
 
 
 def _all(those: weakref.WeakSet[_T]) -> list[_T]:
@@ -64,9 +74,16 @@ def _stop(patience: float = 1.0) -> None:
     """Sends the threads home before the interpreter goes down. One that is inside a hook stays there."""
     _opool._stop_background(_all(_pools))
     end = time.monotonic() + patience
+    # A thread that is about to begin would do so while the interpreter goes down.
+    while _starting and time.monotonic() < end:
+        time.sleep(0.001)
     for thread in _all(_threads):
         if thread.is_alive():
             thread.join(max(0.0, end - time.monotonic()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_starting.clear)
 
 
 def called(pool: Pool[Any]) -> str:

@@ -140,6 +140,8 @@ class TimeoutFacts(NamedTuple):
             return "The check is slow: make it quicker, lower check_timeout, or wait longer."
         if self.size == 0 and self.max_size is None:
             return "The pool is empty: add objects with add_obj."
+        if self.max_size is not None and self.size < self.max_size:
+            return "Wait longer: there was room to create more objects."
         more = "add objects" if self.max_size is None else f"raise max_size (now {self.max_size})"
         if self.oldest is not None and self.oldest.asked:
             return f"This very thread has an object already: give it back first, or {more}."

@@ -362,9 +362,12 @@ pub(super) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
         if (*lease).slot == SlotId::NONE {
             return errors::made_by_hand(lease);
         }
-        let before = (*lease).phase.replace(Attached::assume(), DISCARDED);
+        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
         if before >= RELEASED {
             return errors::released_twice(lease, before);
+        }
+        if before == ENTERED {
+            (*lease).phase.reset(DISCARDED);
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         give_to_slot(lease);

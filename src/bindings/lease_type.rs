@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use super::errors;
-use super::lease::{self, ENTERED, Lease, NEW, RELEASED};
+use super::lease::{self, DISCARDED, ENTERED, Lease, NEW, RELEASED};
 use super::pool::Pool;
 use super::raw::{Exception, discard, method, slot};
 #[cfg(Py_GIL_DISABLED)]
@@ -323,7 +323,11 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
 
 unsafe extern "C" fn release(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method of `Lease`.
-    unsafe { leave(this.cast()) }
+    unsafe {
+        let lease: *mut Lease = this.cast();
+        // Only the end of the `with` has nothing more to do then.
+        if phase(lease) == DISCARDED { errors::released_twice(lease, DISCARDED) } else { leave(lease) }
+    }
 }
 
 unsafe extern "C" fn discard_object(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {

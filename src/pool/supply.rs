@@ -118,6 +118,11 @@ impl Supply {
         self.under_way.iter().filter(promises).count()
     }
 
+    /// How many of them nobody has given up on.
+    pub(super) fn awaited(&self) -> usize {
+        self.under_way.iter().filter(|attempt| !attempt.forsaken).count()
+    }
+
     /// Somebody who waited has left.
     pub(super) fn forsake(&mut self) {
         let oldest = self.under_way.iter_mut().filter(|attempt| !attempt.forsaken).min_by_key(|attempt| attempt.began);

@@ -109,7 +109,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let making = self.supply.making();
         let all = self.slots.len() + making;
-        let for_waiters = self.waiters.len().saturating_sub(self.supply.promising(now) + self.checks_that_promise(now));
+        let waiting = self.waiters.len();
+        let for_waiters = waiting.saturating_sub(self.supply.promising(now) + self.checks_that_promise(now));
+        let for_waiters = for_waiters.min((2 * waiting).saturating_sub(self.supply.awaited()));
         let need = for_waiters
             .max(usize::from(self.wished && making == 0))
             .max(self.rules.min_size.saturating_sub(all))

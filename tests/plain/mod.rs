@@ -1,4 +1,5 @@
 //! The pool's state where nobody is ever refused: answers that are one thing or the other.
+#![allow(dead_code)] // no test needs all of it
 
 use opool::pool::{Answer, Asker, Counts, Identity, SlotId, State, Ticket, Turned};
 

@@ -156,7 +156,8 @@ def test_the_real_error_of_the_factory_is_the_cause_of_a_timeout():
         ({"checking": 3.0}, "The check is slow: make it quicker, lower check_timeout, or wait longer."),
         ({"size": 0, "leased": 0}, "The pool is empty: add objects with add_obj."),
         ({}, "Wait longer, add objects, or look for a lease that is kept too long."),
-        ({"max_size": 9}, "Wait longer, raise max_size (now 9), or look for a lease that is kept too long."),
+        ({"max_size": 1}, "Wait longer, raise max_size (now 1), or look for a lease that is kept too long."),
+        ({"max_size": 9}, "Wait longer: there was room to create more objects."),
     ],
 )
 def test_a_timeout_ends_with_one_sentence_of_advice_that_fits(facts, advice):

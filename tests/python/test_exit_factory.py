@@ -21,6 +21,9 @@ class Gone(list):
     __call__ = list.append
 """
 
+BEFORE = "import atexit\natexit.register(lambda: last())\n"
+"""The functions of `atexit` run last in, first out: this one, registered before the import of opool, after opool's."""
+
 QUICK = 10.0
 """It takes one second at most; the rest is for a machine that is busy."""
 
@@ -39,6 +42,22 @@ pool = opool.Pool(factory=Thing{options})
 keep = pool.lease()
 pool.lease().release()
 """)
+
+
+def test_no_thread_starts_after_the_others_were_sent_home():
+    for _ in range(5):
+        child(
+            """
+def last():
+    for _ in range(30):
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("opool")]
+        time.sleep(0.001)
+
+sys.setswitchinterval(10)                   # the threads that start now do not get far before the end
+pools = [opool.Pool(factory=Thing, min_size=1, name=str(i)) for i in range(5)]
+""",
+            first=BEFORE,
+        )
 
 
 HANGS = {
@@ -157,10 +176,6 @@ def worker(i):
 crew = Crew(6, worker)
 eventually(lambda: all(rounds))
 """)
-
-
-BEFORE = "import atexit\natexit.register(lambda: last())\n"
-"""The functions of `atexit` run last in, first out: this one, registered before the import of opool, after opool's."""
 
 
 def test_a_pool_is_closed_there():

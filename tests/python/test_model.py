@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import opool
-from opool.testing import Clock, Scripted, check_invariants
+from opool.testing import Clock, check_invariants
+from references.managed import Held, Model, Thing, Told
 
 CREATE_TIMEOUT, CHECK_TIMEOUT, DEADLOCK_AFTER = 3.0, 2.0, 0.1
 
@@ -27,132 +28,6 @@ SECONDS = st.sampled_from([0, 0.05, 0.5, 1, 2.5, 7, 30])
 
 def sometimes(strategy):
     return st.one_of(st.none(), strategy)
-
-
-class Thing:
-    """A pooled object."""
-
-    def __init__(self, number, made_at):
-        self.number = number
-        self.made_at = made_at
-        self.since = made_at
-        self.disposed = 0
-
-    def __repr__(self):
-        return f"Thing({self.number})"
-
-
-class Told(Scripted):
-    """A hook that tells when it is called, and, by `make`, when it returns."""
-
-    def __init__(self, script, clock, *, began, make):
-        super().__init__(*script, clock=clock, make=make)
-        self._began = began
-
-    def _next(self, args):
-        self._began(*args)
-        return super()._next(args)
-
-
-class Held:
-    """What somebody has, and how it goes back."""
-
-    def __init__(self, thing, lease, at):
-        self.thing = thing
-        self.lease = lease
-        self.at = at
-        self.entered = False
-        self.promised = None
-
-
-class Model:
-    """What ought to be where. Lists are in the order in which things came."""
-
-    def __init__(self, clock):
-        self.clock = clock
-        self.pool = None
-        self.things = []
-        self.idle = []
-        self.tended = []
-        self.queued = []
-        self.held = []
-        self.gone = []
-        self.forced = []
-        self.discarded = 0
-        self.calls = {"check": 0, "reset": 0}
-
-    # What hooks tell.
-
-    def made(self):
-        thing = Thing(len(self.things), self.clock.time)
-        self.things.append(thing)
-        self.idle.append(thing)
-        return thing
-
-    def begins_to_check(self, thing):
-        self.calls["check"] += 1
-        assert not self.is_fit(thing), f"{thing} is checked without need"
-        if thing in self.queued:
-            self.queued.remove(thing)
-        else:
-            assert thing in self.idle, f"{thing} is checked, but it is not idle"
-            self.idle.remove(thing)
-            self.tended.append(thing)
-
-    def begins_to_reset(self, thing):
-        self.calls["reset"] += 1
-        assert thing in self.tended, f"{thing} is reset, but nobody has given it back"
-
-    def is_well(self, thing):
-        if thing in self.tended:  # else it was given up in the meantime
-            self.tended.remove(thing)
-            self.idle.append(thing)
-            thing.since = self.clock.time
-        return True
-
-    def begins_to_dispose(self, thing):
-        thing.disposed += 1
-        assert thing.disposed == 1, f"{thing} is disposed of twice"
-        if thing not in self.forced:
-            assert thing not in [held.thing for held in self.held], f"{thing} is disposed of in its holder's hands"
-            assert thing not in self.pool, f"{thing} is disposed of, but it is still there"
-
-    # What follows from the rules.
-
-    def is_fit(self, thing):
-        after = self.options["check_after"]
-        return after is None or self.clock.time - thing.since <= after
-
-    def is_old(self, thing):
-        lifetime = self.options["max_lifetime"]
-        return lifetime is not None and self.clock.time - thing.made_at >= lifetime
-
-    def next(self):
-        """What a lease must get at once, if that is certain."""
-        if not self.idle:
-            return None
-        first = self.idle[self.first]
-        if self.is_old(first):
-            return None
-        return next(filter(self.is_fit, (first, self.idle[-1])), None)
-
-    def sync(self):
-        """Whatever is no longer in the pool is gone, for good."""
-        left = [thing for thing in self.idle + self.tended if thing not in self.pool]
-        for thing in left:
-            (self.idle if thing in self.idle else self.tended).remove(thing)
-        self.queued = [thing for thing in self.queued if thing not in left]
-        self.gone += left
-        # Who waited in vain may have asked for a check that has not begun yet.
-        for _ in range(self.pool.stats().checking - len(self.tended)):
-            thing = self.idle.pop(self.first)
-            assert not self.is_fit(thing), f"{thing} is to be checked without need"
-            self.tended.append(thing)
-            self.queued.append(thing)
-        for held in list(self.held):
-            assert held.thing in self.pool, f"{held.thing} is out, and lost"
-        assert not [thing for thing in self.gone if thing in self.pool], "what has gone is back"
-        return left
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -280,8 +155,12 @@ class PoolMachine(RuleBasedStateMachine):
         """When something comes for who waits now, if that is certain. What nobody has comes at once."""
         if not self.calm or self.closed or stats.size > self.max_size:
             return None
-        if stats.idle or stats.checking or stats.size < self.max_size:
+        if stats.idle or stats.checking:
             return self.clock.time
+        if stats.size < self.max_size:
+            # What is being disposed of may still take its place.
+            leaving = 0 if self.hooks["dispose"] is None else self.hooks["dispose"].running
+            return self.clock.time if stats.size + leaving < self.max_size else None
         if all(held.entered for held in self.model.held):
             return None
         return min((held.promised for held in self.model.held if held.promised is not None), default=float("inf"))
@@ -539,93 +418,3 @@ def _silence(caplog):
 
 class TestPoolAgainstItsModel(PoolMachine.TestCase):
     settings = settings(stateful_step_count=30)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What the model has found, and what it would find only by luck
-
-
-def test_a_check_that_returns_too_late_says_nothing_about_the_object_that_came_instead():
-    clock = Clock()
-    factory, check = Scripted(clock=clock), Scripted(("slow", 4.0), "never", "ok", clock=clock)
-    pool = opool.Pool(factory=factory, check=check, max_size=1, check_after=0, check_timeout=2, clock=clock)
-    for number in (0, 1, 2):
-        with pool.lease(timeout=3) as obj:
-            assert obj.number == number
-        clock.advance(0.1)
-    # The first check ends at 4.1, while the second, of another object in the same place, still has until 4.2.
-    assert clock.time == pytest.approx(4.3)
-    assert (pool.size, pool.stats().retired["unfit"]) == (1, 2)
-
-
-def test_what_was_being_made_when_the_pool_became_smaller_is_not_kept():
-    clock = Clock()
-    pool = opool.Pool(factory=Scripted("slow", clock=clock), min_size=4, max_size=4, clock=clock)
-    clock.advance(0)
-    assert pool.stats().creating == 4
-    pool.resize(min_size=0, max_size=1)
-    clock.advance(5)
-    assert (pool.size, pool.stats().retired["surplus"]) == (1, 3)
-
-
-@pytest.mark.parametrize("how", ["add", "resize"])
-def test_a_reload_goes_on_when_its_room_is_taken_by_others(how):
-    clock = Clock()
-    old = object()
-    pool = opool.Pool([old], factory=Scripted(clock=clock), max_size=2, clock=clock)
-    pool.reload()  # there is room: a new one is to come before the old one goes
-    if how == "add":
-        pool.add_obj(object())
-    else:
-        pool.resize(max_size=1)
-    clock.advance(1)
-    assert old not in pool
-    assert pool.size == (2 if how == "add" else 1)
-
-
-def test_a_reload_goes_on_when_somebody_else_replaces_what_it_has_let_go():
-    clock = Clock()
-    old = [object(), object()]
-    pool = opool.Pool(old, factory=Scripted(clock=clock), max_size=2, clock=clock)
-    pool.reload()
-    pool.add_obj(object())  # the first is out already, and what was to replace it has not been begun
-    clock.advance(1)
-    assert not [obj for obj in old if obj in pool]
-    assert pool.size == 2
-
-
-def test_a_reload_goes_on_when_the_replacement_came_too_late_for_its_room():
-    clock = Clock()
-    old = [object(), object()]
-    pool = opool.Pool(old, factory=Scripted("slow", clock=clock), max_size=3, clock=clock)
-    leases = [pool.lease(), pool.lease()]
-    pool.reload()
-    clock.advance(0)
-    assert pool.stats().creating == 1
-    pool.resize(max_size=2)
-    clock.advance(1)
-    for lease in leases:
-        lease.release()
-    clock.advance(5)
-    assert not [obj for obj in old if obj in pool]
-    assert pool.size == 2
-
-
-def test_nothing_that_was_handed_over_can_be_taken_back_once_the_pool_is_closed():
-    clock = Clock()
-    pool = opool.Pool(["only"], clock=clock)
-    lease, seen = pool.lease(), []
-
-    def other():
-        lease.release()  # handed to the one who waits
-        pool.lease().release()  # and again, in the giver's turn
-        with pytest.raises(opool.PoolCloseTimeout):
-            pool.close(timeout=0)
-        with pytest.raises(opool.PoolClosed):
-            pool.lease(timeout=0)
-        seen.append(pool.waiting)
-
-    clock.call_later(0.01, other)
-    with pool.lease(timeout=5) as obj:
-        assert obj == "only"
-    assert (clock.time, seen, pool.size) == (0.01, [0], 0)

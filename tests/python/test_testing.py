@@ -201,7 +201,7 @@ def test_a_factory_that_never_returns_hangs_until_it_is_released_and_what_it_mak
     factory = Scripted("never", clock=clock)
     pool = opool.Pool(factory=factory, clock=clock, create_timeout=None)
     with pytest.raises(opool.PoolTimeout):
-        pool.lease(timeout=3600)
+        pool.lease(timeout=4)
     assert factory.running == pool.stats().creating == 1
     factory.release()
     assert factory.running == 0
