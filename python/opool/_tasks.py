@@ -165,7 +165,7 @@ def _current_task() -> Any:
 def _chain(task: Any) -> list[Any]:
     """The coroutine of a task, the one that it awaits, and so on."""
     coroutine = task.coro if hasattr(task, "coro") else task.get_coro()
-    chain = []
+    chain: list[Any] = []
     while coroutine is not None and len(chain) < 1000:
         chain.append(coroutine)
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)

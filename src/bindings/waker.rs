@@ -242,9 +242,9 @@ impl Turn {
         context: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = slf.py();
-        // SAFETY: attached.
         let context = match context {
             Some(context) => context,
+            // SAFETY: attached; the reference is new.
             None => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? },
         };
         // SAFETY: attached.
