@@ -80,9 +80,9 @@ impl Pool {
                     this.with(|core| core.made(attempt, token, now));
                     Pool::follow_up(this);
                 }
-                Next::Do(Work::Dispose(_)) => {
+                Next::Do(Work::Dispose(_, began)) => {
                     this.disposed.fetch_add(1, SeqCst);
-                    this.with(|core| core.disposed());
+                    this.with(|core| core.disposed(began));
                     Pool::follow_up(this);
                 }
                 Next::Do(other) => panic!("nobody asked for {other:?}"),

@@ -70,11 +70,14 @@ fn an_attempt_that_hangs_and_that_its_requester_gave_up_on_is_no_reason_to_wait(
 }
 
 #[test]
-fn an_attempt_that_takes_long_and_is_still_waited_for_is_not_doubled() {
+fn an_attempt_that_takes_very_long_gets_company_of_one() {
     let mut pool = pool(MAKES);
     let _ticket = queue(&mut pool, 1, START);
     begin(&mut pool, START);
-    assert_eq!(pool.wanted(START + 20 * SECOND), 0);
+    assert_eq!(pool.wanted(START + 5 * SECOND - 1), 0);
+    assert_eq!(pool.wanted(START + 5 * SECOND), 1);
+    begin(&mut pool, START + 5 * SECOND);
+    assert_eq!(pool.wanted(START + 25 * SECOND), 0);
 }
 
 #[test]

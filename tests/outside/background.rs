@@ -82,9 +82,9 @@ impl Outside {
                 assert!(self.state.task_value(task).is_some(), "to look after nothing");
                 Some(Job::Tend(task))
             }
-            Work::Dispose(value) => {
+            Work::Dispose(value, began) => {
                 assert!(self.state.rules().disposes);
-                Some(Job::Dispose(value))
+                Some(Job::Dispose(value, began))
             }
             Work::Report(_) => None,
         }
@@ -118,9 +118,9 @@ impl Outside {
             }
             Job::Make(attempt) => self.state.not_made(attempt, self.now),
             Job::Tend(task) => self.state.tended(task, well, self.now),
-            Job::Dispose(value) => {
+            Job::Dispose(value, began) => {
                 self.exit(value, Exit::Disposed);
-                self.state.disposed();
+                self.state.disposed(began);
             }
         }
     }

@@ -38,7 +38,7 @@ pub struct Lease {
 enum Job {
     Make(Attempt),
     Tend(Task),
-    Dispose(Value),
+    Dispose(Value, u64),
 }
 
 /// A background thread. Its number is what wakes it.
@@ -137,7 +137,7 @@ impl Outside {
             _ => None,
         });
         let dispose = working.chain(&self.jobs).filter_map(|job| match job {
-            Job::Dispose(value) => Some(*value),
+            Job::Dispose(value, _) => Some(*value),
             _ => None,
         });
         dispose.chain(self.exits.keys().copied())
@@ -296,7 +296,7 @@ impl Outside {
             _ => None,
         });
         for job in jobs.chain(self.jobs.drain(..)).collect::<Vec<_>>() {
-            if let Job::Dispose(value) = job {
+            if let Job::Dispose(value, _) = job {
                 self.exit(value, Exit::Left);
             }
         }
