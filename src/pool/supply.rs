@@ -62,13 +62,14 @@ pub(super) struct Supply {
     /// Whether the latest failure was an attempt that took too long.
     gave_up: bool,
     retry_at: Nanos,
+    failed_at: Nanos,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
         let random = 0x9E37_79B9_7F4A_7C15;
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, random }
+        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, failed_at: 0, random }
     }
 
     /// Chooses where the random numbers begin.
@@ -155,7 +156,10 @@ impl Supply {
             self.failures = 0;
         } else {
             self.gave_up = false;
-            self.fail(now);
+            // Those who were under way when another failed say nothing new.
+            if !self.failing() || began > self.failed_at {
+                self.fail(now);
+            }
         }
         Some(Ended { took: now.saturating_sub(began), stale })
     }
@@ -205,6 +209,7 @@ impl Supply {
     fn fail(&mut self, now: Nanos) {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
         // Half of it at least: those who fail together do not come back together.
         let pause = doubled as f64 * (1.0 - 0.5 * self.random());
         self.retry_at = now.saturating_add(pause as Nanos);
