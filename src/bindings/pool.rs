@@ -56,7 +56,8 @@ impl Identity for Item {
 ///
 /// With a `factory` the pool makes objects itself, when somebody waits and none is idle, up to `max_size`. That happens
 /// in background threads: whoever asks gets what comes first, an object that comes back or a new one. The threads end
-/// when there is nothing to do. An option that is not given costs nothing.
+/// when there is nothing to do. An option that is not given costs nothing. Close such a pool to have its objects
+/// disposed of; one that is merely dropped drops them.
 ///
 /// Args:
 ///     objects: what to hand out, in this order. Kept by reference; the same object may stand here several times.

@@ -128,3 +128,31 @@ impl Stopwatch {
         self.spent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_includes_its_bound_and_the_last_one_everything_above() {
+        let mut histogram = Histogram::default();
+        for took in [0, BOUNDS[0], BOUNDS[0] + 1, BOUNDS[10], BOUNDS[10] + 1, Nanos::MAX] {
+            histogram.note(took);
+        }
+        assert_eq!((histogram.buckets[0], histogram.buckets[1]), (2, 1));
+        assert_eq!((histogram.buckets[10], histogram.buckets[11]), (1, 2));
+        assert_eq!(histogram.sum, Nanos::MAX, "the sum stays at its limit");
+    }
+
+    #[test]
+    fn the_stopwatch_counts_making_before_checking_and_no_time_twice() {
+        let mut watch = Stopwatch::default();
+        watch.read(10, true, true);
+        watch.read(15, false, true);
+        watch.read(22, false, false);
+        let spent = Spent { creating: 5, checking: 7 };
+        assert_eq!(watch.read(30, false, false), spent);
+        assert_eq!(watch.read(29, true, false), spent, "somebody read the clock a little earlier");
+        assert_eq!(watch.read(31, true, false).creating, 6);
+    }
+}

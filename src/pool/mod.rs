@@ -4,8 +4,8 @@
 //! section, none waits, runs foreign code or reads a clock. What has to happen outside (dropping a value, waking a
 //! sleeper) is returned to the caller.
 //!
-//! **Invariant.** Waiters are queued only while nothing is idle. So the fast paths test one thing each: a lease whether
-//! something is idle, a return whether somebody waits.
+//! **Invariant.** Waiters are queued only while nothing that is idle could go out as it is. So the fast paths test one
+//! thing each: a lease whether something is in the ring, a return whether the queue is calm.
 //!
 //! An object's way is a slot's way, one named method an edge:
 //!

@@ -62,13 +62,14 @@ pub(super) struct Supply {
     /// Whether the latest failure was an attempt that took too long.
     gave_up: bool,
     retry_at: Nanos,
+    failed_at: Nanos,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
         let random = 0x9E37_79B9_7F4A_7C15;
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, random }
+        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, failed_at: 0, random }
     }
 
     /// Chooses where the random numbers begin.
@@ -155,7 +156,10 @@ impl Supply {
             self.failures = 0;
         } else {
             self.gave_up = false;
-            self.fail(now);
+            // Those who were under way when another failed say nothing new.
+            if !self.failing() || began > self.failed_at {
+                self.fail(now);
+            }
         }
         Some(Ended { took: now.saturating_sub(began), stale })
     }
@@ -205,6 +209,7 @@ impl Supply {
     fn fail(&mut self, now: Nanos) {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
+        self.failed_at = now;
         // Half of it at least: those who fail together do not come back together.
         let pause = doubled as f64 * (1.0 - 0.5 * self.random());
         self.retry_at = now.saturating_add(pause as Nanos);
@@ -216,5 +221,79 @@ impl Supply {
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
         (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as soon as it may, `times` times, from `now` on; returns the pauses.
+    fn pauses(supply: &mut Supply, mut now: Nanos, times: usize) -> Vec<Nanos> {
+        let mut pauses = Vec::new();
+        for _ in 0..times {
+            let attempt = supply.begin(now);
+            assert!(supply.end(attempt, now, false).is_some());
+            let retry = supply.retry_at().expect("it failed");
+            pauses.push(retry - now);
+            now = retry;
+        }
+        pauses
+    }
+
+    #[test]
+    fn a_pause_is_twice_as_long_each_time_up_to_a_limit_and_shorter_at_random() {
+        let mut supply = Supply::new();
+        supply.seed(7);
+        let mut longest = FIRST_PAUSE;
+        let pauses = pauses(&mut supply, 0, 40);
+        for pause in &pauses {
+            assert!((longest / 2..=longest).contains(pause), "{pause} of {longest}");
+            longest = (longest * 2).min(LONGEST_PAUSE);
+        }
+        let late: std::collections::BTreeSet<_> = pauses[10..].iter().collect();
+        assert!(late.len() > 20, "those who fail together would come back together");
+    }
+
+    #[test]
+    fn after_a_failure_one_at_a_time_may_try_and_a_success_opens_the_gate() {
+        let mut supply = Supply::new();
+        assert_eq!(supply.may_begin(0), AT_ONCE);
+        pauses(&mut supply, 0, TRIPPED as usize - 1);
+        assert!(!supply.tripped());
+        let now = supply.retry_at().expect("it failed");
+        assert_eq!((supply.may_begin(now - 1), supply.may_begin(now)), (0, 1));
+        let probe = supply.begin(now);
+        assert_eq!(supply.may_begin(now), 0, "one probe at a time");
+        assert!(supply.end(probe, now, false).is_some());
+        assert!(supply.tripped());
+        let now = supply.retry_at().expect("it failed");
+        let probe = supply.begin(now);
+        assert!(supply.end(probe, now, true).is_some());
+        assert_eq!((supply.tripped(), supply.failing(), supply.may_begin(now)), (false, false, AT_ONCE));
+    }
+
+    #[test]
+    fn a_failure_of_long_ago_says_nothing() {
+        let mut supply = Supply::new();
+        pauses(&mut supply, 0, 1);
+        let retry = supply.retry_at().expect("it failed");
+        assert_eq!((supply.due(0, None), supply.due(retry, None)), (retry, retry + LONGEST_PAUSE));
+        assert!(supply.failed_lately(retry + LONGEST_PAUSE - 1));
+        assert!(!supply.failed_lately(retry + LONGEST_PAUSE));
+        assert_eq!(supply.due(retry + LONGEST_PAUSE, None), Nanos::MAX);
+    }
+
+    #[test]
+    fn those_who_hang_make_way_and_are_given_up_as_one_failure() {
+        let mut supply = Supply::new();
+        let attempts: Vec<_> = (0..AT_ONCE).map(|_| supply.begin(0)).collect();
+        assert_eq!((supply.may_begin(PATIENT_FOR - 1), supply.may_begin(PATIENT_FOR)), (0, AT_ONCE));
+        supply.forsake();
+        assert_eq!((supply.promising(0), supply.promising(PATIENT_FOR)), (AT_ONCE, AT_ONCE - 1));
+        assert_eq!(supply.give_up(2 * PATIENT_FOR, 2 * PATIENT_FOR), AT_ONCE);
+        assert_eq!(supply.failures, 1);
+        assert!(attempts.into_iter().all(|attempt| supply.end(attempt, 2 * PATIENT_FOR, true).is_none()));
+        assert!(supply.failing(), "what comes too late is no success");
     }
 }

@@ -95,3 +95,45 @@ impl<W> Workers<W> {
         self.sleeping.drain(..).map(|sleeper| sleeper.wake).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_fell_asleep_last_is_called_first_and_then_a_new_one() {
+        let mut workers = Workers::new();
+        let ids = [workers.arrive(None), workers.arrive(None)];
+        workers.sleep(ids[0], "first", 10);
+        workers.sleep(ids[1], "second", 20);
+        assert_eq!((workers.total, workers.called(), workers.up_at()), (2, 0, 10));
+        assert_eq!((workers.call(), workers.call(), workers.call()), (Some("second"), Some("first"), None));
+        assert_eq!((workers.called(), workers.up_at()), (3, Nanos::MAX));
+        workers.get_up(ids[0]);
+        workers.get_up(ids[1]);
+        workers.arrive(None);
+        assert_eq!((workers.total, workers.called()), (3, 0));
+    }
+
+    #[test]
+    fn one_that_gets_up_by_itself_leaves_the_list_and_answers_no_call() {
+        let mut workers = Workers::new();
+        let ids = [workers.arrive(None), workers.arrive(None)];
+        workers.sleep(ids[0], "first", 10);
+        workers.sleep(ids[1], "second", 20);
+        assert_eq!(workers.call(), Some("second"));
+        workers.get_up(ids[0]);
+        assert_eq!(workers.called(), 1, "the other is still on its way");
+        assert!(!workers.someone_sleeps());
+        workers.leave();
+        assert_eq!(workers.total, 1);
+    }
+
+    #[test]
+    fn a_thread_that_could_not_be_started_is_not_waited_for() {
+        let mut workers: Workers<()> = Workers::new();
+        assert!(workers.call().is_none());
+        workers.call_failed();
+        assert_eq!(workers.called(), 0);
+    }
+}
