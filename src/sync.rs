@@ -119,6 +119,14 @@ impl Phase {
         }
     }
 
+    /// As `replace`, by a thread that alone can reach it: nobody else may move it on, though others may look.
+    #[inline(always)]
+    pub fn replace_alone(&self, _: Attached<'_>, to: u8) -> u8 {
+        let before = self.0.load(Relaxed);
+        self.0.store(to, Release);
+        before
+    }
+
     /// As `replace`, for a value that nobody else can see yet.
     #[inline(always)]
     pub fn reset(&self, to: u8) {

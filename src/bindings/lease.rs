@@ -324,13 +324,30 @@ pub(super) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
     }
 }
 
+/// The lease is over: the phase that it was in.
+///
+/// Without a GIL two threads may leave one lease at the same time, and an atomic exchange decides which of them gives
+/// back. But if the caller's is the only reference, no other thread can reach the lease to leave it: a slot's pointer to
+/// it is used by others to look (`watch.rs`), never to move it on, except in a fork's child, which has one thread.
+#[inline(always)]
+unsafe fn end(lease: *mut Lease) -> u8 {
+    // SAFETY: the caller has a living lease.
+    unsafe {
+        #[cfg(Py_GIL_DISABLED)]
+        if is_unique(lease.cast()) {
+            return (*lease).phase.replace_alone(Attached::assume(), RELEASED);
+        }
+        (*lease).phase.replace(Attached::assume(), RELEASED)
+    }
+}
+
 /// Leaving, of a lease that a pool made. Whatever happened in the body passes through.
 #[inline(always)]
 pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call. Whoever moves the phase to RELEASED, and nobody else, gives back; until
     // then the lease owns its pool.
     unsafe {
-        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
+        let before = end(lease);
         if before >= RELEASED {
             return if before == DISCARDED { none() } else { errors::released_twice(lease, before) };
         }

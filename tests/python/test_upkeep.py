@@ -17,7 +17,7 @@ def test_a_closed_pool_starts_no_threads_while_something_is_out(monkeypatch):
 
     def start(worker, pool):
         started.append(pool)
-        real(worker, pool)
+        return real(worker, pool)
 
     monkeypatch.setattr(_background, "start", start)
     pool = opool.Pool(factory=object, max_lifetime=3600)
