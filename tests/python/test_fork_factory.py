@@ -26,6 +26,7 @@ class Socket:
     # Somebody else's socket, as it were.
     def __init__(self):
         self.process = os.getpid()
+        self.over = False
 
     def mine(self, what, getpid=os.getpid, complain=complain):
         if self.process != getpid():
@@ -33,7 +34,9 @@ class Socket:
         return True
 
     def __del__(self):
-        self.mine("finalized")
+        # Without a GIL the last reference to what was disposed of may be counted down late: in the child as well.
+        if not self.over:
+            self.mine("finalized")
 
 made = []                                   # numbers only: nobody but the pool keeps the objects alive
 
@@ -49,6 +52,7 @@ def reset(obj):
 
 def dispose(obj):
     obj.mine("disposed of")
+    obj.over = True
 
 HOOKS = dict(factory=make, check=check, check_after=0, reset=reset, dispose=dispose)
 
