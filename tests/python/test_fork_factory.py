@@ -22,11 +22,12 @@ from opool.testing import check_invariants
 def complain(text, write=os.write):
     write(2, (text + "\\n").encode())
 
+has_gil = getattr(sys, "_is_gil_enabled", lambda: True)
+
 class Socket:
     # Somebody else's socket, as it were.
     def __init__(self):
         self.process = os.getpid()
-        self.over = False
 
     def mine(self, what, getpid=os.getpid, complain=complain):
         if self.process != getpid():
@@ -34,8 +35,8 @@ class Socket:
         return True
 
     def __del__(self):
-        # Without a GIL the last reference to what was disposed of may be counted down late: in the child as well.
-        if not self.over:
+        # Without a GIL the last reference to what has gone may be counted down late, and then in the child as well.
+        if has_gil():
             self.mine("finalized")
 
 made = []                                   # numbers only: nobody but the pool keeps the objects alive
@@ -52,7 +53,6 @@ def reset(obj):
 
 def dispose(obj):
     obj.mine("disposed of")
-    obj.over = True
 
 HOOKS = dict(factory=make, check=check, check_after=0, reset=reset, dispose=dispose)
 
