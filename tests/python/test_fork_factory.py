@@ -34,7 +34,7 @@ class Socket:
             complain(f"{what} in a child: an object of the parent")
         return True
 
-    def __del__(self):
+    def __del__(self, has_gil=has_gil):
         # Without a GIL the last reference to what has gone may be counted down late, and then in the child as well.
         if has_gil():
             self.mine("finalized")
