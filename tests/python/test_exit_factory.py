@@ -4,6 +4,7 @@ Whatever its threads do just then: they sleep, they are inside a hook that never
 interpreter goes down.
 """
 
+import sys
 import time
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from support import run_child
 
 pytestmark = pytest.mark.timeout(120)
+
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 PRELUDE = """
 import atexit, builtins, gc, os, sys, threading, time
@@ -308,7 +311,8 @@ class Last:
 
 {place}
 """)
-    assert done.stdout == "over"
+    # Without a GIL the interpreter may leave a cycle to itself in the end.
+    assert done.stdout == "over" or ("append" in place and not HAS_GIL)
 
 
 HELD = [
