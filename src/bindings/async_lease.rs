@@ -121,21 +121,19 @@ pub(super) unsafe extern "C" fn lease_async(
     }
 }
 
-/// One for the next use: the one that the pool keeps, if nobody else refers to it, or a new one, which the pool keeps.
+/// One for the next use: the one that is over and that the pool has kept, if nobody else refers to it, or a new one.
+///
+/// While it is in use the pool does not keep it: whoever drops it has to be the last to refer to it.
 #[inline(always)]
 unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
-    // SAFETY: if nobody but the pool refers to the spare one, nobody can come to refer to it meanwhile.
+    // SAFETY: the pool's reference becomes ours. If it is the only one, nobody can come to refer to it meanwhile.
     unsafe {
-        let spare: *mut AsyncLease = Pool::from_raw(pool).spare.get().cast();
+        let spare: *mut AsyncLease = Pool::from_raw(pool).spare.take().cast();
         if spare.is_null() || !is_unique(spare.cast()) {
-            return allocate_new(pool, timeout);
+            return allocate_new(pool, timeout, spare);
         }
-        incref(spare.cast());
-        // It has a pool if it was never used.
-        if (*spare).pool.is_null() {
-            incref(pool);
-            (*spare).pool = pool;
-        }
+        incref(pool);
+        (*spare).pool = pool;
         (*spare).phase.reset(NEW);
         (*spare).mode.set(Mode::Lease);
         (*spare).timeout = timeout;
@@ -145,9 +143,11 @@ unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
 
 #[cold]
 #[inline(never)]
-unsafe fn allocate_new(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
+unsafe fn allocate_new(pool: *mut PyObject, timeout: f64, old: *mut AsyncLease) -> *mut AsyncLease {
     // SAFETY: the memory is written field by field before the collector or anybody else can see it.
     unsafe {
+        // Somebody else refers to it still, so this does not drop it.
+        ffi::Py_XDECREF(old.cast());
         let new: *mut AsyncLease = ffi::PyObject_GC_New(async_lease_type());
         if new.is_null() {
             return new;
@@ -162,8 +162,6 @@ unsafe fn allocate_new(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
         (&raw mut (*new).timeout).write(timeout);
         (&raw mut (*new).wait).write(Cell::new(None));
         ffi::PyObject_GC_Track(new.cast());
-        // Its former spare one is with somebody, who will drop it.
-        ffi::Py_XDECREF(Pool::from_raw(pool).spare.keep(new.cast()));
         new
     }
 }
@@ -194,6 +192,20 @@ unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
         abandon(this.cast());
         leave_pool(this.cast());
         0
+    }
+}
+
+/// It is over: its memory is the pool's to use again.
+#[inline(always)]
+unsafe fn retire(lease: *mut AsyncLease) {
+    // SAFETY: the caller has a live object, which is over and has its pool still.
+    unsafe {
+        let spare = &Pool::from_raw((*lease).pool).spare;
+        if spare.is_empty() {
+            incref(lease.cast());
+            spare.keep(lease.cast());
+        }
+        leave_pool(lease);
     }
 }
 
@@ -326,7 +338,7 @@ unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
             core.give_back_quickly(slot)
         });
         let well = quick || lease::give_back_slowly(this, slot);
-        leave_pool(lease);
+        retire(lease);
         if !well {
             return ptr::null_mut();
         }
@@ -400,7 +412,7 @@ unsafe fn take(lease: *mut AsyncLease, slot: SlotId) -> Step {
         if (*lease).mode.get() == Mode::Lease {
             (*lease).phase.reset(OVER);
             let made = lease::hand_out_to(this, slot, me);
-            leave_pool(lease);
+            retire(lease);
             return if made.is_null() { Step::Raise } else { Step::Return(made) };
         }
         (*lease).slot = slot;

@@ -648,7 +648,7 @@ impl Pool {
         drop(self.hooks.with(attached, std::mem::take));
         drop(self.last_error.with(attached, Option::take));
         // SAFETY: as above.
-        unsafe { ffi::Py_XDECREF(self.spare.keep(ptr::null_mut())) };
+        unsafe { ffi::Py_XDECREF(self.spare.take()) };
     }
 }
 
@@ -677,19 +677,30 @@ impl Alarm {
 pub(super) struct Spare(AtomicPtr<PyObject>);
 
 impl Spare {
-    #[inline(always)]
-    pub(super) fn get(&self) -> *mut PyObject {
+    /// It is only looked at.
+    fn get(&self) -> *mut PyObject {
         self.0.load(Relaxed)
     }
 
-    /// Keeps another one, and gives up the one that was kept.
-    pub(super) unsafe fn keep(&self, object: *mut PyObject) -> *mut PyObject {
-        if cfg!(not(opool_gil)) {
-            return ptr::null_mut();
-        }
-        // SAFETY: as the caller's; attached.
-        unsafe { ffi::Py_XINCREF(object) };
-        self.0.swap(object, Relaxed)
+    /// Whether one could be kept.
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        cfg!(opool_gil) && self.0.load(Relaxed).is_null()
+    }
+
+    /// Keeps one, where none is. The reference becomes the pool's.
+    #[inline(always)]
+    pub(super) fn keep(&self, object: *mut PyObject) {
+        self.0.store(object, Relaxed);
+    }
+
+    /// Gives up the one that is kept, if there is one, and with it the reference.
+    #[inline(always)]
+    pub(super) fn take(&self) -> *mut PyObject {
+        let kept = self.0.load(Relaxed);
+        // Not an exchange, which costs more: there is one thread at a time, or none is ever kept.
+        self.0.store(ptr::null_mut(), Relaxed);
+        kept
     }
 }
 
@@ -803,7 +814,7 @@ impl Drop for Pool {
         let items = self.with(|core| core.drain());
         // SAFETY: Python objects die attached.
         unsafe {
-            ffi::Py_XDECREF(self.spare.keep(ptr::null_mut()));
+            ffi::Py_XDECREF(self.spare.take());
             drop_items(items);
         }
     }
