@@ -258,8 +258,8 @@ unsafe fn abandon(lease: *mut AsyncLease) {
     }
 }
 
-/// The slot no longer knows this lease.
-unsafe fn forget_holder(pool: &Pool, slot: SlotId) {
+/// The slot knows no async lease: it is in the hands of this thread.
+fn forget_holder(pool: &Pool, slot: SlotId) {
     pool.with(|core| {
         if let Some(item) = core.value_mut(slot) {
             item.holder = this_thread();
@@ -355,10 +355,13 @@ unsafe fn none() -> *mut PyObject {
     }
 }
 
-/// What `await` iterates over: itself.
+/// What `await` iterates over: itself, unless a task waits for it already, which would wait for ever then.
 unsafe extern "C" fn itself(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: alive for the call.
     unsafe {
+        if (*this.cast::<AsyncLease>()).phase.get(Attached::assume()) == WAITING {
+            return errors::used_twice();
+        }
         incref(this);
         this
     }
@@ -380,6 +383,8 @@ unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     unsafe {
         let attached = Attached::assume();
         if (*lease).mode.get() == Mode::Exit {
+            // Once: awaited again, it is a lease that is over.
+            (*lease).mode.set(Mode::Enter);
             return Step::Return(none());
         }
         if (*lease).phase.get(attached) == NEW && (*lease).mode.get() == Mode::Enter {
@@ -439,14 +444,9 @@ unsafe fn step_slowly(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     // SAFETY: as in `step`.
     unsafe {
         let this = (*lease).pool;
-        if this.is_null() {
-            errors::cleared();
-            return Step::Raise;
-        }
-        let pool = Pool::bound(&this);
         match (*lease).phase.get(Attached::assume()) {
-            NEW => begin(lease, pool),
-            WAITING => go_on(lease, pool, sent),
+            NEW => begin(lease, Pool::bound(&this)),
+            WAITING => go_on(lease, Pool::bound(&this), sent),
             _ => {
                 errors::used_twice();
                 Step::Raise
@@ -465,8 +465,26 @@ unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             timeout if timeout.is_nan() => this.default_timeout(),
             timeout => Some(timeout),
         };
-        let spent = this.with(|core| core.spent(now));
-        queue(lease, pool, Deadline::after(seconds, now), now, spent)
+        let (slot, spent) = this.with(|core| (core.take(now), core.spent(now)));
+        match slot {
+            // Without asking for an event loop, which only those who wait need.
+            Some(slot) => finish(lease, pool, slot),
+            None => queue(lease, pool, Deadline::after(seconds, now), now, spent),
+        }
+    }
+}
+
+/// The lease has come by a slot: what there is to do outside, and the result of the `await`.
+unsafe fn finish(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, slot: SlotId) -> Step {
+    // SAFETY: as in `step`; the slot is the caller's.
+    unsafe {
+        // Nobody can use it twice while that runs.
+        (*lease).phase.reset(OVER);
+        forget_holder(pool.get(), slot);
+        if waiting::taken(pool, Some(slot)).is_none() {
+            return Step::Raise;
+        }
+        take(lease, slot)
     }
 }
 
@@ -496,12 +514,7 @@ unsafe fn queue(
         let waker = Waker::Task(TaskRef::new(&turn));
         let answer = this.with(|core| core.lease_or_queue(asker, waker));
         match answer {
-            Answer::Slot(slot) => {
-                if waiting::taken(pool, Some(slot)).is_none() {
-                    return Step::Raise;
-                }
-                take(lease, slot)
-            }
+            Answer::Slot(slot) => finish(lease, pool, slot),
             Answer::Refused(refusal) => {
                 (*lease).phase.reset(OVER);
                 errors::refused(pool, refusal);
@@ -611,13 +624,7 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
         let now = this.now();
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
         match this.with(|core| core.collect(ticket, asker)) {
-            Turned::Slot(slot, _waker) => {
-                if waiting::taken(pool, Some(slot)).is_none() {
-                    (*lease).phase.reset(OVER);
-                    return Step::Raise;
-                }
-                take(lease, slot)
-            }
+            Turned::Slot(slot, _waker) => finish(lease, pool, slot),
             Turned::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
                 this.with(|core| core.note_timeout());
@@ -689,6 +696,7 @@ unsafe extern "C" fn next(this: *mut PyObject) -> *mut PyObject {
     unsafe {
         let lease: *mut AsyncLease = this.cast();
         if (*lease).mode.get() == Mode::Exit {
+            (*lease).mode.set(Mode::Enter);
             return ptr::null_mut();
         }
         send_value(this, ffi::Py_None())
@@ -731,9 +739,12 @@ unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyO
         let value = if count > 1 { ffi::PyTuple_GET_ITEM(args, 1) } else { ffi::Py_None() };
         if ffi::PyExceptionInstance_Check(first) != 0 {
             ffi::PyErr_SetObject(ffi::Py_TYPE(first).cast(), first);
-        } else {
+        } else if ffi::PyExceptionClass_Check(first) != 0 {
             let value = if value == ffi::Py_None() { ptr::null_mut() } else { value };
             ffi::PyErr_SetObject(first, value);
+        } else {
+            let text = c"exceptions must be classes or instances deriving from BaseException".as_ptr();
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, text);
         }
         ptr::null_mut()
     }
