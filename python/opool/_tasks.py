@@ -16,17 +16,15 @@ if TYPE_CHECKING:
     from opool import Pool
 
 
-def arm(pool: Pool[Any], event_loop: Any, seconds: float) -> None:
-    """Lets the event loop of this thread send those away whose time is up, in so many seconds."""
-    event_loop.call_later(seconds, _expire, weakref.ref(pool), event_loop)
+def arm(pool: Pool[Any], event_loop: Any, seconds: float) -> Any:
+    """Lets the event loop of this thread send those away whose time is up, in so many seconds; `cancel` undoes it."""
+    return event_loop.call_later(seconds, _expire, weakref.ref(pool), event_loop)
 
 
 def _expire(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     pool = pool_ref()
     if pool is not None:
-        seconds = pool._expire()
-        if seconds is not None:
-            arm(pool, event_loop, seconds)
+        pool._expire(event_loop)
 
 
 class _Trio:
@@ -51,12 +49,16 @@ class _Trio:
 
     call_soon_threadsafe = call_soon
 
-    def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> None:
+    def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> Any:
+        scope = self._trio.CancelScope()
+
         async def later() -> None:
-            await self._trio.sleep(seconds)
-            function(*args)
+            with scope:
+                await self._trio.sleep(seconds)
+                function(*args)
 
         self._trio.lowlevel.spawn_system_task(later)
+        return scope
 
 
 def _nothing() -> None: ...

@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::alarm::Alarms;
 use super::background::{call_python, follow_up};
 use super::errors;
 use super::lease;
@@ -527,7 +528,7 @@ unsafe fn queue(
                 let parking = ptr::null_mut();
                 let wait = Waiting { turn: TaskRef::new(&turn), parking, since, deadline, spent };
                 (*lease).wait.set(Some(Box::new(wait)));
-                let ready = follow_up(pool).and_then(|()| arm(pool, &turn, at));
+                let ready = follow_up(pool).and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
@@ -655,18 +656,6 @@ fn new_turn(py: Python<'_>) -> PyResult<Bound<'_, Turn>> {
     }
     let event_loop = call_python(py, c"opool._tasks", c"trio_here", &[])?;
     if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(event_loop, false) }
-}
-
-/// Sees to it that this event loop sends those away whose time is up.
-fn arm(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>, deadline: Nanos) -> PyResult<()> {
-    if deadline == Nanos::MAX || !pool.get().alarm.is_later(deadline) {
-        return Ok(());
-    }
-    pool.get().alarm.set(deadline);
-    let left = deadline.saturating_sub(pool.get().now()) as f64 / 1e9;
-    let left = pyo3::types::PyFloat::new(pool.py(), left);
-    call_python(pool.py(), c"opool._tasks", c"arm", &[pool.as_any(), turn.get().event_loop(pool.py()), left.as_any()])
-        .map(drop)
 }
 
 #[cfg(Py_3_10)]

@@ -1,7 +1,7 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
 
+use super::alarm::Alarms;
 use super::async_lease;
 use super::background::{self, Job, follow_up};
 use super::clock::{self, Clock};
@@ -117,8 +118,7 @@ pub(super) struct Pool {
     /// Why the latest attempt to make an object failed, if it did, and if it was not given up.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
-    /// When an event loop will send those away whose time is up.
-    pub(super) alarm: Alarm,
+    pub(super) alarms: Alarms,
     /// The memory of an async lease that is over, for the next one.
     pub(super) spare: Spare,
     pub(super) membership: Membership,
@@ -280,7 +280,7 @@ impl Pool {
             managed: AtomicBool::new(false),
             last_error: Guarded::new(None),
             places: Places::default(),
-            alarm: Alarm::default(),
+            alarms: Alarms::default(),
             spare: Spare::default(),
             membership: Membership::default(),
         }
@@ -565,24 +565,29 @@ impl Pool {
         let home = PyWeakrefReference::new(slf.as_any())?.unbind();
         this.membership.join(this);
         let now = this.now();
-        let work = this.with(|core| core.take_work(now));
+        let work = this.with(|core| {
+            if this.clock().is_some() {
+                let _next = core.expire(now);
+            }
+            core.take_work(now)
+        });
         let job = work.and_then(|work| Job::new(slf, home, work));
         follow_up(slf).map(|()| job)
     }
 
-    /// When there will be some by itself, in nanoseconds of the pool's clock.
+    /// When there will be some by itself, or a task's time is up, in nanoseconds of the pool's clock.
     fn _due(&self) -> Option<u64> {
-        self.with(|core| core.due())
+        self.with(|core| core.due().into_iter().chain(core.next_deadline()).min())
     }
 
-    /// Sends those away whose time is up, and tells in how many seconds the next one's is.
-    fn _expire(slf: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+    /// The alarm of an event loop, which this thread runs: sends those away whose time is up.
+    fn _expire(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = slf.get();
+        this.alarms.rang(event_loop);
         let now = this.now();
         let next = this.with(|core| core.expire(now));
-        this.alarm.set(next.unwrap_or(Nanos::MAX));
-        follow_up(slf)?;
-        Ok(next.map(|next| next.saturating_sub(now) as f64 / 1e9))
+        Alarms::set(slf, event_loop, next.unwrap_or(Nanos::MAX))?;
+        follow_up(slf)
     }
 
     /// Why the latest attempt to make an object failed, if it did.
@@ -635,6 +640,7 @@ impl Pool {
             // SAFETY: as above.
             unsafe { visit.call(&*(&raw const spare).cast::<Py<PyAny>>())? };
         }
+        self.alarms.traverse(&visit)?;
         self.last_error.with(attached, |error| visit.call(&*error))?;
         self.hooks.with(attached, |hooks| hooks.traverse(&visit))
     }
@@ -647,27 +653,9 @@ impl Pool {
         let attached = unsafe { Attached::assume() };
         drop(self.hooks.with(attached, std::mem::take));
         drop(self.last_error.with(attached, Option::take));
+        self.alarms.clear();
         // SAFETY: as above.
         unsafe { ffi::Py_XDECREF(self.spare.take()) };
-    }
-}
-
-/// When something is to happen; nothing if never.
-pub(super) struct Alarm(AtomicU64);
-
-impl Default for Alarm {
-    fn default() -> Self {
-        Alarm(AtomicU64::new(Nanos::MAX))
-    }
-}
-
-impl Alarm {
-    pub(super) fn is_later(&self, than: Nanos) -> bool {
-        self.0.load(Relaxed) > than
-    }
-
-    pub(super) fn set(&self, at: Nanos) {
-        self.0.store(at, Relaxed);
     }
 }
 
