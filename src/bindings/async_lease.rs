@@ -503,7 +503,7 @@ unsafe fn queue(
         let now = this.now();
         let me = this_thread();
         // Needed only if there is nothing, but it takes Python, so it comes first.
-        let turn = match new_turn(py) {
+        let turn = match new_turn(pool) {
             Ok(turn) => turn,
             Err(error) => {
                 error.restore(py);
@@ -649,13 +649,15 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
     }
 }
 
-fn new_turn(py: Python<'_>) -> PyResult<Bound<'_, Turn>> {
+/// For a task of the event loop that this thread runs.
+pub(super) fn new_turn<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Turn>> {
+    let py = pool.py();
     let event_loop = running_loop(py)?;
     if !event_loop.is_none() {
-        return Turn::new(event_loop, true);
+        return Turn::new(pool, event_loop, true);
     }
     let event_loop = call_python(py, c"opool._tasks", c"trio_here", &[])?;
-    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(event_loop, false) }
+    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(pool, event_loop, false) }
 }
 
 #[cfg(Py_3_10)]

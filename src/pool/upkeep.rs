@@ -727,9 +727,10 @@ impl<T: Identity, W: Clone> State<T, W> {
         mut orphaned: impl FnMut(&mut T, Hold) -> bool,
     ) -> Forked<T, W> {
         self.forget_gifts();
-        let (mut wakers, mut free) = self.waiters.keep_only(survivor, runs_here);
+        let (mut wakers, mut free) = self.waiters.keep_only(survivor, &runs_here);
         wakers.extend(self.workers.start_anew());
-        wakers.append(&mut self.to_wake);
+        let (mut wake, gone): (Vec<W>, Vec<W>) = std::mem::take(&mut self.to_wake).into_iter().partition(&runs_here);
+        wakers.extend(gone);
         wakers.append(&mut self.closers);
         self.supply.start_anew();
         self.to_do.clear();
@@ -749,7 +750,6 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         }
         let mut left: Vec<T> = self.gone.drain(..).map(|(value, _)| value).collect();
-        let mut wake = Vec::new();
         if self.rules.makes || self.closed {
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 free.push(id);
