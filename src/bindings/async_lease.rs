@@ -528,7 +528,7 @@ unsafe fn queue(
                 let parking = ptr::null_mut();
                 let wait = Waiting { turn: TaskRef::new(&turn), parking, since, deadline, spent };
                 (*lease).wait.set(Some(Box::new(wait)));
-                let ready = follow_up(pool).and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
+                let ready = join(pool, &turn).and_then(|()| follow_up(pool)).and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
@@ -647,6 +647,15 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             }
         }
     }
+}
+
+/// An event loop in which somebody waits looks after a pool whose hooks are coroutine functions.
+fn join(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>) -> PyResult<()> {
+    if !pool.get().works_in_tasks() {
+        return Ok(());
+    }
+    let event_loop = turn.get().event_loop(pool.py());
+    call_python(pool.py(), c"opool._tasks", c"join", &[pool.as_any(), event_loop]).map(drop)
 }
 
 /// For a task of the event loop that this thread runs.

@@ -1,7 +1,7 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
 
 use super::alarm::Alarms;
 use super::async_lease;
@@ -119,6 +119,8 @@ pub(super) struct Pool {
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
     pub(super) alarms: Alarms,
+    /// If the background work is done by tasks: when one of them looks at the clock.
+    pub(super) looks_at: Moment,
     /// The memory of an async lease that is over, for the next one.
     pub(super) spare: Spare,
     pub(super) membership: Membership,
@@ -281,6 +283,7 @@ impl Pool {
             last_error: Guarded::new(None),
             places: Places::default(),
             alarms: Alarms::default(),
+            looks_at: Moment::default(),
             spare: Spare::default(),
             membership: Membership::default(),
         }
@@ -504,7 +507,8 @@ impl Pool {
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        background::call_python(slf.py(), c"opool._tasks", c"enter", &[slf.as_any()])
+        let in_tasks = PyBool::new(slf.py(), slf.get().works_in_tasks()).to_owned().into_any();
+        background::call_python(slf.py(), c"opool._tasks", c"enter", &[slf.as_any(), &in_tasks])
     }
 
     #[pyo3(signature = (*_exception))]
@@ -512,9 +516,17 @@ impl Pool {
         Pool::aclose(slf, CloseTimeout(None), false)
     }
 
-    /// In how many seconds there is something to do in the background.
+    /// In how many seconds there is something to do in the background. Whoever asks is going to look then.
     fn _seconds_to_work(&self) -> Option<f64> {
-        self.with(|core| core.due()).map(|due| due.saturating_sub(self.now()) as f64 / 1e9)
+        let due = self.with(|core| core.due());
+        self.looks_at.set(due.unwrap_or(Nanos::MAX));
+        due.map(|due| due.saturating_sub(self.now()) as f64 / 1e9)
+    }
+
+    /// Whether there is something to do in the background now.
+    fn _has_work(&self) -> bool {
+        let now = self.now();
+        self.with(|core| core.has_work(now))
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -656,6 +668,25 @@ impl Pool {
         self.alarms.clear();
         // SAFETY: as above.
         unsafe { ffi::Py_XDECREF(self.spare.take()) };
+    }
+}
+
+/// When something is to happen; nothing if never.
+pub(super) struct Moment(AtomicU64);
+
+impl Default for Moment {
+    fn default() -> Self {
+        Moment(AtomicU64::new(Nanos::MAX))
+    }
+}
+
+impl Moment {
+    pub(super) fn is_later(&self, than: Nanos) -> bool {
+        self.0.load(Relaxed) > than
+    }
+
+    fn set(&self, at: Nanos) {
+        self.0.store(at, Relaxed);
     }
 }
 
