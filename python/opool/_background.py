@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opool import _opool
@@ -60,7 +60,7 @@ def _launch(worker: Callable[[], None], name: str, starting: object) -> None:
         _starting.discard(starting)
 
 
-def _all(those: weakref.WeakSet[_T]) -> list[_T]:
+def _all(those: Iterable[_T]) -> list[_T]:
     """Whoever is in the set, while other threads add to it."""
     while True:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import inspect
 import sys
@@ -12,21 +13,22 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from opool import _background
+from opool._background import log
+
 if TYPE_CHECKING:
     from opool import Pool
 
 
-def arm(pool: Pool[Any], event_loop: Any, seconds: float) -> None:
-    """Lets the event loop of this thread send those away whose time is up, in so many seconds."""
-    event_loop.call_later(seconds, _expire, weakref.ref(pool), event_loop)
+def arm(pool: Pool[Any], event_loop: Any, seconds: float) -> Any:
+    """Lets the event loop of this thread send those away whose time is up, in so many seconds; `cancel` undoes it."""
+    return event_loop.call_later(seconds, _expire, weakref.ref(pool), event_loop)
 
 
 def _expire(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     pool = pool_ref()
     if pool is not None:
-        seconds = pool._expire()
-        if seconds is not None:
-            arm(pool, event_loop, seconds)
+        pool._expire(event_loop)
 
 
 class _Trio:
@@ -37,7 +39,7 @@ class _Trio:
         self._token = token
 
     def is_running(self) -> bool:
-        return True  # else `run_sync_soon` says so
+        return not self.is_closed()
 
     def is_closed(self) -> bool:
         try:
@@ -46,17 +48,30 @@ class _Trio:
             return True
         return False
 
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        async def task() -> None:
+            try:
+                await function(*args)
+            except Exception:  # else it would end the run
+                log.exception("background work")
+
+        self._trio.lowlevel.spawn_system_task(task)
+
     def call_soon(self, function: Callable[[], object]) -> None:
         self._token.run_sync_soon(function)
 
     call_soon_threadsafe = call_soon
 
-    def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> None:
+    def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> Any:
+        scope = self._trio.CancelScope()
+
         async def later() -> None:
-            await self._trio.sleep(seconds)
-            function(*args)
+            with scope:
+                await self._trio.sleep(seconds)
+                function(*args)
 
         self._trio.lowlevel.spawn_system_task(later)
+        return scope
 
 
 def _nothing() -> None: ...
@@ -101,8 +116,10 @@ async def park(turn: Any) -> None:
     await trio.lowlevel.wait_task_rescheduled(abort)
 
 
-async def enter(pool: Pool[Any]) -> Pool[Any]:
+async def enter(pool: Pool[Any], in_tasks: bool) -> Pool[Any]:
     """What ``async with pool`` gives."""
+    if in_tasks:
+        work(pool)
     return pool
 
 
@@ -142,7 +159,8 @@ def tasks_of(leases: list[Any]) -> dict[int, Any]:
 def _all_tasks() -> list[Any]:
     found: list[Any] = []
     for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
-        found += [task for task in list(getattr(asyncio.tasks, name, ())) if not task.done()]
+        tasks = _background._all(getattr(asyncio.tasks, name, ()))  # others begin tasks meanwhile
+        found += [task for task in tasks if not task.done()]
     trio = sys.modules.get("trio")
     if trio is not None and trio_here() is not None:
         roots = [trio.lowlevel.current_root_task()]
@@ -199,63 +217,221 @@ def stack(task: Any) -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 # Hooks that are coroutine functions
 
-_homes: weakref.WeakKeyDictionary[Pool[Any], asyncio.AbstractEventLoop] = weakref.WeakKeyDictionary()
-"""Where the background tasks of a pool run: in the event loop that used it last."""
-
-_scheduled: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
-_tasks: set[asyncio.Task[None]] = set()
-
-
 def is_async(hook: object) -> bool:
     """Whether calling it makes a coroutine."""
     return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(type(hook), "__call__", None))  # noqa: B004
 
 
-def work(pool: Pool[Any]) -> None:
-    """There is something to do in the background of a pool whose hooks are coroutine functions."""
-    try:
-        home = _homes[pool] = asyncio.get_running_loop()
-        schedule: Callable[..., object] = home.call_soon
-    except RuntimeError:
-        found = _homes.get(pool)
-        if found is None or found.is_closed():
-            return  # whoever uses the pool next in an event loop sees to it
-        schedule = found.call_soon_threadsafe
-    if pool not in _scheduled:
-        _scheduled.add(pool)
-        schedule(_begin, weakref.ref(pool))
+class _Crew:
+    """The event loops that look after one pool.
+
+    Any of them may end at any time, by itself or with its thread, and with what it is doing for the pool. So each in
+    which somebody waits looks once in a while whether there is something to do (`_watch`).
+    """
+
+    def __init__(self) -> None:
+        self.loops: list[weakref.ref[Any]] = []
+        """Those that have used the pool, the latest last."""
+        self.scheduled: weakref.ref[Any] | None = None
+        """Which one is going to look next."""
+        self.watching: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Of asyncio's, which forgets tasks that nobody knows."""
+        self.timer: Any = None
+
+    def use(self, event_loop: Any) -> None:
+        if not self.loops or self.loops[-1]() is not event_loop:
+            known = [loop for reference in self.loops for loop in [reference()] if loop not in (None, event_loop)]
+            self.loops = [weakref.ref(loop) for loop in (*known, event_loop) if not loop.is_closed()]
+
+    def forget_closed(self) -> None:
+        for task in list(self.tasks):
+            if task.get_loop().is_closed():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # nobody could have ended it
+                self.tasks.discard(task)
+
+    def schedule(self, pool: Pool[Any], avoid: Any = None) -> bool:
+        """Has one of the event loops look what there is to do, if any of them runs."""
+        scheduled = None if self.scheduled is None else self.scheduled()
+        if scheduled is not None and scheduled is not avoid and scheduled.is_running():
+            return True
+        here = _here()
+        for reference in reversed(self.loops):
+            event_loop = reference()
+            if event_loop is None or event_loop is avoid or not event_loop.is_running():
+                continue
+            call = event_loop.call_soon if event_loop is here else event_loop.call_soon_threadsafe
+            self.scheduled = reference
+            try:
+                # In nobody's context: what is done is done for everybody.
+                contextvars.Context().run(call, _Look(pool, reference))
+            except RuntimeError:  # it has just ended
+                self.scheduled = None
+                continue
+            return True
+        return False
 
 
-def _begin(pool_ref: weakref.ref[Pool[Any]]) -> None:
+class _Look:
+    """A call of `_begin` in some event loop. Should that be closed before, whoever comes next has it called elsewhere."""
+
+    def __init__(self, pool: Pool[Any], event_loop: weakref.ref[Any]) -> None:
+        self._pool = weakref.ref(pool)
+        self._event_loop = event_loop
+
+    def __call__(self) -> None:
+        pool = self._pool()
+        if pool is not None:
+            crew = _crew(pool)
+            if crew.scheduled is self._event_loop:
+                crew.scheduled = None
+            _begin(pool)
+
+
+_crews: weakref.WeakKeyDictionary[Pool[Any], _Crew] = weakref.WeakKeyDictionary()
+
+_WATCH_EVERY = 1.0
+"""How many seconds it may take until somebody who waits finds that the event loop is gone that was at work for it."""
+
+_AFTER_A_WHILE = 0.1
+"""How many seconds later a job is begun again that was broken off: by then an event loop that ends has ended."""
+
+
+def _here() -> Any:
+    """The event loop that this thread runs, if it runs one."""
+    return asyncio._get_running_loop() or trio_here()
+
+
+def _crew(pool: Pool[Any]) -> _Crew:
+    crew = _crews.get(pool)
+    if crew is None:
+        crew = _crews.setdefault(pool, _Crew())
+    return crew
+
+
+def join(pool: Pool[Any], event_loop: Any) -> None:
+    """Somebody waits for a pool whose hooks are coroutine functions, in the event loop of this thread."""
+    crew = _crew(pool)
+    crew.use(event_loop)
+    if event_loop not in crew.watching:
+        crew.watching.add(event_loop)
+        contextvars.Context().run(event_loop.call_later, _WATCH_EVERY, _watch, weakref.ref(pool), event_loop)
+
+
+def _watch(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     pool = pool_ref()
     if pool is None:
         return
-    try:
-        while True:
-            job = pool._next_job()
-            if job is None:
-                break
-            task = asyncio.get_running_loop().create_task(_do(job))
-            _tasks.add(task)
-            task.add_done_callback(_tasks.discard)
-    finally:
-        _scheduled.discard(pool)
+    crew = _crew(pool)
+    crew.watching.discard(event_loop)
+    if pool.waiting:
+        join(pool, event_loop)
+        crew.forget_closed()
+        if pool._has_work():
+            crew.schedule(pool)
+
+
+def work(pool: Pool[Any]) -> None:
+    """There is something to do in the background of a pool whose hooks are coroutine functions, now or soon."""
+    crew, here = _crew(pool), _here()
+    if here is not None:
+        crew.use(here)
+    crew.forget_closed()
+    crew.schedule(pool)  # if there is none, whoever uses the pool next in an event loop sees to it
+
+
+def lost(pool: Pool[Any]) -> None:
+    """A job was broken off, or not even begun: probably its event loop ends, so that another one is better."""
+    crew, here = _crew(pool), _here()
+    if not crew.schedule(pool, avoid=here) and here is not None:
+        contextvars.Context().run(here.call_later, _AFTER_A_WHILE, _look_again, weakref.ref(pool))
+
+
+def _look_again(pool_ref: weakref.ref[Pool[Any]]) -> None:
+    pool = pool_ref()
+    if pool is not None:
+        _begin(pool)
+
+
+def _begin(pool: Pool[Any]) -> None:
+    crew, here = _crew(pool), _here()
+    crew.forget_closed()
+    while True:
+        job = pool._next_job()
+        if job is None:
+            break
+        if isinstance(here, _Trio):
+            here.spawn(_do, job, here)
+        else:
+            task = here.create_task(_do(job, here))
+            crew.tasks.add(task)
+            task.add_done_callback(crew.tasks.discard)
     seconds = pool._seconds_to_work()
+    if crew.timer is not None:
+        crew.timer.stop(here)
+        crew.timer = None
     if seconds is not None:
-        asyncio.get_running_loop().call_later(seconds, _begin, pool_ref)
+        crew.timer = _Timer(pool, here, seconds)
 
 
-async def _do(job: Any) -> None:
+class _Timer:
+    """Lets an event loop look after a pool later."""
+
+    def __init__(self, pool: Pool[Any], event_loop: Any, seconds: float) -> None:
+        self._pool: weakref.ref[Pool[Any]] | None = weakref.ref(pool)
+        self._event_loop = weakref.ref(event_loop)
+        self._handle = event_loop.call_later(seconds, self._ring)
+
+    def stop(self, here: Any) -> None:
+        self._pool = None
+        if self._event_loop() is here:  # no other thread may do that
+            self._handle.cancel()
+
+    def _ring(self) -> None:
+        pool = None if self._pool is None else self._pool()
+        if pool is not None:
+            _begin(pool)
+
+
+async def _do(job: Any, here: Any) -> None:
     """Runs a hook, in the event loop or in a thread, and tells the pool how that ended."""
     hook = job.hook
     if hook is None or not is_async(hook):
-        await asyncio.get_running_loop().run_in_executor(None, job.run)
+        try:
+            await _in_thread(here, job.run)
+        except RuntimeError:  # the event loop has no threads any more, because it ends; the job goes back undone
+            pass
         return
     try:
         result = await (hook() if job.obj is None else hook(job.obj))
-    except BaseException as error:
+    except Exception as error:
         job.fail(error)
-        if not isinstance(error, Exception):
+    except asyncio.CancelledError as error:
+        if _was_cancelled(here):
+            job.break_off()
             raise
+        job.fail(error)
+    except BaseException:
+        job.break_off()
+        raise
     else:
         job.finish(result)
+
+
+def _was_cancelled(here: Any) -> bool:
+    """Whether the running task was cancelled, and not something that it awaits. Until 3.11 nobody knows."""
+    if isinstance(here, _Trio):
+        return False  # it has an exception of its own for that
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return True  # the coroutine is taken down without its event loop
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or cancelling() > 0
+
+
+async def _in_thread(here: Any, function: Callable[[], None]) -> None:
+    if isinstance(here, _Trio):
+        await sys.modules["trio"].to_thread.run_sync(function, abandon_on_cancel=True)
+    else:
+        await here.run_in_executor(None, function)

@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::alarm::Alarms;
 use super::background::{call_python, follow_up};
 use super::errors;
 use super::lease;
@@ -121,21 +122,19 @@ pub(super) unsafe extern "C" fn lease_async(
     }
 }
 
-/// One for the next use: the one that the pool keeps, if nobody else refers to it, or a new one, which the pool keeps.
+/// One for the next use: the one that is over and that the pool has kept, if nobody else refers to it, or a new one.
+///
+/// While it is in use the pool does not keep it: whoever drops it has to be the last to refer to it.
 #[inline(always)]
 unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
-    // SAFETY: if nobody but the pool refers to the spare one, nobody can come to refer to it meanwhile.
+    // SAFETY: the pool's reference becomes ours. If it is the only one, nobody can come to refer to it meanwhile.
     unsafe {
-        let spare: *mut AsyncLease = Pool::from_raw(pool).spare.get().cast();
+        let spare: *mut AsyncLease = Pool::from_raw(pool).spare.take().cast();
         if spare.is_null() || !is_unique(spare.cast()) {
-            return allocate_new(pool, timeout);
+            return allocate_new(pool, timeout, spare);
         }
-        incref(spare.cast());
-        // It has a pool if it was never used.
-        if (*spare).pool.is_null() {
-            incref(pool);
-            (*spare).pool = pool;
-        }
+        incref(pool);
+        (*spare).pool = pool;
         (*spare).phase.reset(NEW);
         (*spare).mode.set(Mode::Lease);
         (*spare).timeout = timeout;
@@ -145,9 +144,11 @@ unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
 
 #[cold]
 #[inline(never)]
-unsafe fn allocate_new(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
+unsafe fn allocate_new(pool: *mut PyObject, timeout: f64, old: *mut AsyncLease) -> *mut AsyncLease {
     // SAFETY: the memory is written field by field before the collector or anybody else can see it.
     unsafe {
+        // Somebody else refers to it still, so this does not drop it.
+        ffi::Py_XDECREF(old.cast());
         let new: *mut AsyncLease = ffi::PyObject_GC_New(async_lease_type());
         if new.is_null() {
             return new;
@@ -162,8 +163,6 @@ unsafe fn allocate_new(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
         (&raw mut (*new).timeout).write(timeout);
         (&raw mut (*new).wait).write(Cell::new(None));
         ffi::PyObject_GC_Track(new.cast());
-        // Its former spare one is with somebody, who will drop it.
-        ffi::Py_XDECREF(Pool::from_raw(pool).spare.keep(new.cast()));
         new
     }
 }
@@ -194,6 +193,20 @@ unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
         abandon(this.cast());
         leave_pool(this.cast());
         0
+    }
+}
+
+/// It is over: its memory is the pool's to use again.
+#[inline(always)]
+unsafe fn retire(lease: *mut AsyncLease) {
+    // SAFETY: the caller has a live object, which is over and has its pool still.
+    unsafe {
+        let spare = &Pool::from_raw((*lease).pool).spare;
+        if spare.is_empty() {
+            incref(lease.cast());
+            spare.keep(lease.cast());
+        }
+        leave_pool(lease);
     }
 }
 
@@ -246,8 +259,8 @@ unsafe fn abandon(lease: *mut AsyncLease) {
     }
 }
 
-/// The slot no longer knows this lease.
-unsafe fn forget_holder(pool: &Pool, slot: SlotId) {
+/// The slot knows no async lease: it is in the hands of this thread.
+fn forget_holder(pool: &Pool, slot: SlotId) {
     pool.with(|core| {
         if let Some(item) = core.value_mut(slot) {
             item.holder = this_thread();
@@ -326,7 +339,7 @@ unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
             core.give_back_quickly(slot)
         });
         let well = quick || lease::give_back_slowly(this, slot);
-        leave_pool(lease);
+        retire(lease);
         if !well {
             return ptr::null_mut();
         }
@@ -343,10 +356,13 @@ unsafe fn none() -> *mut PyObject {
     }
 }
 
-/// What `await` iterates over: itself.
+/// What `await` iterates over: itself, unless a task waits for it already, which would wait for ever then.
 unsafe extern "C" fn itself(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: alive for the call.
     unsafe {
+        if (*this.cast::<AsyncLease>()).phase.get(Attached::assume()) == WAITING {
+            return errors::used_twice();
+        }
         incref(this);
         this
     }
@@ -368,6 +384,8 @@ unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     unsafe {
         let attached = Attached::assume();
         if (*lease).mode.get() == Mode::Exit {
+            // Once: awaited again, it is a lease that is over.
+            (*lease).mode.set(Mode::Enter);
             return Step::Return(none());
         }
         if (*lease).phase.get(attached) == NEW && (*lease).mode.get() == Mode::Enter {
@@ -400,7 +418,7 @@ unsafe fn take(lease: *mut AsyncLease, slot: SlotId) -> Step {
         if (*lease).mode.get() == Mode::Lease {
             (*lease).phase.reset(OVER);
             let made = lease::hand_out_to(this, slot, me);
-            leave_pool(lease);
+            retire(lease);
             return if made.is_null() { Step::Raise } else { Step::Return(made) };
         }
         (*lease).slot = slot;
@@ -427,14 +445,9 @@ unsafe fn step_slowly(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     // SAFETY: as in `step`.
     unsafe {
         let this = (*lease).pool;
-        if this.is_null() {
-            errors::cleared();
-            return Step::Raise;
-        }
-        let pool = Pool::bound(&this);
         match (*lease).phase.get(Attached::assume()) {
-            NEW => begin(lease, pool),
-            WAITING => go_on(lease, pool, sent),
+            NEW => begin(lease, Pool::bound(&this)),
+            WAITING => go_on(lease, Pool::bound(&this), sent),
             _ => {
                 errors::used_twice();
                 Step::Raise
@@ -453,8 +466,26 @@ unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             timeout if timeout.is_nan() => this.default_timeout(),
             timeout => Some(timeout),
         };
-        let spent = this.with(|core| core.spent(now));
-        queue(lease, pool, Deadline::after(seconds, now), now, spent)
+        let (slot, spent) = this.with(|core| (core.take(now), core.spent(now)));
+        match slot {
+            // Without asking for an event loop, which only those who wait need.
+            Some(slot) => finish(lease, pool, slot),
+            None => queue(lease, pool, Deadline::after(seconds, now), now, spent),
+        }
+    }
+}
+
+/// The lease has come by a slot: what there is to do outside, and the result of the `await`.
+unsafe fn finish(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, slot: SlotId) -> Step {
+    // SAFETY: as in `step`; the slot is the caller's.
+    unsafe {
+        // Nobody can use it twice while that runs.
+        (*lease).phase.reset(OVER);
+        forget_holder(pool.get(), slot);
+        if waiting::taken(pool, Some(slot)).is_none() {
+            return Step::Raise;
+        }
+        take(lease, slot)
     }
 }
 
@@ -472,7 +503,7 @@ unsafe fn queue(
         let now = this.now();
         let me = this_thread();
         // Needed only if there is nothing, but it takes Python, so it comes first.
-        let turn = match new_turn(py) {
+        let turn = match new_turn(pool) {
             Ok(turn) => turn,
             Err(error) => {
                 error.restore(py);
@@ -484,12 +515,7 @@ unsafe fn queue(
         let waker = Waker::Task(TaskRef::new(&turn));
         let answer = this.with(|core| core.lease_or_queue(asker, waker));
         match answer {
-            Answer::Slot(slot) => {
-                if waiting::taken(pool, Some(slot)).is_none() {
-                    return Step::Raise;
-                }
-                take(lease, slot)
-            }
+            Answer::Slot(slot) => finish(lease, pool, slot),
             Answer::Refused(refusal) => {
                 (*lease).phase.reset(OVER);
                 errors::refused(pool, refusal);
@@ -502,7 +528,7 @@ unsafe fn queue(
                 let parking = ptr::null_mut();
                 let wait = Waiting { turn: TaskRef::new(&turn), parking, since, deadline, spent };
                 (*lease).wait.set(Some(Box::new(wait)));
-                let ready = follow_up(pool).and_then(|()| arm(pool, &turn, at));
+                let ready = join(pool, &turn).and_then(|()| follow_up(pool)).and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
@@ -599,13 +625,7 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
         let now = this.now();
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
         match this.with(|core| core.collect(ticket, asker)) {
-            Turned::Slot(slot, _waker) => {
-                if waiting::taken(pool, Some(slot)).is_none() {
-                    (*lease).phase.reset(OVER);
-                    return Step::Raise;
-                }
-                take(lease, slot)
-            }
+            Turned::Slot(slot, _waker) => finish(lease, pool, slot),
             Turned::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
                 this.with(|core| core.note_timeout());
@@ -629,25 +649,24 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
     }
 }
 
-fn new_turn(py: Python<'_>) -> PyResult<Bound<'_, Turn>> {
-    let event_loop = running_loop(py)?;
-    if !event_loop.is_none() {
-        return Turn::new(event_loop, true);
-    }
-    let event_loop = call_python(py, c"opool._tasks", c"trio_here", &[])?;
-    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(event_loop, false) }
-}
-
-/// Sees to it that this event loop sends those away whose time is up.
-fn arm(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>, deadline: Nanos) -> PyResult<()> {
-    if deadline == Nanos::MAX || !pool.get().alarm.is_later(deadline) {
+/// An event loop in which somebody waits looks after a pool whose hooks are coroutine functions.
+fn join(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>) -> PyResult<()> {
+    if !pool.get().works_in_tasks() {
         return Ok(());
     }
-    pool.get().alarm.set(deadline);
-    let left = deadline.saturating_sub(pool.get().now()) as f64 / 1e9;
-    let left = pyo3::types::PyFloat::new(pool.py(), left);
-    call_python(pool.py(), c"opool._tasks", c"arm", &[pool.as_any(), turn.get().event_loop(pool.py()), left.as_any()])
-        .map(drop)
+    let event_loop = turn.get().event_loop(pool.py());
+    call_python(pool.py(), c"opool._tasks", c"join", &[pool.as_any(), event_loop]).map(drop)
+}
+
+/// For a task of the event loop that this thread runs.
+pub(super) fn new_turn<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Turn>> {
+    let py = pool.py();
+    let event_loop = running_loop(py)?;
+    if !event_loop.is_none() {
+        return Turn::new(pool, event_loop, true);
+    }
+    let event_loop = call_python(py, c"opool._tasks", c"trio_here", &[])?;
+    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(pool, event_loop, false) }
 }
 
 #[cfg(Py_3_10)]
@@ -677,6 +696,7 @@ unsafe extern "C" fn next(this: *mut PyObject) -> *mut PyObject {
     unsafe {
         let lease: *mut AsyncLease = this.cast();
         if (*lease).mode.get() == Mode::Exit {
+            (*lease).mode.set(Mode::Enter);
             return ptr::null_mut();
         }
         send_value(this, ffi::Py_None())
@@ -719,9 +739,12 @@ unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyO
         let value = if count > 1 { ffi::PyTuple_GET_ITEM(args, 1) } else { ffi::Py_None() };
         if ffi::PyExceptionInstance_Check(first) != 0 {
             ffi::PyErr_SetObject(ffi::Py_TYPE(first).cast(), first);
-        } else {
+        } else if ffi::PyExceptionClass_Check(first) != 0 {
             let value = if value == ffi::Py_None() { ptr::null_mut() } else { value };
             ffi::PyErr_SetObject(first, value);
+        } else {
+            let text = c"exceptions must be classes or instances deriving from BaseException".as_ptr();
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, text);
         }
         ptr::null_mut()
     }

@@ -55,6 +55,22 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
 /// # Errors
 /// If a thread had to be started and could not, or a signal handler raised meanwhile.
 pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
+    settle(pool)?;
+    let this = pool.get();
+    if this.works_in_tasks() {
+        let now = this.now();
+        let (now, due) = this.with(|core| (core.has_work(now), core.due()));
+        if now || due.is_some_and(|due| this.looks_at.is_later(due)) {
+            call_python(pool.py(), c"opool._tasks", c"work", &[pool.as_any()])?;
+        }
+    } else if this.clock().is_none() && STOPPING.load(Relaxed) {
+        do_it_here(pool);
+    }
+    Ok(())
+}
+
+/// The part of that which is done by the caller, or by threads.
+fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
     let tasks = this.works_in_tasks();
     loop {
@@ -74,13 +90,6 @@ pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
                 }
             },
         }
-    }
-    if tasks {
-        if this.with(|core| core.has_work(this.now())) {
-            call_python(pool.py(), c"opool._tasks", c"work", &[pool.as_any()])?;
-        }
-    } else if this.clock().is_none() && STOPPING.load(Relaxed) {
-        do_it_here(pool);
     }
     Ok(())
 }
@@ -302,9 +311,18 @@ impl Job {
         attempt: Attempt,
         result: PyResult<Bound<'_, PyAny>>,
     ) {
-        let result = result.and_then(|object| match object.is_none() {
-            true => Err(PyTypeError::new_err("the factory returned None instead of an object")),
-            false => Ok(object),
+        let result = result.and_then(|object| {
+            if object.is_none() {
+                return Err(PyTypeError::new_err("the factory returned None instead of an object"));
+            }
+            // SAFETY: attached, and the object is alive.
+            if unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) } != 0 {
+                // A lambda around a coroutine function, or the like. Nobody will await it.
+                object.call_method0("close")?;
+                let what = "the factory returned a coroutine, but is no coroutine function: write it with async def";
+                return Err(PyTypeError::new_err(what));
+            }
+            Ok(object)
         });
         match (result, pool) {
             (Ok(object), Some(pool)) => {
@@ -377,6 +395,27 @@ impl Job {
         Ok(())
     }
 
+    /// The hook, called by somebody else, was broken off from outside. What it did to the object nobody knows.
+    fn break_off(&self, py: Python<'_>) {
+        let kind = self.take();
+        let Some(pool) = upgrade(self.pool.bind(py)) else { return };
+        let this = pool.get();
+        let now = this.now();
+        match kind {
+            Some(Kind::Make(attempt)) => this.with(|core| core.unmade(attempt, now)),
+            Some(Kind::Tend(task)) => this.with(|core| core.tended(task, false, now)),
+            Some(Kind::Dispose(item, began)) => {
+                if self.process == std::process::id() {
+                    // SAFETY: attached, and the item is ours.
+                    unsafe { drop_items([item]) };
+                }
+                this.with(|core| core.disposed(began));
+            }
+            Some(Kind::Report(_)) | None => {}
+        }
+        not_done(&pool);
+    }
+
     // A test's clock keeps the job in its frame, and the traceback of a hook's error keeps the frame. What the others in
     // such a cycle do to be cleared is enough.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -395,8 +434,57 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Nobody has begun it, and nobody will: it is to be done again.
+    fn put_back(&self, kind: Kind) {
+        // SAFETY: Python objects die attached.
+        let py = unsafe { Python::assume_attached() };
+        // In a child it is the other process's.
+        let pool = upgrade(self.pool.bind(py)).filter(|_| self.process == std::process::id());
+        match (kind, pool) {
+            (Kind::Dispose(item, _), None) if self.process == std::process::id() => {
+                // SAFETY: as above, and the item is ours.
+                unsafe { drop_items([item]) };
+            }
+            (_, None) | (Kind::Report(_), _) => {}
+            (kind, Some(pool)) => {
+                let this = pool.get();
+                let now = this.now();
+                this.with(|core| match kind {
+                    Kind::Make(attempt) => core.unmade(attempt, now),
+                    Kind::Tend(task) => core.untended(task),
+                    Kind::Dispose(item, began) => core.undisposed(item, began),
+                    Kind::Report(_) => {}
+                });
+                not_done(&pool);
+            }
+        }
+    }
+}
+
+/// What follows from a job that was not done, perhaps because its event loop ends.
+fn not_done(pool: &Bound<'_, Pool>) {
+    if !pool.get().works_in_tasks() {
+        return follow_up_quietly(pool);
+    }
+    // SAFETY: attached; the exception is put back before anybody looks.
+    unsafe {
+        let in_flight = Exception::take();
+        let told = settle(pool).and_then(|()| call_python(pool.py(), c"opool._tasks", c"lost", &[pool.as_any()]));
+        if let Err(error) = told {
+            error.write_unraisable(pool.py(), Some(pool.as_any()));
+        }
+        in_flight.put_back();
+    }
+}
+
 impl Drop for Job {
     fn drop(&mut self) {
+        if let Some(kind) = self.take()
+            && !errors::finalizing()
+        {
+            self.put_back(kind);
+        }
         if let Some(obj) = self.obj.take() {
             // SAFETY: Python objects die attached, and so does what the background threads have of them. It may be the
             // last reference.

@@ -108,6 +108,10 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
             orphan
         })
     })?;
+    // A task of another thread may end here, and must not end a wait that is not there any more.
+    for waker in &forked.wakers {
+        waker.forget_ticket(this_thread());
+    }
     // What used to wake the forgotten is forgotten too: dropping it might run Python.
     std::mem::forget(forked.wakers);
     // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.

@@ -1,6 +1,7 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
 #![allow(unsafe_code)]
 
+mod alarm;
 mod async_lease;
 mod background;
 mod clock;

@@ -9,8 +9,9 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
 
+use super::alarm::Alarms;
 use super::async_lease;
 use super::background::{self, Job, follow_up};
 use super::clock::{self, Clock};
@@ -118,8 +119,9 @@ pub(super) struct Pool {
     /// Why the latest attempt to make an object failed, if it did, and if it was not given up.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
-    /// When an event loop will send those away whose time is up.
-    pub(super) alarm: Alarm,
+    pub(super) alarms: Alarms,
+    /// If the background work is done by tasks: when one of them looks at the clock.
+    pub(super) looks_at: Moment,
     /// The memory of an async lease that is over, for the next one.
     pub(super) spare: Spare,
     pub(super) membership: Membership,
@@ -281,7 +283,8 @@ impl Pool {
             managed: AtomicBool::new(false),
             last_error: Guarded::new(None),
             places: Places::default(),
-            alarm: Alarm::default(),
+            alarms: Alarms::default(),
+            looks_at: Moment::default(),
             spare: Spare::default(),
             membership: Membership::default(),
         }
@@ -505,7 +508,8 @@ impl Pool {
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        background::call_python(slf.py(), c"opool._tasks", c"enter", &[slf.as_any()])
+        let in_tasks = PyBool::new(slf.py(), slf.get().works_in_tasks()).to_owned().into_any();
+        background::call_python(slf.py(), c"opool._tasks", c"enter", &[slf.as_any(), &in_tasks])
     }
 
     #[pyo3(signature = (*_exception))]
@@ -513,9 +517,17 @@ impl Pool {
         Pool::aclose(slf, CloseTimeout(None), false)
     }
 
-    /// In how many seconds there is something to do in the background.
+    /// In how many seconds there is something to do in the background. Whoever asks is going to look then.
     fn _seconds_to_work(&self) -> Option<f64> {
-        self.with(|core| core.due()).map(|due| due.saturating_sub(self.now()) as f64 / 1e9)
+        let due = self.with(|core| core.due());
+        self.looks_at.set(due.unwrap_or(Nanos::MAX));
+        due.map(|due| due.saturating_sub(self.now()) as f64 / 1e9)
+    }
+
+    /// Whether there is something to do in the background now.
+    fn _has_work(&self) -> bool {
+        let now = self.now();
+        self.with(|core| core.has_work(now))
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -566,24 +578,29 @@ impl Pool {
         let home = PyWeakrefReference::new(slf.as_any())?.unbind();
         this.membership.join(this);
         let now = this.now();
-        let work = this.with(|core| core.take_work(now));
+        let work = this.with(|core| {
+            if this.clock().is_some() {
+                let _next = core.expire(now);
+            }
+            core.take_work(now)
+        });
         let job = work.and_then(|work| Job::new(slf, home, work));
         follow_up(slf).map(|()| job)
     }
 
-    /// When there will be some by itself, in nanoseconds of the pool's clock.
+    /// When there will be some by itself, or a task's time is up, in nanoseconds of the pool's clock.
     fn _due(&self) -> Option<u64> {
-        self.with(|core| core.due())
+        self.with(|core| core.due().into_iter().chain(core.next_deadline()).min())
     }
 
-    /// Sends those away whose time is up, and tells in how many seconds the next one's is.
-    fn _expire(slf: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+    /// The alarm of an event loop, which this thread runs: sends those away whose time is up.
+    fn _expire(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = slf.get();
+        this.alarms.rang(event_loop);
         let now = this.now();
         let next = this.with(|core| core.expire(now));
-        this.alarm.set(next.unwrap_or(Nanos::MAX));
-        follow_up(slf)?;
-        Ok(next.map(|next| next.saturating_sub(now) as f64 / 1e9))
+        Alarms::set(slf, event_loop, next.unwrap_or(Nanos::MAX))?;
+        follow_up(slf)
     }
 
     /// Why the latest attempt to make an object failed, if it did.
@@ -636,6 +653,7 @@ impl Pool {
             // SAFETY: as above.
             unsafe { visit.call(&*(&raw const spare).cast::<Py<PyAny>>())? };
         }
+        self.alarms.traverse(&visit)?;
         self.last_error.with(attached, |error| visit.call(&*error))?;
         self.hooks.with(attached, |hooks| hooks.traverse(&visit))
     }
@@ -648,26 +666,27 @@ impl Pool {
         let attached = unsafe { Attached::assume() };
         drop(self.hooks.with(attached, std::mem::take));
         drop(self.last_error.with(attached, Option::take));
+        self.alarms.clear();
         // SAFETY: as above.
-        unsafe { ffi::Py_XDECREF(self.spare.keep(ptr::null_mut())) };
+        unsafe { ffi::Py_XDECREF(self.spare.take()) };
     }
 }
 
 /// When something is to happen; nothing if never.
-pub(super) struct Alarm(AtomicU64);
+pub(super) struct Moment(AtomicU64);
 
-impl Default for Alarm {
+impl Default for Moment {
     fn default() -> Self {
-        Alarm(AtomicU64::new(Nanos::MAX))
+        Moment(AtomicU64::new(Nanos::MAX))
     }
 }
 
-impl Alarm {
+impl Moment {
     pub(super) fn is_later(&self, than: Nanos) -> bool {
         self.0.load(Relaxed) > than
     }
 
-    pub(super) fn set(&self, at: Nanos) {
+    fn set(&self, at: Nanos) {
         self.0.store(at, Relaxed);
     }
 }
@@ -678,19 +697,30 @@ impl Alarm {
 pub(super) struct Spare(AtomicPtr<PyObject>);
 
 impl Spare {
-    #[inline(always)]
-    pub(super) fn get(&self) -> *mut PyObject {
+    /// It is only looked at.
+    fn get(&self) -> *mut PyObject {
         self.0.load(Relaxed)
     }
 
-    /// Keeps another one, and gives up the one that was kept.
-    pub(super) unsafe fn keep(&self, object: *mut PyObject) -> *mut PyObject {
-        if cfg!(not(opool_gil)) {
-            return ptr::null_mut();
-        }
-        // SAFETY: as the caller's; attached.
-        unsafe { ffi::Py_XINCREF(object) };
-        self.0.swap(object, Relaxed)
+    /// Whether one could be kept.
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        cfg!(opool_gil) && self.0.load(Relaxed).is_null()
+    }
+
+    /// Keeps one, where none is. The reference becomes the pool's.
+    #[inline(always)]
+    pub(super) fn keep(&self, object: *mut PyObject) {
+        self.0.store(object, Relaxed);
+    }
+
+    /// Gives up the one that is kept, if there is one, and with it the reference.
+    #[inline(always)]
+    pub(super) fn take(&self) -> *mut PyObject {
+        let kept = self.0.load(Relaxed);
+        // Not an exchange, which costs more: there is one thread at a time, or none is ever kept.
+        self.0.store(ptr::null_mut(), Relaxed);
+        kept
     }
 }
 
@@ -804,7 +834,7 @@ impl Drop for Pool {
         let items = self.with(|core| core.drain());
         // SAFETY: Python objects die attached.
         unsafe {
-            ffi::Py_XDECREF(self.spare.keep(ptr::null_mut()));
+            ffi::Py_XDECREF(self.spare.take());
             drop_items(items);
         }
     }

@@ -543,21 +543,25 @@ fn sees_signals() -> bool {
 /// Gives a leased slot back where no exception may come out: in destructors, and when another is on its way. An object
 /// that is to be reset goes to a background thread first.
 pub(super) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
+    if let Some(waker) = give_to_next(pool, slot) {
+        waker.wake(pool);
+    }
+    if pool.get().is_managed() {
+        follow_up_quietly(pool);
+    }
+}
+
+/// The first half of that: whom the caller wakes.
+pub(super) fn give_to_next(pool: &Bound<'_, Pool>, slot: SlotId) -> Option<Waker> {
     let this = pool.get();
     let asker = asker(this);
-    let waker = this.with(|core| {
+    this.with(|core| {
         if core.rules().resets && core.may_touch(slot) {
             core.tend_leased(slot, asker.now);
             return None;
         }
         core.give_back(slot, asker)
-    });
-    if let Some(waker) = waker {
-        waker.wake(pool);
-    }
-    if this.is_managed() {
-        follow_up_quietly(pool);
-    }
+    })
 }
 
 /// Gives a leased slot back, resets the object before if that was asked for, and lets whoever gets the object for good

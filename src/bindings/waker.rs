@@ -1,7 +1,6 @@
 //! What wakes those who wait: a thread in its bed, or a task in its event loop.
 
 use std::cell::RefCell;
-use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -12,12 +11,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
 
 use super::background::call_python;
 use super::pool::Pool;
 use super::raw::Exception;
 use super::waiting;
-use crate::pool::Ticket;
+use crate::pool::{SlotId, Ticket};
 use crate::sync::{Attached, Guarded, Parker, this_thread};
 
 /// Wakes one waiter. Cloned and dropped by attached threads only, and dropped outside of critical sections.
@@ -37,17 +37,38 @@ impl Waker {
         true
     }
 
+    /// After a fork: the place in the queue is gone, unless the task runs in this thread.
+    pub(super) fn forget_ticket(&self, survivor: usize) {
+        // SAFETY: the callers are attached.
+        let (attached, py) = unsafe { (Attached::assume(), Python::assume_attached()) };
+        if let Waker::Task(task) = self
+            && task.get(py).get().thread != survivor
+        {
+            // None: a thread that is not here was just looking, which means that it will never do anything.
+            let (Some(_) | None) = task.get(py).get().state.try_with(attached, |state| state.ticket.take());
+        }
+    }
+
     /// Wakes whoever it is. What it was given goes to the next one, should its event loop be dead.
     pub(super) fn wake(&self, pool: &Bound<'_, Pool>) {
-        if let Waker::Task(task) = self {
-            // SAFETY: attached; the exception is put back before anybody looks.
-            let in_flight = unsafe { Exception::take() };
-            wake_task(task.get(pool.py()), pool);
-            // SAFETY: as above.
-            unsafe { in_flight.put_back() };
-        } else {
-            self.unpark();
+        if self.unpark() {
+            return;
         }
+        // SAFETY: attached; the exception is put back before anybody looks.
+        let in_flight = unsafe { Exception::take() };
+        // One after the other, however many of them are dead: not each from within the one before.
+        let mut next = Some(self.clone());
+        while let Some(waker) = next.take() {
+            match &waker {
+                Waker::Thread(parker) => parker.unpark(),
+                Waker::Task(task) => {
+                    let left = wake_task(task.get(pool.py()));
+                    next = left.and_then(|slot| waiting::give_to_next(pool, slot));
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { in_flight.put_back() };
     }
 
     /// Whether it wakes this thread.
@@ -65,8 +86,7 @@ impl Waker {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Waker::Thread(_) => Ok(()),
-            // SAFETY: a `Py` is a pointer that is not null; it is only looked at.
-            Waker::Task(task) => visit.call(unsafe { &*(&raw const task.0).cast::<Py<PyAny>>() }),
+            Waker::Task(task) => task.traverse(visit),
         }
     }
 }
@@ -97,6 +117,11 @@ impl TaskRef {
 impl TaskRef {
     pub(super) fn as_ptr(&self) -> *mut PyObject {
         self.0.as_ptr()
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: a `Py` is a pointer that is not null; it is only looked at.
+        visit.call(unsafe { &*(&raw const self.0).cast::<Py<PyAny>>() })
     }
 }
 
@@ -142,6 +167,8 @@ struct State {
 /// that have come in one step of the event loop share one callback here ([`Ready`]).
 #[pyclass(frozen, module = "opool._opool")]
 pub(super) struct Turn {
+    /// Where it waits.
+    pool: Py<Pool>,
     event_loop: Py<PyAny>,
     /// Whether the event loop is asyncio's, which takes this for a future.
     future: bool,
@@ -151,11 +178,15 @@ pub(super) struct Turn {
 
 impl Turn {
     /// For a task of the event loop that this thread runs.
-    pub(super) fn new<'py>(event_loop: Bound<'py, PyAny>, future: bool) -> PyResult<Bound<'py, Turn>> {
+    pub(super) fn new<'py>(
+        pool: &Bound<'py, Pool>,
+        event_loop: Bound<'py, PyAny>,
+        future: bool,
+    ) -> PyResult<Bound<'py, Turn>> {
         let py = event_loop.py();
         let state = State { phase: Phase::Pending, resume: None, ticket: None, message: None, blocking: false };
         let (event_loop, thread, state) = (event_loop.unbind(), this_thread(), Guarded::new(state));
-        Bound::new(py, Turn { event_loop, future, thread, state })
+        Bound::new(py, Turn { pool: pool.clone().unbind(), event_loop, future, thread, state })
     }
 
     pub(super) fn is_a_future(&self) -> bool {
@@ -301,12 +332,8 @@ impl Turn {
         drop(self.with(|state| state.resume.take()));
     }
 
-    /// Called by the event loop, when another thread has woken the task.
-    fn __call__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Turn::resume(slf)
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.pool)?;
         visit.call(&self.event_loop)?;
         self.with(|state| {
             visit.call(&state.message)?;
@@ -322,97 +349,90 @@ impl Turn {
     }
 }
 
-/// The turn of a task has come.
-fn wake_task(turn: &Bound<'_, Turn>, pool: &Bound<'_, Pool>) {
+/// The turn of a task has come. Returns what it was given, if nobody runs its event loop.
+fn wake_task(turn: &Bound<'_, Turn>) -> Option<SlotId> {
     let py = turn.py();
     let event_loop = turn.get().event_loop.bind(py);
-    if this_thread() == turn.get().thread
-        && loop_here(py, turn.get().future).is_ok_and(|running| running.is(event_loop))
-    {
-        if let Err(error) = Ready::push(turn) {
-            error.write_unraisable(py, Some(turn.as_any()));
+    let here = this_thread() == turn.get().thread
+        && loop_here(py, turn.get().future).is_ok_and(|running| running.is(event_loop));
+    if here {
+        if Ready::push(turn).is_ok() {
+            return None;
         }
-        return;
+        return leave_queue(turn);
     }
     let alive = event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
-    let called = event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (turn,));
-    if alive.unwrap_or(false) && called.is_ok() {
-        return;
-    }
-    // Nobody runs that loop. Should somebody do so later, the task finds itself without a ticket, and queues again.
-    let this = pool.get();
-    let now = this.now();
-    if let Some(ticket) = turn.get().take_ticket()
-        && let (Some(slot), _waker) = this.with(|core| core.cancel(ticket, now))
-    {
-        waiting::give_back(pool, slot);
-    }
+    // Called in any case: should somebody run that loop later, the task finds itself without a ticket, and queues again.
+    let called = Ready::call(turn, intern!(py, "call_soon_threadsafe")).is_ok();
+    if alive.unwrap_or(false) && called { None } else { leave_queue(turn) }
 }
 
-/// The tasks that are to be resumed in the next step of the event loop of this thread.
+/// Ends the wait in place of the task. Returns what it was given.
+fn leave_queue(turn: &Bound<'_, Turn>) -> Option<SlotId> {
+    let ticket = turn.get().take_ticket()?;
+    let pool = turn.get().pool.bind(turn.py()).get();
+    let now = pool.now();
+    let (slot, _waker) = pool.with(|core| core.cancel(ticket, now));
+    slot
+}
+
+/// Calls tasks when their turns have come, in the next step of an event loop: all of them that this thread wakes until
+/// then. A closed event loop drops it uncalled; then what they were given goes to the next.
 #[pyclass(frozen, module = "opool._opool")]
-pub(super) struct Ready;
+pub(super) struct Ready(Arc<Turns>);
+
+/// Nothing once they are called, or never will be.
+type Turns = Guarded<Option<Vec<TaskRef>>>;
 
 thread_local! {
-    /// For each event loop that this thread runs: whom. Mostly it is one; with two that take turns, two.
-    static READY: RefCell<Vec<(TaskLoop, Turns)>> = const { RefCell::new(Vec::new()) };
+    /// For each event loop that this thread runs: whom it is going to call. Mostly it is one; with two that take turns,
+    /// two. The turns die with their [`Ready`], so nothing of Python's is left when the thread ends.
+    static READY: RefCell<Vec<(TaskLoop, Arc<Turns>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Not dropped at the end of the thread, which is not attached then.
-type Turns = ManuallyDrop<Vec<TaskRef>>;
-
-/// The address of an event loop. Only compared: the turns keep it alive.
+/// The address of an event loop. Only compared: as long as there are turns, they keep it alive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct TaskLoop(*mut PyObject);
+
+fn with_turns<R>(turns: &Turns, critical: impl FnOnce(&mut Option<Vec<TaskRef>>) -> R) -> R {
+    // SAFETY: the callers are attached.
+    turns.with(unsafe { Attached::assume() }, critical)
+}
 
 impl Ready {
     /// The task of `turn` is to be resumed: by the callback that is scheduled already, or by a new one.
     fn push(turn: &Bound<'_, Turn>) -> PyResult<()> {
         let py = turn.py();
-        let event_loop = turn.get().event_loop.bind(py);
-        let here = TaskLoop(event_loop.as_ptr());
-        let first = READY.with_borrow_mut(|ready| match ready.iter_mut().find(|(whose, _)| *whose == here) {
-            Some((_, turns)) => {
-                turns.push(TaskRef::new(turn));
-                false
-            }
-            None => {
-                ready.push((here, ManuallyDrop::new(vec![TaskRef::new(turn)])));
-                true
-            }
+        let here = TaskLoop(turn.get().event_loop.as_ptr());
+        let scheduled = READY.with_borrow(|ready| {
+            let (_, turns) = ready.iter().find(|(whose, _)| *whose == here)?;
+            with_turns(turns, |turns| turns.as_mut().map(|turns| turns.push(TaskRef::new(turn))))
         });
-        if first {
-            static READY_OBJECT: PyOnceLock<Py<Ready>> = PyOnceLock::new();
-            let ready = READY_OBJECT.get_or_try_init(py, || Py::new(py, Ready))?;
-            if let Err(error) = event_loop.call_method1(intern!(py, "call_soon"), (ready,)) {
-                drop(Ready::take(here));
-                return Err(error);
-            }
-            Ready::forget_closed(py);
+        if scheduled.is_some() {
+            return Ok(());
         }
+        let turns = Ready::call(turn, intern!(py, "call_soon"))?;
+        READY.with_borrow_mut(|ready| {
+            ready.retain(|(_, turns)| with_turns(turns, |turns| turns.is_some()));
+            ready.push((here, turns));
+        });
         Ok(())
     }
 
-    fn take(whose: TaskLoop) -> Vec<TaskRef> {
-        READY.with_borrow_mut(|ready| {
-            let index = ready.iter().position(|(other, _)| *other == whose);
-            index.map(|index| ManuallyDrop::into_inner(ready.swap_remove(index).1)).unwrap_or_default()
-        })
+    /// Schedules a callback in the event loop of `turn`, by the method of that name.
+    fn call(turn: &Bound<'_, Turn>, method: &Bound<'_, PyString>) -> PyResult<Arc<Turns>> {
+        let turns = Arc::new(Guarded::new(Some(vec![TaskRef::new(turn)])));
+        let ready = Bound::new(turn.py(), Ready(Arc::clone(&turns)))?;
+        let called = turn.get().event_loop.bind(turn.py()).call_method1(method, (&ready,));
+        if called.is_err() {
+            // The caller sees to the turn.
+            drop(ready.get().take());
+        }
+        called.map(|_| turns)
     }
 
-    /// Lets go of those whose event loop was closed before their callback ran. Their tasks go, and pass on what they had.
-    fn forget_closed(py: Python<'_>) {
-        if READY.with_borrow(Vec::len) < 2 {
-            return;
-        }
-        let heads: Vec<TaskRef> = READY.with_borrow(|ready| ready.iter().map(|(_, turns)| turns[0].clone()).collect());
-        for head in heads {
-            let event_loop = head.get(py).get().event_loop.bind(py);
-            let closed = event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy());
-            if closed.unwrap_or(true) {
-                drop(Ready::take(TaskLoop(event_loop.as_ptr())));
-            }
-        }
+    fn take(&self) -> Vec<TaskRef> {
+        with_turns(&self.0, Option::take).unwrap_or_default()
     }
 }
 
@@ -420,9 +440,7 @@ impl Ready {
 impl Ready {
     /// Resumes those who are there now. Whoever comes meanwhile waits for the next step, so that the event loop gets on.
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let asyncio = running_loop(py)?;
-        let here = if asyncio.is_none() { loop_here(py, false)? } else { asyncio };
-        let mut turns = Ready::take(TaskLoop(here.as_ptr())).into_iter();
+        let mut turns = self.take().into_iter();
         while let Some(turn) = turns.next() {
             if let Err(error) = Turn::resume(turn.get(py)) {
                 // Ctrl-C, or the like: the others have their turn all the same.
@@ -433,6 +451,29 @@ impl Ready {
             }
         }
         Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        with_turns(&self.0, |turns| turns.iter().flatten().try_for_each(|turn| turn.traverse(&visit)))
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        let turns = self.take();
+        if turns.is_empty() {
+            return;
+        }
+        // SAFETY: Python objects die attached; the exception is put back before anybody looks.
+        let (py, in_flight) = unsafe { (Python::assume_attached(), Exception::take()) };
+        for turn in turns {
+            let turn = turn.get(py);
+            if let Some(slot) = leave_queue(turn) {
+                waiting::give_back(turn.get().pool.bind(py), slot);
+            }
+        }
+        // SAFETY: as above.
+        unsafe { in_flight.put_back() };
     }
 }
 

@@ -328,6 +328,11 @@ impl<T: Identity, W: Clone> State<T, W> {
         let expired = self.waiters.expire(now);
         expired.iter().for_each(|_| self.supply.forsake());
         self.to_wake.extend(expired);
+        self.next_deadline()
+    }
+
+    /// When the next of those who wait is to be sent away, if any is.
+    pub fn next_deadline(&self) -> Option<Nanos> {
         Some(self.waiters.next_deadline()).filter(|&deadline| deadline < Nanos::MAX)
     }
 

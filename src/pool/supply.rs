@@ -164,6 +164,12 @@ impl Supply {
         Some(Ended { took: now.saturating_sub(began), stale })
     }
 
+    /// Forgets an attempt that was broken off from outside: that says nothing about making. False if it was given up before.
+    pub(super) fn break_off(&mut self, attempt: Attempt) -> bool {
+        let index = self.under_way.iter().position(|other| other.attempt == attempt);
+        index.map(|index| self.under_way.swap_remove(index)).is_some()
+    }
+
     /// Gives up those that have taken longer than `limit`: how many.
     pub(super) fn give_up(&mut self, now: Nanos, limit: Nanos) -> usize {
         let before = self.under_way.len();

@@ -54,11 +54,11 @@ pub enum Report {
 /// Something to do. Each is to be finished by the method that it names.
 #[derive(Debug)]
 pub enum Work<T> {
-    /// Make an object: [`State::made`] or [`State::not_made`].
+    /// Make an object: [`State::made`], [`State::not_made`] or [`State::unmade`].
     Make(Attempt),
-    /// Look after an object: [`State::tended`].
+    /// Look after an object: [`State::tended`] or [`State::untended`].
     Tend(Task),
-    /// Dispose of an object, from now on: [`State::disposed`].
+    /// Dispose of an object, from now on: [`State::disposed`] or [`State::undisposed`].
     Dispose(T, Nanos),
     /// Tell people: nothing to finish.
     Report(Report),
@@ -169,6 +169,15 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
     }
 
+    /// An attempt was broken off from outside, or never begun: another one may begin.
+    pub fn unmade(&mut self, attempt: Attempt, now: Nanos) {
+        if self.supply.break_off(attempt) {
+            self.making_ahead = false;
+            self.look_for_more(now);
+            self.mind();
+        }
+    }
+
     fn making_failed(&mut self, now: Nanos) {
         self.making_ahead = false;
         if self.slots.len() == 0 && self.supply.making() == 0 {
@@ -208,6 +217,19 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         self.look_for_more(now);
         self.mind();
+    }
+
+    /// Nobody has begun that task: somebody else is to do it.
+    pub fn untended(&mut self, task: Task) {
+        if !self.is_current(task) {
+            return;
+        }
+        if self.closed {
+            self.checking -= 1;
+            self.discard(task.slot, Reason::Closed);
+        } else {
+            self.to_do.push_front(task);
+        }
     }
 
     /// The object in question, unless the task was given up before.
@@ -575,6 +597,12 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
     }
 
+    /// Nobody has begun to dispose of an object that was taken for that: somebody else is to do it.
+    pub fn undisposed(&mut self, value: T, began: Nanos) {
+        self.gone.push_front((value, Farewell::Dispose));
+        self.disposed(began);
+    }
+
     /// What whoever changed something does outside, until there is nothing more; `threads` says whether background
     /// threads may be called.
     pub fn follow_up(&mut self, now: Nanos, threads: bool) -> Option<FollowUp<T, W>> {
@@ -727,9 +755,10 @@ impl<T: Identity, W: Clone> State<T, W> {
         mut orphaned: impl FnMut(&mut T, Hold) -> bool,
     ) -> Forked<T, W> {
         self.forget_gifts();
-        let (mut wakers, mut free) = self.waiters.keep_only(survivor, runs_here);
+        let (mut wakers, mut free) = self.waiters.keep_only(survivor, &runs_here);
         wakers.extend(self.workers.start_anew());
-        wakers.append(&mut self.to_wake);
+        let (mut wake, gone): (Vec<W>, Vec<W>) = std::mem::take(&mut self.to_wake).into_iter().partition(&runs_here);
+        wakers.extend(gone);
         wakers.append(&mut self.closers);
         self.supply.start_anew();
         self.to_do.clear();
@@ -749,7 +778,6 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         }
         let mut left: Vec<T> = self.gone.drain(..).map(|(value, _)| value).collect();
-        let mut wake = Vec::new();
         if self.rules.makes || self.closed {
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 free.push(id);
