@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from areas.algorithms import PLAIN
 from areas.lease import LEASE, NULLS, PAIR, WITHIN
-from areas.tasks import FREE, SEMAPHORE
-from areas.tasks import QUEUED as TASK_QUEUE
+from areas.task_peers import QUEUED as TASK_QUEUE
+from areas.task_peers import SEMAPHORE
+from areas.tasks import FREE
 
 # By Python version: how many times the null context manager and `with lock` a lease may take, and how many times
 # faster than the queue.Queue design it must be. For builds without PGO; elsewhere the figures are only reported.
