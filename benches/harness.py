@@ -9,7 +9,7 @@ machines; nanoseconds do not.
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from statistics import median, quantiles
@@ -41,7 +41,8 @@ QUICK = Effort(share_of_rounds=0.25, contended_rounds=1, contended_seconds=0.4, 
 class Case:
     """One way to do a job: a statement, run in a loop, and the names it uses.
 
-    `prepare` runs before the clock starts. `each` is what the loop goes over; the statement sees it as `item`.
+    `prepare` runs before the clock starts. `each` is what the loop goes over; the statement sees it as `item`. With
+    `run`, an event loop's `run_until_complete`, the statement may await.
     """
 
     label: str
@@ -50,12 +51,13 @@ class Case:
     times: int = 0  # operations a chunk; 0: as many as are good for the clock
     prepare: str = "pass"
     each: str = "repeat(None, times)"
+    run: Callable[[Coroutine[Any, Any, int]], int] | None = None
 
     def compiled(self) -> Chunk:
         """A function that runs the statement `times` times and returns the nanoseconds it took."""
         parameters = "".join(f", {name}={name}" for name in self.names)  # arguments are what the loop finds quickest
         source = (
-            f"def chunk(times, now=now, repeat=repeat{parameters}):\n"
+            f"{'async ' if self.run else ''}def chunk(times, now=now, repeat=repeat{parameters}):\n"
             f"    {self.prepare}\n"
             f"    start = now()\n"
             f"    for item in {self.each}:\n"
@@ -64,8 +66,9 @@ class Case:
         )
         space: dict[str, Any] = {**self.names, "now": thread_time_ns, "repeat": repeat}
         exec(compile(source, self.label, "exec"), space)
-        chunk: Chunk = space["chunk"]
-        return chunk
+        chunk: Callable[[int], Any] = space["chunk"]
+        run = self.run
+        return chunk if run is None else lambda times: run(chunk(times))
 
 
 @dataclass(frozen=True)

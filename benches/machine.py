@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import opool
-from areas.peers import SUBJECTS
+from areas import peers, task_peers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +39,8 @@ def build() -> str:
 def versions() -> dict[str, str]:
     """The peers that are installed."""
     found = {}
-    for package in sorted({subject.package for subject in SUBJECTS} - {""}):
+    packages = {each.package for each in peers.SUBJECTS} | {each.package for each in task_peers.SUBJECTS} | {"uvloop"}
+    for package in sorted(packages - {""}):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from targets import Target, contended_section
+from targets import Target, contended_section, tasks_section
 
 WIDTH = 120
 
@@ -87,12 +87,27 @@ def of_signals(sheet: Sheet, rows: list[dict[str, Any]]) -> None:
         sheet.row(title, row["subject"], number(row["median"]), number(row["max"]), str(row["signals"]))
 
 
+def of_tasks(sheet: Sheet, rows: list[dict[str, Any]]) -> None:
+    """Throughput, and the shares: of the idlest and of the busiest, as parts of the mean."""
+    section = ""
+    for row in rows:
+        if tasks_section(row) != section:
+            section = tasks_section(row)
+            sheet.head(section, "leases/s", "max/min", "starved", "idlest", "busiest")
+        if "absent" in row:
+            sheet.row(section, row["subject"], "n/a")
+            continue
+        shares = (f"{row['starved']:.0f}", number(row["low"]), number(row["high"]))
+        sheet.row(section, row["subject"], number(row["throughput"]), number(row["fairness"]), *shares)
+
+
 def show(report: dict[str, Any], targets: list[Target]) -> None:
     """Prints the report."""
     sheet = Sheet(targets)
     of_timings(sheet, report["timings"])
     of_contention(sheet, report["contention"])
     of_signals(sheet, report["signals"])
+    of_tasks(sheet, report["tasks"])
     console = Console(width=WIDTH, highlight=False)
     console.print(sheet.table)
     met = sum(target.met for target in targets)

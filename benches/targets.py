@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from areas.algorithms import PLAIN
 from areas.lease import LEASE, NULLS, PAIR, WITHIN
+from areas.task_peers import QUEUED as TASK_QUEUE
+from areas.task_peers import SEMAPHORE
+from areas.tasks import FREE
 
 # By Python version: how many times the null context manager and `with lock` a lease may take, and how many times
 # faster than the queue.Queue design it must be. For builds without PGO; elsewhere the figures are only reported.
@@ -27,6 +30,9 @@ ALGORITHMS = {
     "triplets: n = 5,000": 120,
     "triplets: 76,000 found": 40,
 }
+# By Python version: how many times `async with semaphore` an `async with pool.lease_async()` may take.
+TASK_LIMITS = {"3.11": 0.10, "3.13": 0.17}
+TASKS_OFF_MEAN, MIXED_LOWEST = 0.05, 0.9
 QUEUED = "queue.Queue design"
 BACKSTOP_MS, BUSY_THREAD_MS = 20, 5
 
@@ -53,6 +59,13 @@ def contended_section(row: dict[str, Any]) -> str:
     cores = "1 core" if row["cores"] == 1 else f"{row['cores']} cores"
     body = "empty body" if row["body"] == "empty" else "100 us body"
     return f"{row['threads']} threads, {cores}, {body}"
+
+
+def tasks_section(row: dict[str, Any]) -> str:
+    """The title of a configuration of tasks, or of what one kind of worker does in it."""
+    if row["mixed"]:
+        return f"4 threads, 400 tasks: {row['kind']}"
+    return f"1,000 tasks, 10 objects, {row['event_loop']}"
 
 
 def floor(figures: dict[str, Any]) -> str:
@@ -117,7 +130,27 @@ def of_signals(report: dict[str, Any]) -> Iterator[Target]:
             yield Target(f"Ctrl-C, {row['busy']} busy", "opool", "latest, ms", row["max"], limit, True)
 
 
+def of_tasks(report: dict[str, Any]) -> Iterator[Target]:
+    """A lease in a task, and how a thousand of them share ten objects."""
+    if FREE in report["timings"]:
+        limit = TASK_LIMITS.get(report["python"].rpartition(".")[0])
+        if limit and "free-threaded" not in report["build"]:
+            yield Target(FREE, SEMAPHORE, "x Semaphore", 1 / report["timings"][FREE][SEMAPHORE]["ratio"], limit, True)
+    rows = [row for row in report["tasks"] if "absent" not in row]
+    queued = {tasks_section(row): row["throughput"] for row in rows if row["subject"] == TASK_QUEUE}
+    for row in rows:
+        section = tasks_section(row)
+        if row["subject"] != "opool":
+            continue
+        if row["mixed"]:
+            yield Target(section, "opool", "idlest/mean", row["low"], MIXED_LOWEST, False)
+            continue
+        if section in queued:
+            yield Target(section, "opool", "x asyncio.Queue", row["throughput"] / queued[section], 2, False)
+        yield Target(section, "opool", "off the mean", max(1 - row["low"], row["high"] - 1), TASKS_OFF_MEAN, True)
+
+
 def judge(report: dict[str, Any]) -> list[Target]:
     """All targets that the report holds figures for."""
     lease = of_lease(report) if LEASE in report["timings"] else ()
-    return [*lease, *of_algorithms(report), *of_contention(report), *of_signals(report)]
+    return [*lease, *of_algorithms(report), *of_contention(report), *of_signals(report), *of_tasks(report)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Protocol
+from typing import Any, Callable, Protocol
 
 import opool
 from harness import CHUNK_OPERATIONS, FULL, Case, Comparison
@@ -27,7 +27,7 @@ def used(manager: Manager, n: int) -> Manager:
     return manager
 
 
-def comparison(name: str, make: Callable[[type], object], statement: str, **loop: str) -> Comparison:
+def comparison(name: str, make: Callable[[type], object], statement: str, **loop: Any) -> Comparison:
     sides = {"opool": opool.ObjectMgr, "deque and set": ReferenceObjectMgr}
     cases = [Case(label, statement, {"ids": make(kind)}, CHUNK_OPERATIONS, **loop) for label, kind in sides.items()]
     return Comparison(name, cases, ROUNDS)

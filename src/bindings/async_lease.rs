@@ -861,6 +861,15 @@ Example:
 const ENTER_DOC: &CStr = c"Waits for an object, and returns it.";
 const EXIT_DOC: &CStr = c"Gives the object back. An exception of the body passes through.";
 
+/// Nobody makes one by hand. (There is a flag that says so, but only from CPython 3.10 on.)
+unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: attached, as every slot.
+    unsafe {
+        ffi::PyErr_SetString(ffi::PyExc_TypeError, c"an AsyncLease is made by Pool.lease_async".as_ptr());
+        ptr::null_mut()
+    }
+}
+
 fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     let methods = Box::leak(Box::new([
         method(c"send", ffi::PyMethodDefPointer { PyCFunction: send_value }, ffi::METH_O, c"See generators."),
@@ -887,6 +896,7 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     ]));
     let mut slots = [
         slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
+        slot(ffi::Py_tp_new, new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_finalize, finalize as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
@@ -906,10 +916,7 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         name: c"opool.AsyncLease".as_ptr(),
         basicsize: size_of::<AsyncLease>() as c_int,
         itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT
-            | ffi::Py_TPFLAGS_HAVE_GC
-            | ffi::Py_TPFLAGS_HAVE_VECTORCALL
-            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as _,
         slots: slots.as_mut_ptr(),
     };
     // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.

@@ -196,7 +196,7 @@ pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
 pub(super) fn only_for_tasks(pool: &Pool) {
     let hooks = pool.async_hooks().join(" and ");
     let what = if pool.async_hooks().len() == 1 { "is a coroutine function" } else { "are coroutine functions" };
-    let message = format!("{pool}: {hooks} {what}, which take an event loop: use lease_async, not lease or acquire");
+    let message = format!("{pool}: {hooks} {what}, and a thread has no event loop to run that in: use lease_async");
     // SAFETY: called by methods, which are attached.
     unsafe { raise(POOL_ERROR.load(Relaxed), message) };
 }

@@ -41,3 +41,17 @@ def hung():
     event = threading.Event()
     yield event
     event.set()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A PostgreSQL server of the tests' own, where there is PostgreSQL."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed here", exc_type=ImportError)
+    from postgres import Server, programs
+
+    found = programs()
+    if found is None:
+        pytest.skip("no PostgreSQL here: `make postgres` as root installs it")
+    server = Server(found)
+    yield server
+    server.remove()

@@ -23,21 +23,11 @@ from support import Crew, eventually, run_child, threads
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed here", exc_type=ImportError)
 
-from postgres import Connections, Server, programs  # noqa: E402
+from postgres import Connections  # noqa: E402
 
 ACCOUNTS, START = 8, 1_000
 LONGEST_PAUSE = 5.0  # of the pool, after failures
 ALLOWED = (psycopg.OperationalError, opool.FactoryError, opool.PoolTimeout)
-
-
-@pytest.fixture(scope="session")
-def server():
-    found = programs()
-    if found is None:
-        pytest.skip("no PostgreSQL here: `make postgres` as root installs it")
-    server = Server(found)
-    yield server
-    server.remove()
 
 
 @pytest.fixture
