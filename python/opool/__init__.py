@@ -1,6 +1,7 @@
 """Hands out anything scarce exactly once.
 
 * `Pool` lends objects: `with pool.lease() as obj: ...`. Threads wait in order, and nothing is ever lost or lent twice.
+  Tasks too, in the same queue: `async with pool.lease_async() as obj: ...`.
   With a `factory` it makes them as they are needed, keeps them fit, and lets them go.
 * `ObjectMgr` lends integers.
 
