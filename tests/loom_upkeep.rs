@@ -100,7 +100,7 @@ impl Pool {
     }
 
     fn lease(this: &Arc<Self>, me: usize) -> Option<SlotId> {
-        let asker = Asker { thread: me, now: 0, nested: false };
+        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
         let parker = Arc::new(Parker::new());
         let mut ticket = match this.with(|core| core.lease_or_queue(asker, Arc::clone(&parker))) {
             Answer::Slot(slot) => return Some(slot),
@@ -120,7 +120,8 @@ impl Pool {
 
     fn give_back(this: &Arc<Self>, me: usize, slot: SlotId) {
         if !this.with(|core| core.give_back_quickly(slot))
-            && let Some(parker) = this.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false }))
+            && let Some(parker) =
+                this.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false, deadline: u64::MAX }))
         {
             parker.unpark();
         }

@@ -23,7 +23,7 @@ fn pool(rules: Rules) -> Pool {
 }
 
 fn at(thread: usize, now: u64) -> Asker {
-    Asker { thread, now, nested: false }
+    Asker { thread, now, nested: false, deadline: u64::MAX }
 }
 
 fn queue(pool: &mut Pool, thread: usize, now: u64) -> Ticket {

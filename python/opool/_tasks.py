@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import inspect
@@ -217,6 +218,7 @@ def stack(task: Any) -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 # Hooks that are coroutine functions
 
+
 def is_async(hook: object) -> bool:
     """Whether calling it makes a coroutine."""
     return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(getattr(type(hook), "__call__", None))  # noqa: B004
@@ -273,7 +275,7 @@ class _Crew:
 
 
 class _Look:
-    """A call of `_begin` in some event loop. Should that be closed before, whoever comes next has it called elsewhere."""
+    """A call of `_begin` in an event loop. Should that be closed before, whoever comes next has it called elsewhere."""
 
     def __init__(self, pool: Pool[Any], event_loop: weakref.ref[Any]) -> None:
         self._pool = weakref.ref(pool)
@@ -299,7 +301,8 @@ _AFTER_A_WHILE = 0.1
 
 def _here() -> Any:
     """The event loop that this thread runs, if it runs one."""
-    return asyncio._get_running_loop() or trio_here()
+    running: Any = asyncio._get_running_loop()
+    return trio_here() if running is None else running
 
 
 def _crew(pool: Pool[Any]) -> _Crew:
@@ -397,10 +400,9 @@ async def _do(job: Any, here: Any) -> None:
     """Runs a hook, in the event loop or in a thread, and tells the pool how that ended."""
     hook = job.hook
     if hook is None or not is_async(hook):
-        try:
+        # An event loop that ends has no threads any more; then the job goes back undone.
+        with contextlib.suppress(RuntimeError):
             await _in_thread(here, job.run)
-        except RuntimeError:  # the event loop has no threads any more, because it ends; the job goes back undone
-            pass
         return
     try:
         result = await (hook() if job.obj is None else hook(job.obj))

@@ -109,7 +109,7 @@ impl Outside {
     }
 
     fn asker(&self, thread: usize) -> Asker {
-        Asker { thread, now: self.now, nested: false }
+        Asker { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
     fn number(&mut self) -> usize {
@@ -287,7 +287,7 @@ impl Outside {
         (self.leases, self.acquired) = (mine, my_bare);
         self.tickets.retain(|(who, _)| *who == ME);
         let serials: Vec<usize> = orphans.iter().chain(&bare).map(|lease| lease.serial).collect();
-        let forked = self.state.keep_only(ME, |value, _| serials.contains(&value.serial));
+        let forked = self.state.keep_only(ME, |_| false, |value, _| serials.contains(&value.serial));
         for value in forked.left {
             self.exit(value, Exit::Left);
         }

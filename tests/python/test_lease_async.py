@@ -97,13 +97,12 @@ def test_tasks_are_served_in_the_order_in_which_they_came(run):
             await gather(*(task(number) for number in range(100)))
             return
         # Trio starts tasks in any order; so one by one, while everything is out.
-        leases = [pool.lease() for _ in range(3)]
+        lease = pool.lease()
         async with trio.open_nursery() as nursery:
             for number in range(100):
                 nursery.start_soon(task(number))
                 await trio.testing.wait_all_tasks_blocked()
-            for lease in leases:
-                lease.release()
+            lease.release()
 
     run(main)
     assert order == list(range(100))
@@ -385,7 +384,8 @@ def test_hooks_may_be_coroutine_functions():
         gone.append(obj)
 
     async def main():
-        pool = opool.Pool(factory=connect, max_size=2, check=note, check_after=0, reset=note, dispose=dispose, name="db")
+        hooks = {"factory": connect, "check": note, "reset": note, "dispose": dispose}
+        pool = opool.Pool(**hooks, max_size=2, check_after=0, name="db")
         with pytest.raises(opool.PoolError, match="pool 'db'.*coroutine function.*lease_async"):
             pool.lease()
 
