@@ -52,8 +52,7 @@ impl Alarms {
             this.alarms.forget_closed(py)?;
         }
         let left = PyFloat::new(py, at.saturating_sub(this.now()) as f64 / 1e9);
-        let timer =
-            call_python(py, c"opool._tasks", c"arm", &[pool.as_any(), event_loop, left.as_any()])?;
+        let timer = call_python(py, c"opool._tasks", c"arm", &[pool.as_any(), event_loop, left.as_any()])?;
         let alarm = Alarm { event_loop: event_loop.clone().unbind(), at, timer: timer.unbind() };
         let replaced = this.alarms.with(|alarms| {
             let index = alarms.iter().position(ours);

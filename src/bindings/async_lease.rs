@@ -528,7 +528,9 @@ unsafe fn queue(
                 let parking = ptr::null_mut();
                 let wait = Waiting { turn: TaskRef::new(&turn), parking, since, deadline, spent };
                 (*lease).wait.set(Some(Box::new(wait)));
-                let ready = join(pool, &turn).and_then(|()| follow_up(pool)).and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
+                let ready = join(pool, &turn)
+                    .and_then(|()| follow_up(pool))
+                    .and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
