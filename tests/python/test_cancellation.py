@@ -815,5 +815,3 @@ def test_nothing_is_lost_if_there_is_no_memory_at_any_step_of_a_wait(moment):
         asyncio.run(main())
         """,
     )
-
-
