@@ -9,9 +9,10 @@ import gc
 import inspect
 import sys
 import threading
+import time
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from opool import _background
@@ -124,12 +125,64 @@ async def enter(pool: Pool[Any], in_tasks: bool) -> Pool[Any]:
     return pool
 
 
-async def aclose(pool: Pool[Any], close: Callable[[], None]) -> None:
-    """Closes a pool in a thread of its own, while the event loop goes on with those who hold something."""
-    if trio_here() is not None:
-        await sys.modules["trio"].to_thread.run_sync(close, abandon_on_cancel=True)
-    else:
-        await asyncio.get_running_loop().run_in_executor(None, close)
+_GRACE = 1.0
+"""How many seconds `aclose` waits for hooks when everything is back."""
+
+
+class _Called:
+    """What a task of asyncio awaits until `turn` is called."""
+
+    def __init__(self, turn: Any) -> None:
+        self._turn = turn
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield self._turn
+
+
+async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
+    """Closes a pool, and waits for what is out, while the event loop goes on with those who have it."""
+    here = _here()
+    if here is None:
+        raise RuntimeError("aclose needs a running event loop, of asyncio or trio; in plain threads use close()")
+    pool._begin_close(force)
+    turn = pool._add_closer()
+    began, back_since = time.monotonic(), None
+    try:
+        while True:
+            turn._again()
+            now = time.monotonic()
+            back, over = pool._is_over()
+            if over:
+                return
+            if back:  # the deadline is for what is out
+                back_since = now if back_since is None else back_since
+                left: float | None = back_since + _GRACE - now
+            else:
+                left = None if timeout is None else began + timeout - now
+            if left is not None and left <= 0:
+                if not back:
+                    raise _watch_module().close_timeout(pool, timeout)
+                return _background.still_busy(pool)
+            # A day at the most: some event loops take no more.
+            alarm = None if left is None else here.call_later(min(left, 86_400.0), turn._resume)
+            try:
+                await (park(turn) if isinstance(here, _Trio) else _Called(turn))
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
+    finally:
+        pool._no_closer(turn)
+
+
+async def aclose_at_once(pool: Pool[Any], timeout: float | None, force: bool) -> None:
+    """The same on a test's clock, where time passes while somebody waits."""
+    pool.close(timeout, force=force)
+
+
+def _watch_module() -> Any:
+    from opool import _watch
+
+    return _watch
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -275,7 +328,7 @@ class _Crew:
 
 
 class _Look:
-    """A call of `_begin` in an event loop. Should that be closed before, whoever comes next has it called elsewhere."""
+    """A call of `_begin` in some event loop."""
 
     def __init__(self, pool: Pool[Any], event_loop: weakref.ref[Any]) -> None:
         self._pool = weakref.ref(pool)
@@ -400,8 +453,7 @@ async def _do(job: Any, here: Any) -> None:
     """Runs a hook, in the event loop or in a thread, and tells the pool how that ended."""
     hook = job.hook
     if hook is None or not is_async(hook):
-        # An event loop that ends has no threads any more; then the job goes back undone.
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):  # the event loop ends, and has no threads any more: the job goes back
             await _in_thread(here, job.run)
         return
     try:

@@ -4,10 +4,10 @@
 //! whoever is late is sent away, in whatever event loop it waits.
 
 use pyo3::PyTraverseError;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::PyFloat;
 
 use super::background::call_python;
 use super::pool::Pool;
@@ -51,8 +51,10 @@ impl Alarms {
         if before.is_none() {
             this.alarms.forget_closed(py)?;
         }
-        let left = PyFloat::new(py, at.saturating_sub(this.now()) as f64 / 1e9);
-        let timer = call_python(py, c"opool._tasks", c"arm", &[pool.as_any(), event_loop, left.as_any()])?;
+        let left = at.saturating_sub(this.now()) as f64 / 1e9;
+        // SAFETY: attached. PyO3's own panics without memory.
+        let left = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(left))? };
+        let timer = call_python(py, c"opool._tasks", c"arm", &[pool.as_any(), event_loop, &left])?;
         let alarm = Alarm { event_loop: event_loop.clone().unbind(), at, timer: timer.unbind() };
         let replaced = this.alarms.with(|alarms| {
             let index = alarms.iter().position(ours);

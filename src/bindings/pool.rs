@@ -24,7 +24,7 @@ use super::options::{self, Options, Sizes};
 use super::outside;
 use super::raw::{add_methods, discard, method};
 use super::waiting::{self, Deadline, Stop, Timeout, Wait};
-use super::waker::Waker;
+use super::waker::{TaskRef, Turn, Waker};
 use super::watch::{self, Places};
 use crate::pool::{Counts, Hold, Identity, Nanos, SlotId, State};
 use crate::sync::{Attached, Guarded, Parker};
@@ -499,12 +499,33 @@ impl Pool {
         text_signature = "($self, timeout=..., *, force=False)")]
     fn aclose<'py>(slf: &Bound<'py, Self>, timeout: CloseTimeout, force: bool) -> PyResult<Bound<'py, PyAny>> {
         let seconds = timeout.0.map_or(slf.get().options().timeout, |timeout| timeout.0);
-        let close = slf.getattr("close")?;
-        let partial = slf.py().import("functools")?.getattr("partial")?;
-        let kwargs = PyDict::new(slf.py());
-        kwargs.set_item("force", force)?;
-        let close = partial.call((close, seconds), Some(&kwargs))?;
-        background::call_python(slf.py(), c"opool._tasks", c"aclose", &[slf.as_any(), &close])
+        let (py, this) = (slf.py(), slf.get());
+        let (seconds, force) = (seconds.into_pyobject(py)?, PyBool::new(py, force).to_owned());
+        let aclose = if this.clock().is_some() { c"aclose_at_once" } else { c"aclose" };
+        background::call_python(py, c"opool._tasks", aclose, &[slf.as_any(), &seconds, force.as_any()])
+    }
+
+    /// The first half of `aclose`: nothing goes out any more.
+    fn _begin_close(slf: &Bound<'_, Self>, force: bool) -> PyResult<()> {
+        Pool::begin_end(slf, force);
+        follow_up(slf)
+    }
+
+    /// Whether everything is back; and whether nothing is being done any more either.
+    fn _is_over(&self) -> (bool, bool) {
+        self.with(|core| core.is_over())
+    }
+
+    /// Something that is called at each step towards the end of the pool, for a task to wait for.
+    fn _add_closer<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Turn>> {
+        let turn = async_lease::new_turn(slf)?;
+        let closer = Waker::Task(TaskRef::new(&turn));
+        slf.get().with(|core| core.add_closer(closer));
+        Ok(turn)
+    }
+
+    fn _no_closer(&self, turn: &Bound<'_, Turn>) {
+        drop(self.with(|core| core.no_closer(|closer| closer.is_task(turn))));
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -757,11 +778,8 @@ impl Pool {
         Ok(())
     }
 
-    /// `close`: see there.
-    fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
-        let (this, py) = (slf.get(), slf.py());
-        let deadline = Deadline::after(seconds, this.now());
-        let parker = Arc::new(Parker::new());
+    fn begin_end(slf: &Bound<'_, Self>, force: bool) {
+        let this = slf.get();
         this.manage();
         this.membership.join(this);
         this.with(|core| {
@@ -771,8 +789,16 @@ impl Pool {
                 Item { object: item.object, shell: ptr::null_mut(), holder: 0 }
             };
             core.close(if force { Some(&mut copy) } else { None });
-            core.add_closer(Waker::Thread(Arc::clone(&parker)));
         });
+    }
+
+    /// `close`: see there.
+    fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        let deadline = Deadline::after(seconds, this.now());
+        let parker = Arc::new(Parker::new());
+        Pool::begin_end(slf, force);
+        this.with(|core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
         let mut back_since = None;
         let result = follow_up(slf).and_then(|()| {
             loop {

@@ -76,6 +76,11 @@ impl Waker {
         matches!(self, Waker::Thread(mine) if Arc::ptr_eq(mine, parker))
     }
 
+    /// Whether it wakes this task.
+    pub(super) fn is_task(&self, turn: &Bound<'_, Turn>) -> bool {
+        matches!(self, Waker::Task(task) if task.as_ptr() == turn.as_ptr())
+    }
+
     /// Whether it wakes something that runs in this thread.
     pub(super) fn runs_in(&self, thread: usize) -> bool {
         // SAFETY: the callers are attached.
@@ -207,15 +212,10 @@ impl Turn {
         self.with(|state| state.ticket.take())
     }
 
-    /// The task is about to wait.
+    /// The task is about to wait for its place in the queue.
     pub(super) fn begin(&self, ticket: Ticket) {
-        self.with(|state| {
-            state.ticket = Some(ticket);
-            state.blocking = true;
-            if state.phase == Phase::Woken {
-                state.phase = Phase::Pending;
-            }
-        });
+        self.with(|state| state.ticket = Some(ticket));
+        self.again();
     }
 
     /// Resumes the task, in its event loop.
@@ -325,6 +325,23 @@ impl Turn {
             None => class.call0()?,
         };
         Err(PyErr::from_value(error))
+    }
+
+    /// The task is about to wait.
+    #[pyo3(name = "_again")]
+    fn again(&self) {
+        self.with(|state| {
+            state.blocking = true;
+            if state.phase == Phase::Woken {
+                state.phase = Phase::Pending;
+            }
+        });
+    }
+
+    /// Called by the event loop: resumes the task.
+    #[pyo3(name = "_resume")]
+    fn py_resume(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Turn::resume(slf)
     }
 
     /// The task is resumed by somebody else.

@@ -166,7 +166,7 @@ class Finished:
         self.stderr = stderr
 
 
-def run_child(code, timeout=30.0, *, check=True):
+def run_child(code, timeout=30.0, *, check=True, env=()):
     """Runs `code` in an interpreter of its own, with every warning an error.
 
     A child that does not end in `timeout` seconds is made to print the stacks of its threads, and the test fails.
@@ -178,7 +178,7 @@ def run_child(code, timeout=30.0, *, check=True):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, **dict(env), "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"},
         start_new_session=True,
         text=True,
     )
