@@ -323,8 +323,8 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
-        let well = pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot))
-            || give_back_slowly(this, slot);
+        let well =
+            pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot)) || give_back_slowly(this, slot);
         decref(this);
         if well { none() } else { ptr::null_mut() }
     }
