@@ -24,8 +24,8 @@ use crate::sync::{Attached, Guarded};
 /// memory to speak of; an id costs one bit once it was given, and 4 more bytes (8 from 2**32 on) while it sits freed.
 /// Any number of threads may share one manager.
 ///
-/// What cannot have what it asks for gets None and changes nothing: `get_object`, `get_many`, `get_range`, `reserve`
-/// (and False: `get_into`). What names an id that is wrong raises `ValueError`, which names it too, and changes nothing.
+/// Who asks for ids that are not to be had gets None and changes nothing: `get_object`, `get_many`, `get_range`,
+/// `reserve` (and False: `get_into`). Who names an id that is wrong gets a `ValueError`, and changes nothing either.
 ///
 /// As a collection a manager is the ids that are given out, ascending: ``in``, ``len`` and ``for`` speak of those.
 /// While one goes through them, ids may be given and freed; each id that is out all the time comes exactly once. Unlike
@@ -241,8 +241,8 @@ impl ObjectMgr {
     /// Fills a buffer with ids, in the order in which `get_object` would give them: a tenth of the time of a list.
     ///
     /// Args:
-    ///     buffer (array.array | numpy.ndarray | memoryview): where to write them; as many ids as it has elements. It is
-    ///         writable and contiguous, and its elements are ints which every id of the range fits.
+    ///     buffer (array.array | numpy.ndarray | memoryview): where to write them; as many ids as it has elements. It
+    ///         is writable and contiguous, and its elements are ints which every id of the range fits.
     ///
     /// Returns:
     ///     bool: whether there were so many; if not, the buffer is as it was.
@@ -391,8 +391,8 @@ impl ObjectMgr {
     /// The whole state as bytes, for `load`.
     ///
     /// The ids that are given out stand in it as a Roaring bitmap in its portable form, which libraries of all
-    /// languages read: ``data[80:80 + int.from_bytes(data[48:56], "little")]``. It has 32 bits if all ids of the range lie
-    /// in 0 to 2**32 - 1, else 64; a negative id stands there as id + 2**64. ``DESIGN.md`` describes the rest.
+    /// languages read: ``data[80:80 + int.from_bytes(data[48:56], "little")]``. It has 32 bits if all ids of the range
+    /// lie in 0 to 2**32 - 1, else 64; a negative id stands there as id + 2**64. ``DESIGN.md`` describes the rest.
     ///
     /// Returns:
     ///     bytes: equal for equal managers.

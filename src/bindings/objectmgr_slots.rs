@@ -23,8 +23,9 @@ const GET_OBJECT: &CStr = c"get_object($self, /)
 Gives an id that nobody has.
 
 Returns:
-    int | None: with the order `fifo`, the lowest id that was never given; when there is none left, the id that was
-        freed longest ago; None when all of them are out. With `lowest`, the lowest free id, and with `random` any.
+    int | None: with the order `fifo`, the lowest id that was never given; when there is none left, the
+        id that was freed longest ago. With `lowest` the lowest free id, with `random` any. None when all
+        of them are out.
 
 Raises:
     MemoryError: there is no memory for the id; it stays free.
@@ -228,7 +229,8 @@ unsafe fn equal_id(ids: &Guarded<Ids>, attached: Attached<'_>, obj: *mut ffi::Py
                     return Ok(Some(candidate));
                 }
             }
-            if beyond {
+            // Not at once: with the hash 0, the turns begin on both sides of it.
+            if beyond && turn > 0 {
                 break;
             }
         }

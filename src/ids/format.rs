@@ -22,7 +22,7 @@
 //! | 80 + G | 16 E | each span as its distance and its length: ascending, and neighbours do not touch |
 //! | … | 4 F or 8 F | the distances of the ids in the queue, oldest first: 4 bytes if the range has at most 2³² ids |
 //!
-//! A state has one form only: managers are equal if their forms are.
+//! Of all that could be read, a state is written in one form only: managers are equal if their dumps are.
 
 use std::fmt;
 use std::ops::Range;
