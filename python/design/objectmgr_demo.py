@@ -6,10 +6,12 @@ act shows what a manager of a billion ids costs.
 
 from __future__ import annotations
 
+import mmap
 import random
 import sys
 import time
 from array import array
+from pathlib import Path
 
 from opool import ObjectMgr
 
@@ -34,6 +36,15 @@ def progress(done: int, of: int) -> None:
         end = "\n" if done == of else ""
         sys.stderr.write(f"\r  [{'#' * filled}{' ' * (BAR - filled)}] {100 * done // of:3} %{end}")
         sys.stderr.flush()
+
+
+def memory() -> str:
+    """How much memory the process has, where the system says so."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return "unknown"
+    return f"{pages * mmap.PAGESIZE >> 20} MiB"
 
 
 def allocate_ports(chance: random.Random) -> None:
@@ -73,12 +84,13 @@ def give_a_billion() -> None:
     print(f"\n{BILLION:,} ids")
     begin = time.perf_counter()
     ids = ObjectMgr(range(BILLION))
-    print(f"  constructed           {1e6 * (time.perf_counter() - begin):8.0f} us")
+    print(f"  constructed           {1e6 * (time.perf_counter() - begin):8.0f} us; memory of the process: {memory()}")
     begin = time.perf_counter()
     for _ in range(0, BILLION, STEP):
         ids.get_range(STEP)
         progress(len(ids), BILLION)
-    print(f"  all given, as ranges  {1e3 * (time.perf_counter() - begin):8.0f} ms; the next: {ids.get_object()}")
+    took = time.perf_counter() - begin
+    print(f"  all given, as ranges  {1e3 * took:8.0f} ms; {memory()}; the next: {ids.get_object()}")
     begin = time.perf_counter()
     kept = ids.dump()
     took = time.perf_counter() - begin
