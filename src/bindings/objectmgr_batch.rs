@@ -6,7 +6,7 @@ use pyo3::buffer::{Element, PyBuffer, PyUntypedBuffer};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyRange;
+use pyo3::types::{PyList, PyRange};
 
 use super::objectmgr::{ObjectMgr, attached, index, raised, refused};
 use crate::ids::{Error, Ids, Sink};
@@ -192,8 +192,8 @@ fn several(ids: &Bound<'_, PyAny>, fault: &str) -> PyResult<Several> {
     }
     let no_memory = |_| raised(py, Error::OutOfMemory);
     let mut list = Vec::new();
-    // SAFETY: attached, and the caller holds `ids`.
-    if unsafe { ffi::PyObject_CheckBuffer(ids.as_ptr()) } != 0
+    // A list has no buffer. To ask it would cost an exception.
+    if !ids.is_exact_instance_of::<PyList>()
         && let Ok(untyped) = PyUntypedBuffer::get(ids)
         && untyped.dimensions() == 1
     {
