@@ -150,7 +150,7 @@ smoke: venv ## install wheels for every interpreter that is here, without Rust, 
 	@$(BIN)/python tests/smoke/check_wheels.py
 
 .PHONY: gate
-gate: develop ## hold a lease to its number of instructions, counted by callgrind
+gate: develop ## hold a lease and an id to their number of instructions, counted by callgrind
 	$(call say,gate: the instructions of a lease)
 	@$(BIN)/python benches/gate.py
 

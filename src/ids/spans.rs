@@ -51,6 +51,9 @@ impl Spans {
 
     /// Takes the positions of a range out.
     pub fn remove(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
         while let Some(span) = self.next(range.start).filter(|span| span.start < range.end) {
             self.ends.remove(&span.start);
             self.len -= span.end - span.start;
