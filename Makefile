@@ -61,6 +61,14 @@ test-rs: ## test the core alone, without Python
 	$(call say,cargo test: the core)
 	@cargo test --locked --quiet --no-default-features
 
+CASES ?= 5000000#	how many `make fuzz` makes
+.PHONY: fuzz
+fuzz: ## change dumps of the integer manager at random, and load them: no panic, no absurd memory
+	$(call say,fuzz: $(CASES) changed dumps of an ObjectMgr)
+	@ulimit -v 4000000; PROPTEST_CASES=$(CASES) CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
+		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_TARGET_DIR=target-fuzz \
+		cargo test --locked --release --no-default-features --test ids_format whatever -- --nocapture
+
 .PHONY: test-loom
 test-loom: ## check the core against every interleaving of small models
 	$(call say,loom: the model checks)
@@ -147,7 +155,7 @@ smoke: venv ## install wheels for every interpreter that is here, without Rust, 
 	@$(BIN)/python tests/smoke/check_wheels.py
 
 .PHONY: gate
-gate: develop ## hold a lease to its number of instructions, counted by callgrind
+gate: develop ## hold a lease and an id to their number of instructions, counted by callgrind
 	$(call say,gate: the instructions of a lease)
 	@$(BIN)/python benches/gate.py
 

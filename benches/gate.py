@@ -1,10 +1,10 @@
-"""The gate: how many instructions of ours a lease costs, counted by callgrind.
+"""The gate: how many instructions of ours a lease and an id cost, counted by callgrind.
 
 Unlike nanoseconds they are the same on a busy machine and an idle one, so CI can hold a limit against them. Every form
 is counted twice, for a short loop and for a long one: what starting up costs is in both, and cancels. Whatever runs
 inside our shared object counts as ours, whether it has symbols or not.
 
-    python benches/gate.py [--limit 140]
+    python benches/gate.py [--limit 140] [--ids-limit 170]
 """
 
 from __future__ import annotations
@@ -23,16 +23,26 @@ import opool._opool
 OURS = opool._opool.__file__
 SHORT, LONG = 100, 1_100
 LEASE = "with pool.lease() as obj: pass"
+IDS = "ids.free_object(ids.get_object())"
 FORMS = [
     LEASE,
     "with pool.lease(timeout=5.0) as obj: pass",
     "pool.release(pool.acquire())",
     "async with pool.lease_async() as obj: pass",
+    IDS,
 ]
+
+# Of the manager every id was given and every other one is back: that takes more than fresh ids do.
+SETUP = """import sys, opool
+pool = opool.Pool([object() for _ in range(4)])
+ids = opool.ObjectMgr(100_001)
+ids.get_range(100_000)
+ids.free_many(range(1, 50_001))
+"""
 
 # What one run does: each form as often as the argument in its place says. Nothing here suspends, so no event loop is
 # needed: one step of the coroutine is all of it.
-PROGRAM = "import sys, opool\npool = opool.Pool([object() for _ in range(4)])\n" + "".join(
+PROGRAM = SETUP + "".join(
     f"async def run(n):\n  for _ in range(n):\n    {form}\n"
     f"try: run(int(sys.argv[{place}])).send(None)\nexcept StopIteration: pass\n"
     for place, form in enumerate(FORMS, 1)
@@ -96,7 +106,9 @@ def find_valgrind() -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=float, default=140, help="instructions a lease may cost (%(default)s)")
-    limit = parser.parse_args().limit
+    parser.add_argument("--ids-limit", type=float, default=170, help="and an id, given and freed (%(default)s)")
+    arguments = parser.parse_args()
+    limit, ids_limit = arguments.limit, arguments.ids_limit
     if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "AMD64"):
         print(f"gate: NOT CHECKED: the limit holds for x86-64 Linux, this is {platform.machine()} {sys.platform}")
         return
@@ -107,11 +119,13 @@ def main() -> None:
     print(f"own instructions a cycle, CPython {platform.python_version()}, by callgrind:")
     for form, instructions_of_form in found.items():
         print(f"  {instructions_of_form:7.1f}  {form}")
-    if found[LEASE] <= 0:
+    if found[LEASE] <= 0 or found[IDS] <= 0:
         sys.exit(f"gate: counted nothing in {OURS}: the count is broken")
     if found[LEASE] > limit:
         sys.exit(f"gate: a lease costs {found[LEASE]:.1f} instructions of ours, over the limit of {limit:g}")
-    print(f"gate: {found[LEASE]:.1f} is within the limit of {limit:g}")
+    if found[IDS] > ids_limit:
+        sys.exit(f"gate: an id costs {found[IDS]:.1f} instructions of ours, over the limit of {ids_limit:g}")
+    print(f"gate: {found[LEASE]:.1f} is within the limit of {limit:g}, {found[IDS]:.1f} within that of {ids_limit:g}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from areas import ids
 from areas.algorithms import PLAIN
 from areas.lease import LEASE, NULLS, PAIR, WITHIN
 from areas.task_peers import QUEUED as TASK_QUEUE
@@ -33,6 +34,8 @@ ALGORITHMS = {
 # By Python version: how many times `async with semaphore` an `async with pool.lease_async()` may take.
 TASK_LIMITS = {"3.11": 0.10, "3.13": 0.17}
 TASKS_OFF_MEAN, MIXED_LOWEST = 0.05, 0.9
+# A pair of get and free, in nanoseconds, and how many times faster than the plain one it must be; as above.
+IDS_LIMITS = {"3.11": (33, 4.5)}
 QUEUED = "queue.Queue design"
 BACKSTOP_MS, BUSY_THREAD_MS = 20, 5
 
@@ -99,6 +102,20 @@ def of_algorithms(report: dict[str, Any]) -> Iterator[Target]:
         yield Target(name, PLAIN, "times faster", report["timings"][name][PLAIN]["ratio"], limit, False)
 
 
+def of_ids(report: dict[str, Any]) -> Iterator[Target]:
+    """One at a time, and a thousand at a time."""
+    timings = report["timings"]
+    pair, times = IDS_LIMITS.get(report["python"].rpartition(".")[0], (None, None))
+    if pair and times and "no PGO" in report["build"]:
+        for name in (ids.FRESH, ids.FREED):
+            yield Target(name, "opool", "ns", timings[name]["opool"]["ns"], pair, True)
+            yield Target(name, ids.PLAIN, "times faster", timings[name][ids.PLAIN]["ratio"], times, False)
+    as_list = 1 / timings[ids.LIST][ids.LIST_OF_RANGE]["ratio"]
+    yield Target(ids.LIST, ids.LIST_OF_RANGE, "x list(range)", as_list, 1.2, True)
+    yield Target(ids.ARRAY, "opool", "ns an id", timings[ids.ARRAY]["opool"]["ns"] / 1e3, 2, True)
+    yield Target(ids.RANGE, "opool", "ns an id", timings[ids.RANGE]["opool"]["ns"] / 1e6, 0.1, True)
+
+
 def of_contention(report: dict[str, Any]) -> Iterator[Target]:
     """Throughput and fairness, configuration by configuration."""
     sections: dict[str, dict[str, dict[str, Any]]] = {}
@@ -153,4 +170,6 @@ def of_tasks(report: dict[str, Any]) -> Iterator[Target]:
 def judge(report: dict[str, Any]) -> list[Target]:
     """All targets that the report holds figures for."""
     lease = of_lease(report) if LEASE in report["timings"] else ()
-    return [*lease, *of_algorithms(report), *of_contention(report), *of_signals(report), *of_tasks(report)]
+    numbers = of_ids(report) if ids.FRESH in report["timings"] else ()
+    rest = (of_algorithms(report), of_contention(report), of_signals(report), of_tasks(report))
+    return [*lease, *numbers, *(target for targets in rest for target in targets)]

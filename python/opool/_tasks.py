@@ -153,7 +153,7 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
             now = time.monotonic()
             back, over = pool._is_over()
             if over:
-                return
+                return None
             if back:  # the deadline is for what is out
                 back_since = now if back_since is None else back_since
                 left: float | None = back_since + _GRACE - now

@@ -12,6 +12,8 @@ mod hooks;
 mod lease;
 mod lease_type;
 mod objectmgr;
+mod objectmgr_batch;
+mod objectmgr_keep;
 mod objectmgr_slots;
 mod options;
 mod outside;

@@ -5,6 +5,7 @@
 //! Python (`__hash__`, `__eq__`) or the interpreter's allocator runs inside the critical section.
 
 use std::ffi::{CStr, c_int};
+use std::ops::Range;
 use std::ptr;
 
 use pyo3::ffi;
@@ -22,8 +23,9 @@ const GET_OBJECT: &CStr = c"get_object($self, /)
 Gives an id that nobody has.
 
 Returns:
-    int | None: the lowest id that was never given; when there is none left, the id that was freed longest ago;
-        None when all of them are out.
+    int | None: with the order `fifo`, the lowest id that was never given; when there is none left, the
+        id that was freed longest ago. With `lowest` the lowest free id, with `random` any. None when all
+        of them are out.
 
 Raises:
     MemoryError: there is no memory for the id; it stays free.
@@ -93,18 +95,44 @@ unsafe fn ids<'a>(slf: *mut ffi::PyObject) -> &'a Guarded<Ids> {
 unsafe extern "C" fn get_object(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: a method is called attached, and the caller holds `slf`.
     let (ids, attached) = unsafe { (ids(slf), Attached::assume()) };
-    match ids.with(attached, Ids::take) {
-        Ok(Some(id)) => {
-            // SAFETY: attached.
-            let int = unsafe { ffi::PyLong_FromLongLong(id) };
-            if int.is_null() {
-                give_back(ids, attached, id);
-            }
-            int
+    match ids.with(attached, Ids::take_quickly) {
+        // SAFETY: as above.
+        Some(id) => unsafe { handed(slf, id) },
+        // SAFETY: as above.
+        None => unsafe { get_object_slowly(slf) },
+    }
+}
+
+/// What is not done by a bit and a step of the watermark or the queue.
+///
+/// # Safety
+/// As for `get_object`.
+#[inline(never)]
+unsafe fn get_object_slowly(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe {
+        let (ids, attached) = (ids(slf), Attached::assume());
+        match ids.with(attached, Ids::take) {
+            Ok(Some(id)) => handed(slf, id),
+            Ok(None) => new_ref(ffi::Py_None()),
+            Err(error) => raise(attached, error),
         }
-        // SAFETY: attached.
-        Ok(None) => unsafe { new_ref(ffi::Py_None()) },
-        Err(error) => raise(attached, error),
+    }
+}
+
+/// The id as an int.
+///
+/// # Safety
+/// As for `get_object`.
+#[inline(always)]
+unsafe fn handed(slf: *mut ffi::PyObject, id: i64) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe {
+        let int = ffi::PyLong_FromLongLong(id);
+        if int.is_null() {
+            give_back(ids(slf), Attached::assume(), id);
+        }
+        int
     }
 }
 
@@ -120,19 +148,38 @@ fn give_back(ids: &Guarded<Ids>, attached: Attached<'_>, id: i64) {
 unsafe extern "C" fn free_object(slf: *mut ffi::PyObject, obj: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: a method is called attached, and the caller holds `slf` and `obj`.
     unsafe {
-        let (ids, attached) = (ids(slf), Attached::assume());
-        let freed = if ffi::PyLong_CheckExact(obj) != 0 {
+        if ffi::PyLong_CheckExact(obj) != 0 {
             let mut overflow: c_int = 0;
             let id = ffi::PyLong_AsLongLongAndOverflow(obj, &mut overflow);
-            if overflow == 0 { ids.with(attached, |ids| ids.free(id)) } else { Err(Error::NotAllocated) }
+            // What does not fit is -1, and -1 is an id like any other.
+            if overflow == 0 && ids(slf).with(Attached::assume(), |ids| ids.free_quickly(id)) {
+                return new_ref(obj);
+            }
+        }
+        free_object_slowly(slf, obj)
+    }
+}
+
+/// What is not done by a bit and an entry of the queue.
+///
+/// # Safety
+/// As for `free_object`.
+#[inline(never)]
+unsafe fn free_object_slowly(slf: *mut ffi::PyObject, obj: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe {
+        let (ids, attached) = (ids(slf), Attached::assume());
+        let id = if ffi::PyLong_CheckExact(obj) != 0 {
+            let mut overflow: c_int = 0;
+            let id = ffi::PyLong_AsLongLongAndOverflow(obj, &mut overflow);
+            Some(id).filter(|_| overflow == 0)
         } else {
             match equal_id(ids, attached, obj) {
-                Ok(Some(id)) => ids.with(attached, |ids| ids.free(id)),
-                Ok(None) => Err(Error::NotAllocated),
+                Ok(id) => id,
                 Err(Raised) => return ptr::null_mut(),
             }
         };
-        match freed {
+        match id.map_or(Err(Error::NotAllocated), |id| ids.with(attached, |ids| ids.free(id))) {
             Ok(()) => new_ref(obj),
             Err(error) => raise(attached, error),
         }
@@ -151,7 +198,7 @@ unsafe fn new_ref(obj: *mut ffi::PyObject) -> *mut ffi::PyObject {
 }
 
 /// A Python exception is set.
-struct Raised;
+pub(super) struct Raised;
 
 /// What `hash(int)` is taken modulo (`sys.hash_info.modulus`).
 const HASH_MODULUS: i64 = if cfg!(target_pointer_width = "64") { (1 << 61) - 1 } else { (1 << 31) - 1 };
@@ -171,19 +218,60 @@ unsafe fn equal_id(ids: &Guarded<Ids>, attached: Attached<'_>, obj: *mut ffi::Py
         if hash == -1 {
             return no_hash(obj);
         }
-        // An int from 0 up to the modulus is its own hash. After that the hashes repeat.
-        let end = ids.with(attached, |ids| ids.fresh().start);
-        let mut candidate = hash as i64;
-        while candidate >= 0 && i128::from(candidate) < end {
-            if ids.with(attached, |ids| ids.is_allocated(candidate)) && is_equal(candidate, obj)? {
-                return Ok(Some(candidate));
+        let range = ids.with(attached, |ids| ids.range());
+        for turn in 0_i64.. {
+            let near = ints_hashed(hash as i64, turn).into_iter().flatten();
+            let mut beyond = true;
+            for candidate in near.filter(|&candidate| is_within(&range, candidate)) {
+                beyond = false;
+                let given = ids.with(attached, |ids| ids.is_given(candidate));
+                if given && is_equal(candidate, obj)? {
+                    return Ok(Some(candidate));
+                }
             }
-            candidate = match candidate.checked_add(HASH_MODULUS) {
-                Some(next) => next,
-                None => break,
-            };
+            // Not at once: with the hash 0, the turns begin on both sides of it.
+            if beyond && turn > 0 {
+                break;
+            }
         }
         Ok(None)
+    }
+}
+
+/// The ints of 64 bits that have this hash, and are so many turns of the modulus away from 0.
+///
+/// Below the modulus an int is its own hash, and after that the hashes repeat, on either side of 0. No hash is -1: that
+/// of -1 is -2.
+fn ints_hashed(hash: i64, turn: i64) -> [Option<i64>; 3] {
+    let far = turn.checked_mul(HASH_MODULUS);
+    let above = far.filter(|_| hash >= 0).and_then(|far| hash.checked_add(far));
+    let below = far.filter(|_| hash < 0 || hash == 0 && turn > 0).and_then(|far| hash.checked_sub(far));
+    let minus_one = far.filter(|_| hash == -2).and_then(|far| (-1_i64).checked_sub(far));
+    [above, minus_one, below]
+}
+
+/// Whether there are ids as far out as this, on its side of 0.
+fn is_within(range: &Range<i128>, candidate: i64) -> bool {
+    if candidate < 0 { range.start <= candidate.into() } else { i128::from(candidate) < range.end }
+}
+
+/// Whether `obj` equals an id that is out, as in a set of them.
+///
+/// # Safety
+/// The thread is attached, and the caller holds `obj`. Where it fails, an exception is set.
+pub(super) unsafe fn contains(
+    ids: &Guarded<Ids>,
+    attached: Attached<'_>,
+    obj: *mut ffi::PyObject,
+) -> Result<bool, Raised> {
+    // SAFETY: as promised.
+    unsafe {
+        if ffi::PyLong_CheckExact(obj) == 0 {
+            return equal_id(ids, attached, obj).map(|id| id.is_some());
+        }
+        let mut overflow: c_int = 0;
+        let id = ffi::PyLong_AsLongLongAndOverflow(obj, &mut overflow);
+        Ok(overflow == 0 && ids.with(attached, |ids| ids.is_given(id)))
     }
 }
 
@@ -232,11 +320,14 @@ pub(super) fn raise(_attached: Attached<'_>, error: Error) -> *mut ffi::PyObject
             Error::NotAllocated => {
                 ffi::PyErr_SetString(ffi::PyExc_ValueError, c"Object is not currently allocated.".as_ptr());
             }
-            Error::OutOfReach => {
-                ffi::PyErr_SetString(ffi::PyExc_OverflowError, c"ids reach from -2**63 to 2**63 - 1".as_ptr());
-            }
             Error::OutOfMemory => {
                 ffi::PyErr_NoMemory();
+            }
+            Error::OutOfReach => {
+                ffi::PyErr_SetString(
+                    ffi::PyExc_OverflowError,
+                    c"ids reach from -2**63 to 2**63 - 1, and a range has at most 2**63 of them".as_ptr(),
+                );
             }
         }
     }

@@ -3,71 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Error;
-use super::block::{Block, Narrow, Small, Wide};
-
-/// Up to so many positions the queue lies on the heap: 256 KiB at most.
-const SMALL: u64 = 1 << 16;
-
-/// The positions that came back, oldest first: 4 bytes each while all of them fit, else 8.
-pub enum Freed {
-    /// So few positions that the queue can never be large.
-    Small(Fifo<Small>),
-    /// Every position fits 32 bits.
-    Narrow(Fifo<Narrow>),
-    /// Some position does not.
-    Wide(Fifo<Wide>),
-}
-
-impl Freed {
-    /// Empty, for positions below `end`.
-    pub fn new(end: u64) -> Self {
-        if end <= SMALL {
-            Freed::Small(Fifo::new(end))
-        } else if end <= 1 << 32 {
-            Freed::Narrow(Fifo::new(end))
-        } else {
-            Freed::Wide(Fifo::new(end))
-        }
-    }
-
-    /// Adds `position` as the newest.
-    #[inline(always)]
-    pub fn push(&mut self, position: u64) -> Result<(), Error> {
-        match self {
-            Freed::Small(fifo) => fifo.push(position),
-            Freed::Narrow(fifo) => fifo.push(position),
-            Freed::Wide(fifo) => fifo.push(position),
-        }
-    }
-
-    /// Takes the oldest.
-    #[inline(always)]
-    pub fn pop(&mut self) -> Option<u64> {
-        match self {
-            Freed::Small(fifo) => fifo.pop(),
-            Freed::Narrow(fifo) => fifo.pop(),
-            Freed::Wide(fifo) => fifo.pop(),
-        }
-    }
-
-    /// Puts `position` before the oldest: the way back of a [`pop`](Self::pop).
-    pub fn unpop(&mut self, position: u64) -> Result<(), Error> {
-        match self {
-            Freed::Small(fifo) => fifo.unpop(position),
-            Freed::Narrow(fifo) => fifo.unpop(position),
-            Freed::Wide(fifo) => fifo.unpop(position),
-        }
-    }
-
-    /// A copy of all of them, oldest first.
-    pub fn positions(&self) -> Result<Vec<u64>, Error> {
-        match self {
-            Freed::Small(fifo) => fifo.positions(),
-            Freed::Narrow(fifo) => fifo.positions(),
-            Freed::Wide(fifo) => fifo.positions(),
-        }
-    }
-}
+use super::block::Block;
 
 /// A queue in blocks of one length.
 ///
@@ -84,39 +20,70 @@ pub struct Fifo<B> {
 }
 
 impl<B: Block> Fifo<B> {
-    fn new(most: u64) -> Self {
+    /// Empty, for at most so many entries that a single block is no longer than they are.
+    pub fn new(most: u64) -> Self {
         let block_len = usize::try_from(most).map_or(B::LEN, |most| most.clamp(1, B::LEN));
         Fifo { blocks: VecDeque::new(), head: 0, tail: block_len, len: 0, block_len, spare: None }
     }
 
+    /// How many entries there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Adds `position` as the newest if there is room for it.
     #[inline(always)]
-    fn push(&mut self, position: u64) -> Result<(), Error> {
+    pub fn push_quickly(&mut self, position: u64) -> bool {
+        if self.tail == self.block_len {
+            return false;
+        }
+        let Some(block) = self.blocks.back_mut() else { return false };
+        block.set(self.tail, position);
+        self.tail += 1;
+        self.len += 1;
+        true
+    }
+
+    /// The oldest, if it lies where the last one did.
+    #[inline(always)]
+    pub fn peek(&self) -> Option<u64> {
+        if self.len == 0 || self.head == self.block_len {
+            return None;
+        }
+        self.blocks.front()?.get(self.head)
+    }
+
+    /// Takes what was [`peek`](Self::peek)ed at.
+    #[inline(always)]
+    pub fn skip(&mut self) {
+        self.head += 1;
+        self.len -= 1;
+    }
+
+    /// Adds `position` as the newest.
+    pub fn push(&mut self, position: u64) -> Result<(), Error> {
         if self.tail == self.block_len {
             self.add_block()?;
         }
-        if let Some(block) = self.blocks.back_mut() {
-            block.set(self.tail, position);
-            self.tail += 1;
-            self.len += 1;
-        }
+        self.push_quickly(position);
         Ok(())
     }
 
-    #[inline(always)]
-    fn pop(&mut self) -> Option<u64> {
+    /// Takes the oldest.
+    pub fn pop(&mut self) -> Option<u64> {
         if self.len == 0 {
             return None;
         }
         if self.head == self.block_len {
             self.drop_drained();
         }
-        let position = self.blocks.front()?.get(self.head)?;
-        self.head += 1;
-        self.len -= 1;
+        let position = self.peek()?;
+        self.skip();
         Some(position)
     }
 
-    fn unpop(&mut self, position: u64) -> Result<(), Error> {
+    /// Puts `position` before the oldest: the way back of a [`pop`](Self::pop).
+    pub fn unpop(&mut self, position: u64) -> Result<(), Error> {
         if self.head == 0 {
             // Only several undone pops at once, of several threads, come as far back as this.
             let block = self.block()?;
@@ -151,19 +118,30 @@ impl<B: Block> Fifo<B> {
         self.head = 0;
     }
 
-    fn positions(&self) -> Result<Vec<u64>, Error> {
-        let len = usize::try_from(self.len).map_err(|_| Error::OutOfMemory)?;
-        let mut positions = Vec::new();
-        positions.try_reserve_exact(len)?;
+    /// Drops the newest: the way back of a [`push`](Self::push).
+    pub fn unpush(&mut self) {
+        if self.len == 0 {
+            return;
+        }
+        if self.tail == 0 {
+            self.spare = self.blocks.pop_back();
+            self.tail = self.block_len;
+        }
+        self.tail -= 1;
+        self.len -= 1;
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
         let all = self.blocks.iter().flat_map(|block| (0..self.block_len).filter_map(|at| block.get(at)));
-        positions.extend(all.skip(self.head).take(len));
-        Ok(positions)
+        all.skip(self.head).take(usize::try_from(self.len).unwrap_or(usize::MAX))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::block::{Narrow, Small, Wide};
 
     /// Grows to four blocks and drains, with every third pop undone once.
     fn keeps_the_order_and_drops_what_drained<B: Block>() {
@@ -193,19 +171,30 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_queue_keeps_positions_of_64_bits() {
-        let mut freed = Freed::new(u64::MAX);
+    fn a_wide_queue_keeps_positions_of_64_bits_and_a_narrow_one_of_32() {
+        let (mut wide, mut narrow) = (Fifo::<Wide>::new(u64::MAX), Fifo::<Narrow>::new(1 << 32));
         for position in [u64::MAX - 1, 0, 1 << 32] {
-            freed.push(position).expect("memory");
+            wide.push(position).expect("memory");
         }
-        assert_eq!(freed.positions(), Ok(vec![u64::MAX - 1, 0, 1 << 32]));
-        assert_eq!(freed.pop(), Some(u64::MAX - 1));
+        assert!(wide.iter().eq([u64::MAX - 1, 0, 1 << 32]));
+        narrow.push(u32::MAX.into()).expect("memory");
+        assert_eq!((wide.pop(), narrow.pop()), (Some(u64::MAX - 1), Some(u32::MAX.into())));
     }
 
     #[test]
-    fn a_narrow_queue_keeps_positions_of_32_bits() {
-        let mut freed = Freed::new(1 << 32);
-        freed.push(u32::MAX.into()).expect("memory");
-        assert_eq!(freed.pop(), Some(u32::MAX.into()));
+    fn pushes_are_undone_across_blocks_also_after_pops() {
+        let mut fifo = Fifo::<Small>::new(1 << 20);
+        let long = 3 * Small::LEN as u64;
+        (0..100).for_each(|position| fifo.push(position).expect("memory"));
+        (0..50).for_each(|position| assert_eq!(fifo.pop(), Some(position)));
+        for _ in 0..2 {
+            (100..long).for_each(|position| fifo.push(position).expect("memory"));
+            (100..long).for_each(|_| fifo.unpush());
+        }
+        assert!(fifo.iter().eq(50..100));
+        (50..100).for_each(|_| fifo.unpush());
+        fifo.unpush();
+        fifo.push(7).expect("memory");
+        assert_eq!((fifo.pop(), fifo.pop(), fifo.len()), (Some(7), None, 0));
     }
 }

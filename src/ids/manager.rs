@@ -5,14 +5,18 @@ use std::fmt;
 use std::ops::Range;
 
 use super::bitmap::{Bitmap, PAGE_BITS};
-use super::fifo::Freed;
+use super::freed::{Freed, Order, Stale, queue};
+use super::spans::Spans;
+
+/// How many ids there are at most: far enough from the end of the numbers that no position overflows.
+pub(super) const MOST: u64 = 1 << 63;
 
 /// Why an operation changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The id is not given out at the moment.
     NotAllocated,
-    /// Ids reach from −2⁶³ to 2⁶³ − 1.
+    /// Ids reach from −2⁶³ to 2⁶³ − 1, and there are at most 2⁶³.
     OutOfReach,
     /// The system has no memory for the next page or block.
     OutOfMemory,
@@ -22,7 +26,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Error::NotAllocated => "the id is not allocated",
-            Error::OutOfReach => "ids reach from -2**63 to 2**63 - 1",
+            Error::OutOfReach => "ids reach from -2**63 to 2**63 - 1, and a range has at most 2**63 of them",
             Error::OutOfMemory => "out of memory",
         })
     }
@@ -36,66 +40,189 @@ impl From<TryReserveError> for Error {
     }
 }
 
+/// The same for operations that name ids. A type of its own: the quick paths return theirs in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The id is not given out at the moment.
+    NotGiven(i64),
+    /// The id stands twice among those that are to be freed.
+    Repeated(i64),
+    /// The id does not lie in the range.
+    NotInRange(i64),
+    /// The id must not be given.
+    Excluded(i64),
+    /// The id is out, and would have to be free.
+    Given(i64),
+    /// Nothing is wrong with an id.
+    Other(Error),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NotGiven(id) => write!(f, "{id} is not currently allocated"),
+            Refusal::Repeated(id) => write!(f, "{id} stands among the ids more than once"),
+            Refusal::NotInRange(id) => write!(f, "{id} is not an id of the range"),
+            Refusal::Excluded(id) => write!(f, "{id} is excluded"),
+            Refusal::Given(id) => write!(f, "{id} is currently allocated"),
+            Refusal::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Other(error)
+    }
+}
+
 /// Hands out the ids of a range, each to one holder at a time.
 ///
-/// An id is *fresh* (never given), *allocated* or *freed*, and these are all the ways between them:
+/// An id is *fresh* (never given), *given*, *freed* or *excluded*, and these are all the ways between them:
 ///
 /// ```text
-/// fresh ──take──► allocated ──free──► freed
-///   ▲                │  ▲               │
-///   └────untake──────┤  └─────take──────┤
-///                    └─────untake───────┘
+/// fresh ──take, reserve──► given ──free──► freed
+///   ▲                       │ ▲              │
+///   └─────────untake────────┤ └─take, reserve┤
+///                           └────untake──────┘
+/// fresh, freed ──exclude──► excluded
 /// ```
 ///
-/// `take` gives the fresh ids ascending, and only then the freed ones in the order they were freed.
+/// What `take` gives is for the [`Order`] to say. Only `Order::Fifo` needs to tell the fresh from the freed; the others
+/// call fresh what lies beyond everything that was given, or nothing at all.
 ///
 /// Inside, an id is its *position*: its distance from `base`. Positions are what the bitmap and the queue hold, so
 /// they stay small and unsigned wherever the range lies.
 pub struct Ids {
     /// The greatest multiple of [`PAGE_BITS`] that is not above the first id: pages begin at round ids.
-    base: i64,
-    /// The watermark: the positions from here to `end` are fresh.
-    fresh: u64,
-    end: u64,
-    allocated: Bitmap,
-    freed: Freed,
+    pub(super) base: i64,
+    /// The position of the first id.
+    pub(super) first: u64,
+    /// The watermark: the positions from here to `end` are fresh, but for the `gaps`.
+    pub(super) fresh: u64,
+    /// The positions from `fresh` to here may be given one after the other without looking further.
+    pub(super) lane: u64,
+    pub(super) end: u64,
+    pub(super) given: Bitmap,
+    pub(super) freed: Freed,
+    /// Entries of the queue that do not count.
+    pub(super) stale: Stale,
+    /// What is not fresh beyond the watermark: reserved once, or excluded.
+    pub(super) gaps: Spans,
+    /// What must not be given.
+    pub(super) excluded: Spans,
 }
 
 impl Default for Ids {
     /// No ids at all.
     fn default() -> Self {
-        Ids { base: 0, fresh: 0, end: 0, allocated: Bitmap::default(), freed: Freed::new(0) }
+        Ids::at(0, 0, 0, Order::Fifo)
     }
 }
 
 impl Ids {
-    /// The `count` ids from `first` on, all of them fresh. Costs the same for any count.
-    pub fn new(first: i64, count: u64) -> Result<Self, Error> {
-        if i128::from(first) + i128::from(count) > 1 << 63 {
+    /// The `count` ids from `first` on, none of them given. Costs the same for any count.
+    pub fn new(first: i64, count: u64, order: Order) -> Result<Self, Error> {
+        if count > MOST || i128::from(first) + i128::from(count) > 1 << 63 {
             return Err(Error::OutOfReach);
         }
         let lead = first.rem_euclid(PAGE_BITS as i64);
-        let fresh = lead as u64;
-        let end = fresh.checked_add(count).ok_or(Error::OutOfReach)?;
-        Ok(Ids { base: first - lead, fresh, end, allocated: Bitmap::default(), freed: Freed::new(end) })
+        Ok(Ids::at(first - lead, lead as u64, lead as u64 + count, order))
     }
 
-    /// Gives the next id, or `None` when all of them are out.
+    fn at(base: i64, first: u64, end: u64, order: Order) -> Self {
+        // Chance knows no fresh ids: all of them are below the watermark.
+        let fresh = if let Order::Random(_) = order { end } else { first };
+        Ids {
+            base,
+            first,
+            fresh,
+            lane: if fresh == first { end } else { fresh },
+            end,
+            given: Bitmap::default(),
+            freed: Freed::new(order, end),
+            stale: Stale::default(),
+            gaps: Spans::default(),
+            excluded: Spans::default(),
+        }
+    }
+
+    /// Gives the next id if that is done with a bit, and a step of the watermark or of the queue. `None` says nothing:
+    /// [`take`](Self::take) goes on from there.
     #[inline(always)]
-    pub fn take(&mut self) -> Result<Option<i64>, Error> {
-        let position = if self.fresh < self.end {
+    pub fn take_quickly(&mut self) -> Option<i64> {
+        let position = if self.fresh < self.lane {
             let position = self.fresh;
-            self.allocated.reach(position, self.end)?;
+            self.given.insert_quickly(position)?;
             self.fresh += 1;
             position
         } else {
-            match self.freed.pop() {
-                Some(position) => position,
-                None => return Ok(None),
+            if self.fresh < self.end || self.stale.total() != 0 {
+                return None;
             }
+            queue!(&mut self.freed, fifo => {
+                let position = fifo.peek()?;
+                self.given.insert_quickly(position)?;
+                fifo.skip();
+                position
+            }, else return None)
         };
-        self.allocated.insert(position);
-        Ok(Some(self.id(position)))
+        Some(self.id(position))
+    }
+
+    /// Gives the next id, or `None` when all of them are out.
+    pub fn take(&mut self) -> Result<Option<i64>, Error> {
+        if self.fresh < self.lane {
+            self.given.insert(self.fresh, self.end)?;
+            self.fresh += 1;
+            Ok(Some(self.id(self.fresh - 1)))
+        } else if self.fresh < self.end {
+            self.take_beyond_the_lane()
+        } else if let Freed::Lowest(_) | Freed::Random(_) = self.freed {
+            self.take_in_order()
+        } else {
+            self.take_oldest()
+        }
+    }
+
+    fn take_beyond_the_lane(&mut self) -> Result<Option<i64>, Error> {
+        if let Freed::Lowest(lowest) = &self.freed
+            && lowest.len > 0
+        {
+            return self.take_in_order();
+        }
+        self.open_lane();
+        self.take()
+    }
+
+    /// Puts the watermark on the next fresh id, and the end of the lane before the next gap.
+    pub(super) fn open_lane(&mut self) {
+        while let Some(gap) = self.gaps.next(self.fresh) {
+            if gap.start > self.fresh {
+                self.lane = gap.start;
+                return;
+            }
+            self.fresh = gap.end;
+            self.gaps.remove(gap);
+        }
+        self.lane = self.end;
+    }
+
+    /// Takes what has been in the queue for longest, of what counts.
+    fn take_oldest(&mut self) -> Result<Option<i64>, Error> {
+        while let Some(position) = self.freed.pop() {
+            if self.stale.total() != 0 && self.stale.skips(position) {
+                continue;
+            }
+            if let Err(error) = self.given.insert(position, self.end) {
+                self.freed.unpop(position)?;
+                return Err(error);
+            }
+            return Ok(Some(self.id(position)));
+        }
+        Ok(None)
     }
 
     /// Undoes a [`take`](Self::take) whose id reached nobody: it is the next to be given again.
@@ -104,59 +231,110 @@ impl Ids {
     #[cold]
     pub fn untake(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
-        let entry = self.allocated.entry(position).ok_or(Error::NotAllocated)?;
-        if position + 1 == self.fresh {
+        if !self.given.contains(position) {
+            return Err(Error::NotAllocated);
+        }
+        let queues = queue!(&self.freed, _fifo => true, else false);
+        if queues && position + 1 == self.fresh {
             self.fresh = position;
         } else {
             self.freed.unpop(position)?;
+            self.settle(position);
         }
-        entry.remove();
+        self.given.remove(position);
         Ok(())
     }
 
-    /// Takes an id back.
+    /// Takes an id back if that is done with a bit and an entry of the queue. False says nothing: [`free`](Self::free)
+    /// goes on from there.
     #[inline(always)]
+    pub fn free_quickly(&mut self, id: i64) -> bool {
+        let position = self.position(id);
+        let Some(entry) = self.given.entry(position) else { return false };
+        let pushed = queue!(&mut self.freed, fifo => fifo.push_quickly(position), else false);
+        if pushed {
+            entry.remove();
+        }
+        pushed
+    }
+
+    /// Takes an id back.
     pub fn free(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
-        let entry = self.allocated.entry(position).ok_or(Error::NotAllocated)?;
+        if !self.given.contains(position) {
+            return Err(Error::NotAllocated);
+        }
         self.freed.push(position)?;
-        entry.remove();
+        self.settle(position);
+        self.given.remove(position);
+        self.given.tidy(position);
         Ok(())
     }
 
     /// Whether the id is out.
     #[inline(always)]
-    pub fn is_allocated(&self, id: i64) -> bool {
-        self.allocated.contains(self.position(id))
+    pub fn is_given(&self, id: i64) -> bool {
+        self.given.contains(self.position(id))
     }
 
-    /// The ids that were never given. The end may be 2⁶³, which is no id.
+    /// Whether the id lies in the range.
+    pub fn has(&self, id: i64) -> bool {
+        (self.first..self.end).contains(&self.position(id))
+    }
+
+    /// The range. The end may be 2⁶³, which is no id.
+    pub fn range(&self) -> Range<i128> {
+        self.wide(self.first)..self.wide(self.end)
+    }
+
+    /// The order, without its seed.
+    pub fn order(&self) -> Order {
+        match &self.freed {
+            Freed::Lowest(_) => Order::Lowest,
+            Freed::Random(random) => Order::Random(random.state()),
+            _ => Order::Fifo,
+        }
+    }
+
+    /// The ids from the watermark on: never given, unless they were reserved or excluded. The end may be 2⁶³.
     pub fn fresh(&self) -> Range<i128> {
-        let base = i128::from(self.base);
-        base + i128::from(self.fresh)..base + i128::from(self.end)
+        self.wide(self.watermark())..self.wide(self.end)
     }
 
-    /// A copy of the ids that came back, oldest first.
-    pub fn freed(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
-        let base = self.base;
-        Ok(self.freed.positions()?.into_iter().map(move |position| base.wrapping_add_unsigned(position)))
+    /// Where the watermark will be when it is asked for the next time: behind the gap that begins there.
+    pub(super) fn watermark(&self) -> u64 {
+        self.gaps.next(self.fresh).filter(|gap| gap.start <= self.fresh).map_or(self.fresh, |gap| gap.end)
     }
 
-    /// A copy of the ids that are out, ascending.
-    pub fn allocated(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
-        let base = self.base;
-        Ok(self.allocated.positions()?.map(move |position| base.wrapping_add_unsigned(position)))
+    /// How many ids are out.
+    pub fn given(&self) -> u64 {
+        self.end - self.first - self.excluded.len() - self.available()
+    }
+
+    /// How many ids could be taken.
+    pub fn available(&self) -> u64 {
+        let fresh = self.end - self.fresh - self.gaps.len();
+        match &self.freed {
+            Freed::Lowest(lowest) => fresh + lowest.len,
+            Freed::Random(random) => self.end - self.first - self.excluded.len() - random.given,
+            queue => fresh + queue.queued() - self.stale.total(),
+        }
+    }
+
+    /// A position as a number that cannot overflow.
+    fn wide(&self, position: u64) -> i128 {
+        i128::from(self.base) + i128::from(position)
     }
 
     /// The id at a position.
     #[inline(always)]
-    fn id(&self, position: u64) -> i64 {
+    pub(super) fn id(&self, position: u64) -> i64 {
         self.base.wrapping_add_unsigned(position)
     }
 
     /// The position of an id. One outside the range gets a position outside it too.
     #[inline(always)]
-    fn position(&self, id: i64) -> u64 {
+    pub(super) fn position(&self, id: i64) -> u64 {
         id.wrapping_sub(self.base) as u64
     }
 }

@@ -1,16 +1,34 @@
 //! The integer manager, pure Rust: which ids are given out, and which one comes next.
 //!
-//! [`Ids`] is the whole of it. It keeps three things, and none of them grows with the range:
+//! [`Ids`] is the whole of it. What it keeps does not grow with the range:
 //!
 //! | part | holds | memory |
 //! |---|---|---|
 //! | watermark | where the never-given ids begin | one word |
 //! | bitmap | which ids are out | 1 bit an id below the watermark |
 //! | FIFO | the ids that came back, oldest first | 4 or 8 bytes for each one waiting |
+//! | lines | for the lowest first: where free ids are below the watermark | 1 bit for 512 ids, where there are any |
+//! | spans | which ids must not be given | some 30 bytes for neighbours, however many |
+//!
+//! `DESIGN.md` says why, and has the format in which it is kept.
 
+mod batch;
 mod bitmap;
 mod block;
+mod bounds;
 mod fifo;
+mod format;
+mod freed;
+mod lowest;
 mod manager;
+mod orders;
+mod random;
+mod roaring;
+mod spans;
+mod sparse;
+mod views;
 
-pub use manager::{Error, Ids};
+pub use batch::Sink;
+pub use format::Unreadable;
+pub use freed::Order;
+pub use manager::{Error, Ids, Refusal};

@@ -19,6 +19,17 @@ def test_every_worker_of_the_demo_gets_one_of_three_resources():
     assert len({match[2] for match in matches}) <= 3
 
 
+def test_the_port_allocator_shows_its_ports_and_what_a_billion_ids_cost():
+    done = run("design.objectmgr_demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = re.findall(r"^  ([a-zA.]{64})  ", done.stdout, re.MULTILINE)
+    assert len(rows) > 9
+    assert all(row[0] == "x" and row[8:12] == "xxxx" and row[32] == "A" for row in rows)
+    assert "a wrong id changes nothing: 8063 is not currently allocated; 8032 still given: True" in done.stdout
+    assert "read back equal: True" in done.stdout
+    assert "given 999000000, available 1000000" in done.stdout
+
+
 def test_the_sample_prints_the_newest_first_and_says_when_nothing_is_left():
     done = run("design.opool_sample")
     assert (done.returncode, done.stdout) == (0, "7\n5\n1\n1\n1\n")

@@ -16,7 +16,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SITE = Path(sysconfig.get_path("platlib")).resolve()
 
-DEMONSTRATIONS = ["design.opool_demo", "design.opool_sample", "algorithms.palindrome", "algorithms.triplets"]
+DEMONSTRATIONS = [
+    "design.opool_demo",
+    "design.opool_sample",
+    "design.objectmgr_demo",
+    "algorithms.palindrome",
+    "algorithms.triplets",
+]
 SELF_CHECKS = ["design.opool_tests", "algorithms.palindrome_tests", "algorithms.triplets_tests"]
 # What is not installed here; each says so, and names the extra that brings what it needs.
 EXTRAS = {"opool.metrics.prometheus": "opool[prometheus]", "opool.metrics.otel": "opool[otel]"}

@@ -47,6 +47,20 @@ def a_manager_may_have_no_number_left(manager: opool.ObjectMgr) -> None:
     opool.ObjectMgr("3")  # type: ignore[arg-type]
 
 
+def a_manager_gives_and_takes_several(manager: opool.ObjectMgr) -> None:
+    assert_type(manager.get_many(3), Optional[list[int]])
+    assert_type(manager.get_range(3), Optional[range])
+    assert_type(manager.get_into(bytearray(8)), bool)
+    assert_type(manager.reserve(3), Optional[int])
+    assert_type(list(manager), list[int])
+    assert_type(manager.excluded, list[range])
+    assert_type(opool.ObjectMgr.load(manager.dump()), opool.ObjectMgr)
+    opool.ObjectMgr(range(8000, 9000), order="lowest")
+    opool.ObjectMgr(9, order="newest")  # type: ignore[arg-type]
+    manager.free_many(5)  # type: ignore[arg-type]
+    manager.exclude(["5"])  # type: ignore[list-item]
+
+
 def errors_are_what_they_say(error: opool.PoolTimeout) -> Any:
     timeout: TimeoutError = error
     base: opool.PoolError = error
