@@ -1,4 +1,4 @@
-"""A task that is cancelled, closed, dropped, or left behind by its event loop loses nothing, at whatever step that happens."""
+"""A task that is cancelled, closed, dropped, or left behind by its event loop loses nothing, whenever that happens."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""`lease_async`: what an `async with` and an `await` do, in every event loop, and what they tell those who misuse them."""
+"""`lease_async`: what an `async with` and an `await` do in every event loop, and what they tell those who misuse them."""
 
 import asyncio
 import contextlib
