@@ -299,11 +299,16 @@ class _Crew:
             known = [loop for reference in self.loops for loop in [reference()] if loop not in (None, event_loop)]
             self.loops = [weakref.ref(loop) for loop in (*known, event_loop) if not loop.is_closed()]
 
-    def forget_closed(self) -> None:
+    def end_closed(self) -> None:
+        """Ends the tasks whose event loop was closed over them: nobody else will."""
         for task in list(self.tasks):
-            if task.get_loop().is_closed():
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # nobody could have ended it
+            if task in self.tasks and task.get_loop().is_closed():
                 self.tasks.discard(task)
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                try:
+                    task.get_coro().close()  # type: ignore[union-attr]
+                except Exception:  # it does not want to end; when it is collected, nobody asks it
+                    log.exception("a hook whose event loop was closed")
 
     def schedule(self, pool: Pool[Any], avoid: Any = None) -> bool:
         """Has one of the event loops look what there is to do, if any of them runs."""
@@ -371,6 +376,7 @@ def join(pool: Pool[Any], event_loop: Any) -> None:
     crew.use(event_loop)
     if event_loop not in crew.watching:
         crew.watching.add(event_loop)
+        crew.end_closed()
         contextvars.Context().run(event_loop.call_later, _WATCH_EVERY, _watch, weakref.ref(pool), event_loop)
 
 
@@ -382,7 +388,6 @@ def _watch(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     crew.watching.discard(event_loop)
     if pool.waiting:
         join(pool, event_loop)
-        crew.forget_closed()
         if pool._has_work():
             crew.schedule(pool)
 
@@ -392,7 +397,7 @@ def work(pool: Pool[Any]) -> None:
     crew, here = _crew(pool), _here()
     if here is not None:
         crew.use(here)
-    crew.forget_closed()
+    crew.end_closed()
     crew.schedule(pool)  # if there is none, whoever uses the pool next in an event loop sees to it
 
 
@@ -411,7 +416,7 @@ def _look_again(pool_ref: weakref.ref[Pool[Any]]) -> None:
 
 def _begin(pool: Pool[Any]) -> None:
     crew, here = _crew(pool), _here()
-    crew.forget_closed()
+    crew.end_closed()
     while True:
         job = pool._next_job()
         if job is None:
