@@ -306,7 +306,7 @@ class _Crew:
                 self.tasks.discard(task)
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 try:
-                    task.get_coro().close()  # type: ignore[union-attr]
+                    task.get_coro().close()
                 except Exception:  # it does not want to end; when it is collected, nobody asks it
                     log.exception("a hook whose event loop was closed")
 
@@ -359,8 +359,10 @@ _AFTER_A_WHILE = 0.1
 
 def _here() -> Any:
     """The event loop that this thread runs, if it runs one."""
-    running: Any = asyncio._get_running_loop()
-    return trio_here() if running is None else running
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return trio_here()
 
 
 def _crew(pool: Pool[Any]) -> _Crew:

