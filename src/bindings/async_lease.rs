@@ -182,11 +182,8 @@ unsafe extern "C" fn dealloc(this: *mut PyObject) {
     }
 }
 
-unsafe extern "C" fn finalize(this: *mut PyObject) {
-    // SAFETY: called once, by the interpreter, on a live object.
-    unsafe { abandon(this.cast()) }
-}
-
+// No `tp_finalize`: the coroutine that has entered it has one, which runs the end of its body, and may use the object
+// until then. What nobody ends like that ends here, when the collector takes the cycle apart.
 unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
     // SAFETY: a live object.
     unsafe {
@@ -944,7 +941,6 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
         slot(ffi::Py_tp_new, new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
         slot(ffi::Py_tp_repr, repr as *mut c_void),

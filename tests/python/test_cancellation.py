@@ -141,8 +141,10 @@ def test_a_lease_by_hand_that_is_dropped_while_it_waits_or_holds_gives_back():
     async def main():
         for _ in range(3):
             holder = pool.lease_async()
-            with pytest.raises(StopIteration, match="a"):
+            with pytest.raises(StopIteration) as entered:
                 type(holder).__aenter__(holder).send(None)
+            assert entered.value.value == "a"
+            del entered
             waiter = pool.lease_async()
             waiter.send(None)
             assert state(pool) == (1, 0, 1, 1)
@@ -646,6 +648,36 @@ def test_tasks_in_cycles_of_references_give_back_when_they_are_collected(quiet):
             collect()
         assert gone() is None
         assert_whole(pool, ["a"])
+
+
+def test_the_end_of_a_body_that_is_collected_still_has_its_object():
+    pool = opool.Pool(["a"])
+    seen = []
+
+    class Node:
+        pass
+
+    async def use(node):
+        async with pool.lease_async():
+            try:
+                await node.future
+            finally:
+                seen.append(state(pool))
+
+    async def main():
+        # In any order, as seen from the collector.
+        for others in range(6):
+            node = Node()
+            node.future = asyncio.get_running_loop().create_future()
+            node.before = [Node() for _ in range(others)]
+            node.coroutine = use(node)
+            node.coroutine.send(None)
+            del node
+            collect()
+            assert_whole(pool, ["a"])
+
+    ASYNCIO.run(main)
+    assert seen == [(1, 0, 1, 0)] * 6
 
 
 def test_a_keyboard_interrupt_in_a_running_event_loop_loses_nothing():
