@@ -824,12 +824,25 @@ mod stop_iteration {
     #[cfg(Py_3_12)]
     static SPARE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
+    /// Puts another one there, and takes the one that was.
+    #[cfg(Py_3_12)]
+    #[inline(always)]
+    fn exchange(made: *mut PyObject) -> *mut PyObject {
+        if cfg!(not(opool_gil)) {
+            return SPARE.swap(made, Relaxed);
+        }
+        // One thread at a time, and plain loads and stores cost less.
+        let before = SPARE.load(Relaxed);
+        SPARE.store(made, Relaxed);
+        before
+    }
+
     /// As `raise_new`, with one and the same exception again and again, which keeps the value until `forget`.
     #[cfg(Py_3_12)]
     pub(super) unsafe fn raise(value: *mut PyObject) {
         // SAFETY: attached. Whoever takes the spare one has its only reference, as long as nobody else has kept it.
         unsafe {
-            let mut made = SPARE.swap(ptr::null_mut(), Relaxed);
+            let mut made = exchange(ptr::null_mut());
             if !made.is_null() && !is_unique(made) {
                 ffi::Py_DECREF(made);
                 made = ptr::null_mut();
@@ -844,7 +857,7 @@ mod stop_iteration {
             set_value(made, value);
             ffi::Py_INCREF(made);
             ffi::PyErr_SetRaisedException(made);
-            ffi::Py_XDECREF(SPARE.swap(made, Relaxed));
+            ffi::Py_XDECREF(exchange(made));
         }
     }
 
@@ -854,13 +867,13 @@ mod stop_iteration {
     pub(super) unsafe fn forget() {
         // SAFETY: as above.
         unsafe {
-            let made = SPARE.swap(ptr::null_mut(), Relaxed);
+            let made = exchange(ptr::null_mut());
             if made.is_null() {
                 return;
             }
             if is_unique(made) {
                 set_value(made, ffi::Py_None());
-                ffi::Py_XDECREF(SPARE.swap(made, Relaxed));
+                ffi::Py_XDECREF(exchange(made));
             } else {
                 ffi::Py_DECREF(made);
             }
