@@ -158,9 +158,10 @@ class PoolMachine(RuleBasedStateMachine):
         if stats.idle or stats.checking:
             return self.clock.time
         if stats.size < self.max_size:
-            # What is being disposed of may still take its place.
-            leaving = 0 if self.hooks["dispose"] is None else self.hooks["dispose"].running
-            return self.clock.time if stats.size + leaving < self.max_size else None
+            # What is being disposed of, or will be meanwhile, may still take its place.
+            dispose = self.hooks["dispose"]
+            lasting = dispose is not None and any(kind in ("slow", "never") for kind, _ in dispose._script)
+            return None if lasting else self.clock.time
         if all(held.entered for held in self.model.held):
             return None
         return min((held.promised for held in self.model.held if held.promised is not None), default=float("inf"))
