@@ -1,6 +1,6 @@
 """A pool of connections to an SQLite database for tasks, with aiosqlite: one to write with, several to read with.
 
-    python examples/async_sqlite.py /tmp/notes.db
+    python examples/async_sqlite.py notes.db
 
 Each connection of aiosqlite has a thread of its own, in which SQLite does its work while the event loop goes on. So a
 connection costs something, and there is a reason to have few. Why one for writing: see `sqlite.py`.

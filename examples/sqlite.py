@@ -1,6 +1,6 @@
 """A pool of connections to an SQLite database: one to write with, several to read with.
 
-    python examples/sqlite.py /tmp/notes.db
+    python examples/sqlite.py notes.db
 
 SQLite lets one connection write at a time, and with a write-ahead log the others read meanwhile. So writers wait for
 each other in the pool, in order, and "database is locked" does not happen.

@@ -209,14 +209,16 @@ def _timed_out(
     phases: tuple[float, float, float],
     position: int | None,
     state: tuple[int, int, int, int, int | None],
-    oldest: tuple[int, float, int] | None,
+    oldest: tuple[int, float, int, int] | None,
     cause: BaseException | None,
 ) -> PoolTimeout:
     """Made by the pool, when a wait ends in vain."""
     holder = None
     if oldest is not None:
-        ident, age, exact = oldest
-        holder = Oldest(thread_name(ident), age, bool(exact), ident == threading.get_ident())
+        ident, age, exact, in_task = oldest
+        # Many tasks share a thread: that it is this one says nothing.
+        who = f"a task of {thread_name(ident)}" if in_task else thread_name(ident)
+        holder = Oldest(who, age, bool(exact), not in_task and ident == threading.get_ident())
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()
     size, idle, leased, waiting, max_size = state

@@ -1,11 +1,11 @@
 //! `pool.lease_async()`: what an `async with` or an `await` makes of a lease.
 //!
 //! An `AsyncLease` is its own awaitable, its own iterator, and what `async with` finds when it looks for `__aenter__` and
-//! `__aexit__` (see `lease_type.rs` for that trick). So an object that is free costs no allocation and no suspension.
-//! If none is free, the task waits for a future of its event loop, in the same queue as the threads.
+//! `__aexit__` (`self_descriptor.rs`). So an object that is free costs no allocation and no suspension. If none is free,
+//! the task waits for its turn (`waker.rs`), in the same queue as the threads.
 //!
-//! What it owns: its pool, until it is over; while it waits, the waker with the ticket; while it is inside its `async with`, the
-//! slot. The slot knows it then by `Item::holder`.
+//! What it owns: its pool, until it is over; while it waits, its turn, which has the ticket; while it is inside its
+//! `async with`, the slot. The slot knows it then by `Item::holder`.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
@@ -21,11 +21,12 @@ use pyo3::types::PyType;
 use super::alarm::Alarms;
 use super::background::{call_python, follow_up};
 use super::errors;
-use super::lease;
+use super::lease::{self, none};
 use super::pool::Pool;
 use super::raw::{Exception, discard, method, slot};
 use super::refcount::{decref, incref, is_unique};
 use super::self_descriptor;
+use super::stop_iteration;
 use super::waiting::{self, Deadline, Wait, Waited};
 use super::waker::{TaskRef, Turn, Waker, running_loop};
 use super::watch::TASK;
@@ -347,14 +348,6 @@ unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
     }
 }
 
-unsafe fn none() -> *mut PyObject {
-    // SAFETY: None is always there.
-    unsafe {
-        incref(ffi::Py_None());
-        ffi::Py_None()
-    }
-}
-
 /// What `await` iterates over: itself, unless a task waits for it already, which would wait for ever then.
 unsafe extern "C" fn itself(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: alive for the call.
@@ -511,6 +504,7 @@ unsafe fn queue(
         };
         let at = deadline.at().unwrap_or(Nanos::MAX);
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: at };
+        // Should the core refuse it, it is dropped in there; but `turn` is not, so that runs nothing.
         let waker = Waker::Task(TaskRef::new(&turn));
         let answer = this.with(|core| core.lease_or_queue(asker, waker));
         match answer {
@@ -800,101 +794,6 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
     }
 }
 
-mod stop_iteration {
-    #[cfg(Py_3_12)]
-    use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-
-    use super::*;
-
-    /// Raises `StopIteration(value)`.
-    pub(super) unsafe fn raise_new(value: *mut PyObject) {
-        // SAFETY: the caller's value is alive. An exception or a tuple as the value would be taken apart.
-        unsafe {
-            let made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, value, ptr::null_mut::<PyObject>());
-            if !made.is_null() {
-                ffi::PyErr_SetObject(ffi::PyExc_StopIteration, made);
-                ffi::Py_DECREF(made);
-            }
-        }
-    }
-
-    #[cfg(not(Py_3_12))]
-    pub(super) use raise_new as raise;
-
-    #[cfg(Py_3_12)]
-    static SPARE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-
-    /// Puts another one there, and takes the one that was.
-    #[cfg(Py_3_12)]
-    #[inline(always)]
-    fn exchange(made: *mut PyObject) -> *mut PyObject {
-        if cfg!(not(opool_gil)) {
-            return SPARE.swap(made, Relaxed);
-        }
-        // One thread at a time, and plain loads and stores cost less.
-        let before = SPARE.load(Relaxed);
-        SPARE.store(made, Relaxed);
-        before
-    }
-
-    /// As `raise_new`, with one and the same exception again and again, which keeps the value until `forget`.
-    #[cfg(Py_3_12)]
-    pub(super) unsafe fn raise(value: *mut PyObject) {
-        // SAFETY: attached. Whoever takes the spare one has its only reference, as long as nobody else has kept it.
-        unsafe {
-            let mut made = exchange(ptr::null_mut());
-            if !made.is_null() && !is_unique(made) {
-                ffi::Py_DECREF(made);
-                made = ptr::null_mut();
-            }
-            if made.is_null() {
-                // Without the value among its arguments, which would stay.
-                made = ffi::PyObject_CallFunctionObjArgs(ffi::PyExc_StopIteration, ptr::null_mut::<PyObject>());
-                if made.is_null() {
-                    return;
-                }
-            }
-            set_value(made, value);
-            ffi::Py_INCREF(made);
-            ffi::PyErr_SetRaisedException(made);
-            ffi::Py_XDECREF(exchange(made));
-        }
-    }
-
-    /// Lets go of the value, which whoever awaited has by now: the object may be about to leave the pool.
-    #[cfg(Py_3_12)]
-    #[inline(always)]
-    pub(super) unsafe fn forget() {
-        // SAFETY: as above.
-        unsafe {
-            let made = exchange(ptr::null_mut());
-            if made.is_null() {
-                return;
-            }
-            if is_unique(made) {
-                set_value(made, ffi::Py_None());
-                ffi::Py_XDECREF(exchange(made));
-            } else {
-                ffi::Py_DECREF(made);
-            }
-        }
-    }
-
-    #[cfg(Py_3_12)]
-    unsafe fn set_value(made: *mut PyObject, value: *mut PyObject) {
-        // SAFETY: as the caller's, who has the only reference.
-        unsafe {
-            let exception: *mut ffi::PyStopIterationObject = made.cast();
-            ffi::Py_INCREF(value);
-            ffi::Py_XDECREF(ptr::replace(&raw mut (*exception).value, value));
-        }
-    }
-
-    #[cfg(not(Py_3_12))]
-    #[inline(always)]
-    pub(super) unsafe fn forget() {}
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
@@ -977,11 +876,6 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.
     let made: Bound<'_, PyType> =
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?.cast_into_unchecked() };
-    #[cfg(not(Py_3_10))]
-    // SAFETY: nobody knows the type yet.
-    unsafe {
-        (*made.as_ptr().cast::<ffi::PyTypeObject>()).tp_new = None;
-    }
     self_descriptor::install(&made, [("__aenter__", 0, ENTER_DOC), ("__aexit__", 3, EXIT_DOC)])?;
     Ok(made.unbind())
 }

@@ -203,6 +203,17 @@ fn upgrade<'py>(pool: &Bound<'py, PyWeakrefReference>) -> Option<Bound<'py, Pool
     pool.upgrade_as::<Pool>().ok().flatten()
 }
 
+/// What a hook has returned. A coroutine is none of that: a lambda around a coroutine function made it, or the like, and
+/// nobody would await it.
+pub(super) fn no_coroutine(returned: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: attached, and alive.
+    if unsafe { ffi::PyCoro_CheckExact(returned.as_ptr()) } == 0 {
+        return Ok(returned);
+    }
+    returned.call_method0("close")?;
+    Err(PyTypeError::new_err("the hook returned a coroutine, but is no coroutine function: write it with async def"))
+}
+
 /// What is to be finished.
 enum Kind {
     Make(Attempt),
@@ -268,6 +279,7 @@ impl Job {
 
     fn end(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) {
         let pool = upgrade(self.pool.bind(py));
+        let result = result.and_then(no_coroutine);
         match (self.take(), &pool) {
             (Some(Kind::Make(attempt)), _) => self.end_making(py, pool.as_ref(), attempt, result),
             (Some(Kind::Tend(task)), Some(pool)) => {
@@ -314,13 +326,6 @@ impl Job {
         let result = result.and_then(|object| {
             if object.is_none() {
                 return Err(PyTypeError::new_err("the factory returned None instead of an object"));
-            }
-            // SAFETY: attached, and the object is alive.
-            if unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) } != 0 {
-                // A lambda around a coroutine function, or the like. Nobody will await it.
-                object.call_method0("close")?;
-                let what = "the factory returned a coroutine, but is no coroutine function: write it with async def";
-                return Err(PyTypeError::new_err(what));
             }
             Ok(object)
         });

@@ -106,10 +106,10 @@ pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
     let made = python_function(py, c"opool.errors", c"_timed_out").and_then(|function| unsafe {
         let limit = or_none((rules.max_size < usize::MAX).then(|| ffi::PyLong_FromSize_t(rules.max_size)));
         let place = or_none(before.map(|before| ffi::PyLong_FromSize_t(before + 1)));
-        let oldest = or_none(
-            watch::oldest(pool, now)
-                .map(|(thread, age, exact)| ffi::Py_BuildValue(c"(ndi)".as_ptr(), thread, age, c_int::from(exact))),
-        );
+        let oldest = or_none(watch::oldest(pool, now).map(|(thread, age, exact, task)| {
+            let (exact, task) = (c_int::from(exact), c_int::from(task));
+            ffi::Py_BuildValue(c"(ndii)".as_ptr(), thread, age, exact, task)
+        }));
         let made = ffi::PyObject_CallFunction(
             function.as_ptr(),
             c"Nd(ddd)N(nnnnN)NO".as_ptr(),

@@ -427,7 +427,7 @@ pub(super) unsafe fn dispatch(
 }
 
 #[inline(always)]
-unsafe fn none() -> *mut PyObject {
+pub(super) unsafe fn none() -> *mut PyObject {
     // SAFETY: None is always there.
     unsafe { new_reference(ffi::Py_None()) }
 }

@@ -22,6 +22,7 @@ mod pool;
 mod raw;
 mod refcount;
 mod self_descriptor;
+mod stop_iteration;
 mod triplets;
 mod waiting;
 mod waker;

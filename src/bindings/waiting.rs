@@ -12,7 +12,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::background::{follow_up, follow_up_quietly, hook_name, tell};
+use super::background::{follow_up, follow_up_quietly, hook_name, no_coroutine, tell};
 use super::errors;
 use super::options::to_nanos;
 use super::outside;
@@ -625,7 +625,7 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
         Some(unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) })
     });
     let Some(object) = object else { return Ok(true) };
-    match outside::call(&hook, &[&object]) {
+    match outside::call(&hook, &[&object]).and_then(no_coroutine) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
             tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);

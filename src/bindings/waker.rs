@@ -117,9 +117,7 @@ impl TaskRef {
         // SAFETY: both are a pointer to a living `Turn`.
         unsafe { &*(&raw const self.0).cast::<Bound<'py, Turn>>() }
     }
-}
 
-impl TaskRef {
     pub(super) fn as_ptr(&self) -> *mut PyObject {
         self.0.as_ptr()
     }
@@ -282,23 +280,24 @@ impl Turn {
         if unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } == 0 {
             return Err(PyRuntimeError::new_err("expected a contextvars.Context"));
         }
-        let phase = slf.get().with(|state| {
-            state.resume = Some((callback, context.unbind()));
-            state.phase
-        });
+        let resume = Some((callback, context.unbind()));
+        let (phase, before) = slf.get().with(|state| (state.phase, std::mem::replace(&mut state.resume, resume)));
+        drop(before);
         if phase != Phase::Pending { Ready::push(slf) } else { Ok(()) }
     }
 
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        let mut message = msg;
         let cancelled = slf.get().with(|state| {
             let first = state.phase == Phase::Pending;
             if first {
                 state.phase = Phase::Cancelled;
-                state.message = msg;
+                std::mem::swap(&mut state.message, &mut message);
             }
             first
         });
+        drop(message);
         if cancelled {
             Ready::push(slf)?;
         }

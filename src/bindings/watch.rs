@@ -105,8 +105,8 @@ fn here(_: Python<'_>) -> Option<Place> {
     }
 }
 
-/// What is out: for each object a tuple of the object, its slot, the number of the holder's thread, since when (None if
-/// somebody looks for the first time), whether that is exact, whether the lease was entered, the place, and the `AsyncLease` if a task has it.
+/// What is out: for each object a tuple of the object, its slot, the number of the holder's thread, the age in seconds,
+/// whether that is exact, whether the lease was entered, the place, and the `AsyncLease` if a task has it.
 pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyList>> {
     let (this, py) = (pool.get(), pool.py());
     let now = this.now();
@@ -150,13 +150,15 @@ fn look(core: &mut super::pool::Core, now: Nanos) {
     });
 }
 
-/// The thread and the age in seconds of the one who has had an object for longest, and whether the age is exact.
-pub(super) fn oldest(pool: &Pool, now: Nanos) -> Option<(usize, f64, bool)> {
+/// The thread and the age in seconds of the one who has had an object for longest, whether the age is exact, and whether
+/// it is a task of that thread.
+pub(super) fn oldest(pool: &Pool, now: Nanos) -> Option<(usize, f64, bool, bool)> {
     pool.with(|core| {
         look(core, now);
         let exact = core.watches_leases();
         let out = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
         let (_, item, hold, since) = out.min_by_key(|(_, _, _, since)| *since)?;
-        Some((holder(item, hold), now.saturating_sub(since) as f64 / 1e9, exact))
+        let age = now.saturating_sub(since) as f64 / 1e9;
+        Some((holder(item, hold), age, exact, async_lease(item).is_some()))
     })
 }

@@ -260,7 +260,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         if self.closed {
             return;
         }
-        // Somebody else may have taken the room of a replacement that was owed: then there is nothing to wait for.
+        // The room of a replacement that was owed may be taken, by what somebody added or because the pool became smaller:
+        // then there is nothing to wait for.
         self.owed = self.owed.min(self.rules.max_size.saturating_sub(self.slots.len() + self.supply.making()));
         self.making_ahead &= self.owed + self.supply.making() > 0;
         // Whatever is being made: that may take long, or never end.
@@ -305,10 +306,6 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Replaces stale objects, one after another: where there is room, the new one comes before the old one goes.
     fn replace_next(&mut self, now: Nanos) {
-        if self.owed > 0 && self.slots.len() + self.supply.making() >= self.rules.max_size {
-            // The room that was meant for it is taken: by what somebody added, or because the pool became smaller.
-            (self.owed, self.making_ahead) = (0, false);
-        }
         while self.ahead > 0
             && let Some(id) = self.stale_idle()
         {

@@ -195,6 +195,22 @@ def test_a_plain_factory_that_returns_a_coroutine_is_told_so():
     pool.close()
 
 
+@pytest.mark.parametrize("hook", ["check", "reset"])
+def test_a_plain_hook_that_returns_a_coroutine_has_not_done_its_work_so_the_object_goes(hook, caplog):
+    async def never(obj):
+        raise AssertionError("nobody awaits it")
+
+    caplog.set_level("INFO", logger="opool")
+    options = {hook: lambda obj: never(obj), **({"check_after": 0} if hook == "check" else {})}
+    pool = opool.Pool(factory=Thing, max_size=1, **options)
+    pool.lease().release()
+    if hook == "check":
+        pool.lease(timeout=10).release()
+    assert pool.stats().retired["unfit" if hook == "check" else "not_reset"] == 1
+    assert "write it with async def" in caplog.text
+    pool.close()
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Nobody's own
 

@@ -125,6 +125,19 @@ def test_a_wait_that_is_too_long_says_how_long_it_was_and_what_the_pool_was_doin
     assert_whole(pool, ["a"])
 
 
+def test_who_waits_in_vain_is_not_told_that_its_thread_has_an_object_when_another_task_has_it():
+    pool = opool.Pool(["a"])
+
+    async def main():
+        async with pool.lease_async():
+            with pytest.raises(opool.PoolTimeout, match="Held longest: a task of thread 'MainThread'") as caught:
+                await pool.lease_async(timeout=0.01)
+            assert "(this one)" not in str(caught.value)
+            assert "This very thread" not in str(caught.value)
+
+    asyncio.run(main())
+
+
 @every_loop
 def test_those_whose_time_is_up_leave_alone_however_they_stand_in_the_queue(loop):
     pool = opool.Pool(["a"])
