@@ -109,6 +109,11 @@ def not_disposed(pool: Pool[Any], error: BaseException) -> None:
     log.warning("%s: dispose failed: %r", called(pool), error, exc_info=error)
 
 
+def not_all_disposed(pool: Pool[Any]) -> None:
+    """Everything is back, but it takes an event loop to dispose of it, and none runs."""
+    log.warning("%s: closed, but no event loop runs that could dispose of its objects: use aclose()", called(pool))
+
+
 def still_busy(pool: Pool[Any]) -> None:
     """Everything is back, but a hook has not returned yet."""
     log.warning("%s: closed, but a hook still runs in the background", called(pool))

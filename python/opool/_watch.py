@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from opool import _tasks
+from opool import _task_holders
 from opool._background import called
 from opool.errors import PoolCloseTimeout, PoolDeadlock, duration, seconds, shown, thread_name, thread_names
 
@@ -72,7 +72,7 @@ class Holder:
 
 def _stack(holder: Holder, frames: Mapping[int, FrameType]) -> str:
     if holder._task is not None:
-        stack = _tasks.stack(holder._task)
+        stack = _task_holders.stack(holder._task)
         if stack:
             return stack
     frame = frames.get(holder.thread_id)
@@ -87,9 +87,9 @@ def holders(pool: Pool[Any]) -> list[Holder]:
     """Who holds something now, the longest first."""
     out = pool._holders()
     names = thread_names()
-    tasks = _tasks.tasks_of([lease for *_, lease in out if lease is not None])
+    tasks = _task_holders.tasks_of([lease for *_, lease in out if lease is not None])
     found = [
-        Holder(obj, ident, age, exact, entered, place, thread_name(ident, names), _tasks.name(task), slot, task)
+        Holder(obj, ident, age, exact, entered, place, thread_name(ident, names), _task_holders.name(task), slot, task)
         for obj, slot, ident, age, exact, entered, place, lease in out
         for task in [tasks.get(id(lease))]
     ]
@@ -100,6 +100,10 @@ def _some(names: list[str], separator: str) -> str:
     """The first of many: a message is for reading."""
     rest = f"{separator}and {len(names) - _MANY} more" if len(names) > _MANY else ""
     return separator.join(names[:_MANY]) + rest
+
+
+def _holder(holder: Holder) -> tuple[int, str | None]:
+    return holder.thread_id, holder.task
 
 
 def close_timeout(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
@@ -120,19 +124,19 @@ def deadlock(pool: Pool[Any]) -> PoolDeadlock:
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     """All who hold something wait for this pool, and what each of them is doing."""
     found, frames = holders(pool), sys._current_frames()
-    held = Counter(holder.thread_id for holder in found)
-    one = len(held) == 1
+    held = Counter(map(_holder, found))
+    one, kind = len(held) == 1, "thread" if found[0].task is None else "task"
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
-    who = "a thread that waits for this pool itself" if one else "threads that wait for this pool themselves"
+    who = f"a {kind} that waits for this pool itself" if one else f"{kind}s that wait for this pool themselves"
     more = "add objects" if pool.max_size is None else f"raise max_size (now {pool.max_size})"
     lines = [
         f"{called(pool)}: {'a deadlock' if certain else 'probably a deadlock'}: {objects} with {who}. "
         f"Give one back before you take the next, or {more}."
     ]
-    # Threads that do the same are told of once.
+    # Those that do the same are told of once.
     places: dict[str, list[str]] = {}
-    for ident, holder in {holder.thread_id: holder for holder in found}.items():
-        here = " (this one)" if ident == threading.get_ident() else ""
-        places.setdefault(_stack(holder, frames), []).append(f"{holder.thread}{here} holds {held[ident]}")
+    for key, holder in {_holder(holder): holder for holder in found}.items():
+        here = " (this one)" if holder.task is None and holder.thread_id == threading.get_ident() else ""
+        places.setdefault(_stack(holder, frames), []).append(f"{holder.who}{here} holds {held[key]}")
     lines += [f"{_some(who_is_there, ', ')}, at:\n{stack.rstrip()}" for stack, who_is_there in places.items()]
     return "\n".join(lines)

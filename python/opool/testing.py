@@ -31,7 +31,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
-from opool import _opool
+from opool import _crew, _opool
 
 if TYPE_CHECKING:
     from typing_extensions import Literal
@@ -59,7 +59,11 @@ class Clock(_opool.Clock):
     """A time that passes only when it is told to, for pools that are made with ``clock=``.
 
     Hooks are called when a pool asks for them, and take no time, except those that are `Scripted`. A hook of your own
-    may call `advance` to take some; whoever waits meanwhile goes on when it returns.
+    may call `advance` to take some; whoever waits meanwhile goes on when it returns. One that is a coroutine function
+    may not wait for anything.
+
+    A thread that waits lets time pass until it may go on. A task that waits does not: others in its event loop go on,
+    and one of them calls `advance`.
 
     Time passes only in the thread that made the clock. Other threads may use its pools as long as they need not wait.
 
@@ -173,6 +177,8 @@ class Clock(_opool.Clock):
                 worked = True
                 if isinstance(job.hook, Scripted):
                     job.hook._begin(self, job)
+                elif _crew.is_async(job.hook):
+                    _crew.run_at_once(job)
                 else:
                     job.run()
         return worked

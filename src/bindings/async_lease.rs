@@ -14,9 +14,10 @@ use std::ptr;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
 use super::alarm::Alarms;
 use super::background::{call_python, follow_up};
@@ -523,7 +524,8 @@ unsafe fn queue(
                 (*lease).wait.set(Some(Box::new(wait)));
                 let ready = join(pool, &turn)
                     .and_then(|()| follow_up(pool))
-                    .and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at));
+                    .and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at))
+                    .and_then(|()| watch_for_deadlock(pool, &turn, now));
                 if let Err(error) = ready {
                     abandon(lease);
                     error.restore(py);
@@ -544,7 +546,7 @@ unsafe fn suspend(lease: *mut AsyncLease, turn: Bound<'_, Turn>) -> Step {
         }
         let py = turn.py();
         let Some(mut wait) = (*lease).wait.take() else { return Step::Raise };
-        match call_python(py, c"opool._tasks", c"park", &[turn.as_any()]) {
+        match call_python(py, c"opool._event_loops", c"park", &[turn.as_any()]) {
             Ok(coroutine) => discard(ptr::replace(&raw mut wait.parking, coroutine.into_ptr())),
             Err(error) => {
                 (*lease).wait.set(Some(wait));
@@ -650,18 +652,38 @@ fn join(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>) -> PyResult<()> {
         return Ok(());
     }
     let event_loop = turn.get().event_loop(pool.py());
-    call_python(pool.py(), c"opool._tasks", c"join", &[pool.as_any(), event_loop]).map(drop)
+    call_python(pool.py(), c"opool._crew", c"join", &[pool.as_any(), event_loop]).map(drop)
+}
+
+/// Somebody looks once in a while whether all who hold something wait: one timer a pool, not one a wait.
+fn watch_for_deadlock(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>, now: Nanos) -> PyResult<()> {
+    let this = pool.get();
+    if this.looks_for_deadlock.is_later(now) || this.clock().is_some() {
+        return Ok(());
+    }
+    this.look_for_deadlock_later();
+    let event_loop = turn.get().event_loop(pool.py());
+    call_python(pool.py(), c"opool._task_holders", c"watch", &[pool.as_any(), event_loop]).map(drop)
 }
 
 /// For a task of the event loop that this thread runs.
 pub(super) fn new_turn<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Turn>> {
     let py = pool.py();
-    let event_loop = running_loop(py)?;
-    if !event_loop.is_none() {
-        return Turn::new(pool, event_loop, true);
+    // First: trio may be the guest of an event loop of asyncio, which runs as well then.
+    if is_loaded(py, intern!(py, "trio")) {
+        let event_loop = call_python(py, c"opool._event_loops", c"trio_here", &[])?;
+        if !event_loop.is_none() {
+            return Turn::new(pool, event_loop, false);
+        }
     }
-    let event_loop = call_python(py, c"opool._tasks", c"trio_here", &[])?;
-    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(pool, event_loop, false) }
+    let event_loop = running_loop(py)?;
+    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(pool, event_loop, true) }
+}
+
+/// Whether a module of that name was imported.
+fn is_loaded(_: Python<'_>, name: &Bound<'_, PyString>) -> bool {
+    // SAFETY: attached. The dict of modules is borrowed for the call.
+    unsafe { ffi::PyDict_Contains(ffi::PyImport_GetModuleDict(), name.as_ptr()) == 1 }
 }
 
 #[cfg(Py_3_10)]
@@ -839,6 +861,13 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
             offset: offset_of!(AsyncLease, thread) as Py_ssize_t,
             flags: ffi::Py_READONLY,
             doc: c"The thread that asked.".as_ptr(),
+        },
+        ffi::PyMemberDef {
+            name: c"_pool".as_ptr(),
+            type_code: ffi::Py_T_OBJECT_EX,
+            offset: offset_of!(AsyncLease, pool) as Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: c"Not there once it is over.".as_ptr(),
         },
         ffi::PyMemberDef {
             name: c"__vectorcalloffset__".as_ptr(),

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use pyo3::PyTraverseError;
@@ -49,6 +49,23 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
     }
 }
 
+/// When something is to happen.
+pub(super) struct Moment(AtomicU64);
+
+impl Moment {
+    pub(super) fn at(at: Nanos) -> Moment {
+        Moment(AtomicU64::new(at))
+    }
+
+    pub(super) fn is_later(&self, than: Nanos) -> bool {
+        self.0.load(Relaxed) > than
+    }
+
+    pub(super) fn set(&self, at: Nanos) {
+        self.0.store(at, Relaxed);
+    }
+}
+
 /// Does what a change of the pool entails: wakes those who are to be woken, drops what has left, and sees to it that
 /// somebody does the work that has come up.
 ///
@@ -57,13 +74,17 @@ pub(super) fn python_function<'py>(py: Python<'py>, module: &CStr, name: &CStr) 
 pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     settle(pool)?;
     let this = pool.get();
-    if this.works_in_tasks() {
+    if let Some(clock) = this.clock() {
+        if this.with(|core| core.has_work(clock.get().nanos())) {
+            call_python(pool.py(), c"opool._event_loops", c"work_soon", &[clock.bind(pool.py()).as_any()])?;
+        }
+    } else if this.works_in_tasks() {
         let now = this.now();
         let (now, due) = this.with(|core| (core.has_work(now), core.due()));
         if now || due.is_some_and(|due| this.looks_at.is_later(due)) {
-            call_python(pool.py(), c"opool._tasks", c"work", &[pool.as_any()])?;
+            call_python(pool.py(), c"opool._crew", c"work", &[pool.as_any()])?;
         }
-    } else if this.clock().is_none() && STOPPING.load(Relaxed) {
+    } else if STOPPING.load(Relaxed) {
         do_it_here(pool);
     }
     Ok(())
@@ -475,7 +496,7 @@ fn not_done(pool: &Bound<'_, Pool>) {
     // SAFETY: attached; the exception is put back before anybody looks.
     unsafe {
         let in_flight = Exception::take();
-        let told = settle(pool).and_then(|()| call_python(pool.py(), c"opool._tasks", c"lost", &[pool.as_any()]));
+        let told = settle(pool).and_then(|()| call_python(pool.py(), c"opool._crew", c"lost", &[pool.as_any()]));
         if let Err(error) = told {
             error.write_unraisable(pool.py(), Some(pool.as_any()));
         }

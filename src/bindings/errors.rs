@@ -191,14 +191,41 @@ pub(super) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
     }
 }
 
+/// "factory and dispose are coroutine functions".
+fn async_hooks(pool: &Pool) -> String {
+    let hooks = pool.async_hooks();
+    let what = if hooks.len() == 1 { "is a coroutine function" } else { "are coroutine functions" };
+    format!("{} {what}", hooks.join(" and "))
+}
+
 /// A thread asks a pool whose hooks need an event loop.
 #[cold]
 pub(super) fn only_for_tasks(pool: &Pool) {
-    let hooks = pool.async_hooks().join(" and ");
-    let what = if pool.async_hooks().len() == 1 { "is a coroutine function" } else { "are coroutine functions" };
-    let message = format!("{pool}: {hooks} {what}, and a thread has no event loop to run that in: use lease_async");
+    let hooks = async_hooks(pool);
+    let message = format!("{pool}: {hooks}, and a thread has no event loop to run that in: use lease_async");
     // SAFETY: called by methods, which are attached.
     unsafe { raise(POOL_ERROR.load(Relaxed), message) };
+}
+
+/// A pool whose hooks need an event loop is in a `with`.
+#[cold]
+pub(super) fn only_async_with(pool: &Pool) -> PyErr {
+    pool_error(format!("{pool}: {}, which a plain with could not end: use async with", async_hooks(pool)))
+}
+
+/// The thread of an event loop is about to wait for what happens in that event loop.
+#[cold]
+pub(super) fn only_aclose(pool: &Pool) -> PyErr {
+    let what = "close would stop the event loop that this thread runs, and wait for its tasks for ever";
+    pool_error(format!("{pool}: {what}: use await pool.aclose(), or async with"))
+}
+
+fn pool_error(message: String) -> PyErr {
+    // SAFETY: the callers are attached; the exception has just been set.
+    unsafe {
+        raise(POOL_ERROR.load(Relaxed), message);
+        PyErr::fetch(Python::assume_attached())
+    }
 }
 
 /// Why there is no object, if the factory has not come back in time.

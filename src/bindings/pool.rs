@@ -1,33 +1,35 @@
 //! `opool.Pool`: the cold surface. The hot methods are in `lease.rs`, what they do when they must wait in `waiting.rs`.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyList, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyBool, PyDict, PyList, PyTuple, PyWeakrefReference};
 
 use super::alarm::Alarms;
 use super::async_lease;
-use super::background::{self, Job, follow_up};
+use super::background::{self, Job, Moment, follow_up};
 use super::clock::{self, Clock};
+use super::closing::{self, CloseTimeout};
 use super::errors;
 use super::figures;
 use super::fork::Membership;
 use super::hooks::Hooks;
-use super::lease::{self, Lease};
+use super::lease::Lease;
 use super::options::{self, Options, Sizes};
 use super::outside;
-use super::raw::{add_methods, discard, method};
-use super::waiting::{self, Deadline, Stop, Timeout, Wait};
+use super::raw::discard;
+use super::spare::Spare;
+use super::waiting::{self, Timeout, Wait};
 use super::waker::{TaskRef, Turn, Waker};
 use super::watch::{self, Places};
 use crate::pool::{Counts, Hold, Identity, Nanos, SlotId, State};
-use crate::sync::{Attached, Guarded, Parker};
+use crate::sync::{Attached, Guarded};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
 pub(super) struct Item {
@@ -122,6 +124,8 @@ pub(super) struct Pool {
     pub(super) alarms: Alarms,
     /// If the background work is done by tasks: when one of them looks at the clock.
     pub(super) looks_at: Moment,
+    /// If tasks wait: when somebody looks for a deadlock, or should have.
+    pub(super) looks_for_deadlock: Moment,
     /// The memory of an async lease that is over, for the next one.
     pub(super) spare: Spare,
     pub(super) membership: Membership,
@@ -147,6 +151,12 @@ impl Pool {
     /// The shell of a slot that the caller holds.
     pub(super) fn shell(&self, slot: SlotId) -> *mut Lease {
         self.with(|core| core.value_mut(slot).map_or(ptr::null_mut(), |item| item.shell))
+    }
+
+    /// Somebody will look for a deadlock. Should that be forgotten, as the event loop ends, the next one who waits sees to
+    /// it, a while after.
+    pub(super) fn look_for_deadlock_later(&self) {
+        self.looks_for_deadlock.set(self.now().saturating_add(2_000_000_000));
     }
 
     /// How many seconds a wait may take by default.
@@ -185,9 +195,14 @@ impl Pool {
         self.options().track
     }
 
+    /// Whether any hooks are coroutine functions.
+    pub(super) fn needs_event_loop(&self) -> bool {
+        !self.options().async_hooks.is_empty()
+    }
+
     /// Whether the background work is done by tasks of an event loop.
     pub(super) fn works_in_tasks(&self) -> bool {
-        !self.options().async_hooks.is_empty()
+        self.needs_event_loop() && self.clock().is_none()
     }
 
     /// The hooks that are coroutine functions.
@@ -284,7 +299,8 @@ impl Pool {
             last_error: Guarded::new(None),
             places: Places::default(),
             alarms: Alarms::default(),
-            looks_at: Moment::default(),
+            looks_at: Moment::at(Nanos::MAX),
+            looks_for_deadlock: Moment::at(0),
             spare: Spare::default(),
             membership: Membership::default(),
         }
@@ -471,6 +487,7 @@ impl Pool {
     /// Raises:
     ///     PoolCloseTimeout: if something is still out then. It says who holds it; the pool stays closed, and what
     ///         comes back later is disposed of.
+    ///     PoolError: in the thread of the event loop whose tasks hold the objects or run the hooks: use `aclose`.
     ///
     /// Example:
     ///     >>> import opool
@@ -479,10 +496,10 @@ impl Pool {
     ///     ...         obj["used"] = True
     ///     >>> pool.closed
     ///     True
-    #[pyo3(signature = (timeout = CloseTimeout(None), *, force = false),
+    #[pyo3(signature = (timeout = CloseTimeout::DEFAULT, *, force = false),
         text_signature = "($self, timeout=..., *, force=False)")]
     fn close(slf: &Bound<'_, Self>, timeout: CloseTimeout, force: bool) -> PyResult<()> {
-        Pool::end(slf, timeout.0.map_or(slf.get().options().timeout, |timeout| timeout.0), force)
+        closing::end(slf, timeout.seconds(slf.get()), force)
     }
 
     /// As `close`, for tasks: the event loop goes on meanwhile.
@@ -495,19 +512,19 @@ impl Pool {
     ///     ...     return pool.closed
     ///     >>> asyncio.run(main())
     ///     True
-    #[pyo3(signature = (timeout = CloseTimeout(None), *, force = false),
+    #[pyo3(signature = (timeout = CloseTimeout::DEFAULT, *, force = false),
         text_signature = "($self, timeout=..., *, force=False)")]
     fn aclose<'py>(slf: &Bound<'py, Self>, timeout: CloseTimeout, force: bool) -> PyResult<Bound<'py, PyAny>> {
-        let seconds = timeout.0.map_or(slf.get().options().timeout, |timeout| timeout.0);
+        let seconds = timeout.seconds(slf.get());
         let (py, this) = (slf.py(), slf.get());
         let (seconds, force) = (seconds.into_pyobject(py)?, PyBool::new(py, force).to_owned());
         let aclose = if this.clock().is_some() { c"aclose_at_once" } else { c"aclose" };
-        background::call_python(py, c"opool._tasks", aclose, &[slf.as_any(), &seconds, force.as_any()])
+        background::call_python(py, c"opool._event_loops", aclose, &[slf.as_any(), &seconds, force.as_any()])
     }
 
     /// The first half of `aclose`: nothing goes out any more.
     fn _begin_close(slf: &Bound<'_, Self>, force: bool) -> PyResult<()> {
-        Pool::begin_end(slf, force);
+        closing::begin(slf, force);
         follow_up(slf)
     }
 
@@ -524,18 +541,22 @@ impl Pool {
         Ok(turn)
     }
 
+    fn _looks_again(&self) {
+        self.look_for_deadlock_later();
+    }
+
     fn _no_closer(&self, turn: &Bound<'_, Turn>) {
         drop(self.with(|core| core.no_closer(|closer| closer.is_task(turn))));
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let in_tasks = PyBool::new(slf.py(), slf.get().works_in_tasks()).to_owned().into_any();
-        background::call_python(slf.py(), c"opool._tasks", c"enter", &[slf.as_any(), &in_tasks])
+        background::call_python(slf.py(), c"opool._crew", c"enter", &[slf.as_any(), &in_tasks])
     }
 
     #[pyo3(signature = (*_exception))]
     fn __aexit__<'py>(slf: &Bound<'py, Self>, _exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        Pool::aclose(slf, CloseTimeout(None), false)
+        Pool::aclose(slf, CloseTimeout::DEFAULT, false)
     }
 
     /// In how many seconds there is something to do in the background. Whoever asks is going to look then.
@@ -551,13 +572,13 @@ impl Pool {
         self.with(|core| core.has_work(now))
     }
 
-    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        if slf.get().needs_event_loop() { Err(errors::only_async_with(slf.get())) } else { Ok(slf) }
     }
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(slf: &Bound<'_, Self>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        Pool::end(slf, slf.get().options().timeout, false)
+        closing::end(slf, CloseTimeout::DEFAULT.seconds(slf.get()), false)
     }
 
     /// What is out now, and with whom: the raw material of `holders`.
@@ -693,75 +714,6 @@ impl Pool {
     }
 }
 
-/// When something is to happen; nothing if never.
-pub(super) struct Moment(AtomicU64);
-
-impl Default for Moment {
-    fn default() -> Self {
-        Moment(AtomicU64::new(Nanos::MAX))
-    }
-}
-
-impl Moment {
-    pub(super) fn is_later(&self, than: Nanos) -> bool {
-        self.0.load(Relaxed) > than
-    }
-
-    fn set(&self, at: Nanos) {
-        self.0.store(at, Relaxed);
-    }
-}
-
-/// An async lease that is kept for the next use. Owned. Without a GIL there is none: what is unique to one thread is not
-/// known to others.
-#[derive(Default)]
-pub(super) struct Spare(AtomicPtr<PyObject>);
-
-impl Spare {
-    /// It is only looked at.
-    fn get(&self) -> *mut PyObject {
-        self.0.load(Relaxed)
-    }
-
-    /// Whether one could be kept.
-    #[inline(always)]
-    pub(super) fn is_empty(&self) -> bool {
-        cfg!(opool_gil) && self.0.load(Relaxed).is_null()
-    }
-
-    /// Keeps one, where none is. The reference becomes the pool's.
-    #[inline(always)]
-    pub(super) fn keep(&self, object: *mut PyObject) {
-        self.0.store(object, Relaxed);
-    }
-
-    /// Gives up the one that is kept, if there is one, and with it the reference.
-    #[inline(always)]
-    pub(super) fn take(&self) -> *mut PyObject {
-        let kept = self.0.load(Relaxed);
-        // Not an exchange, which costs more: there is one thread at a time, or none is ever kept.
-        self.0.store(ptr::null_mut(), Relaxed);
-        kept
-    }
-}
-
-/// The `timeout` of `close`, if it is given.
-struct CloseTimeout(Option<Timeout>);
-
-impl<'a, 'py> FromPyObject<'a, 'py> for CloseTimeout {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        if value.is(value.py().Ellipsis()) {
-            return Ok(CloseTimeout(None));
-        }
-        Timeout::named("timeout", &value).map(|timeout| CloseTimeout(Some(timeout)))
-    }
-}
-
-/// How long `close` waits for background threads when everything is back.
-const GRACE: Nanos = 1_000_000_000;
-
 impl Pool {
     fn needs_factory(slf: &Bound<'_, Self>, what: &str) -> PyResult<()> {
         let (makes, closed) = slf.get().with(|core| (core.rules().makes, core.is_closed()));
@@ -776,65 +728,6 @@ impl Pool {
             )));
         }
         Ok(())
-    }
-
-    fn begin_end(slf: &Bound<'_, Self>, force: bool) {
-        let this = slf.get();
-        this.manage();
-        this.membership.join(this);
-        this.with(|core| {
-            let mut copy = |item: &Item| {
-                // SAFETY: the slot owns the object, and the thread is attached.
-                unsafe { ffi::Py_INCREF(item.object.as_ptr()) };
-                Item { object: item.object, shell: ptr::null_mut(), holder: 0 }
-            };
-            core.close(if force { Some(&mut copy) } else { None });
-        });
-    }
-
-    /// `close`: see there.
-    fn end(slf: &Bound<'_, Self>, seconds: Option<f64>, force: bool) -> PyResult<()> {
-        let (this, py) = (slf.get(), slf.py());
-        let deadline = Deadline::after(seconds, this.now());
-        let parker = Arc::new(Parker::new());
-        Pool::begin_end(slf, force);
-        this.with(|core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
-        let mut back_since = None;
-        let result = follow_up(slf).and_then(|()| {
-            loop {
-                let now = this.now();
-                let (back, over) = this.with(|core| core.is_over());
-                if over {
-                    return Ok(());
-                }
-                // The deadline is for what is out.
-                let left = match back {
-                    true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
-                    false => deadline.left(now),
-                };
-                match waiting::reason_to_stop(left) {
-                    Some(Stop::TimedOut) if back => {
-                        background::tell(slf, c"still_busy", &[]);
-                        return Ok(());
-                    }
-                    Some(Stop::Raised) => return Err(PyErr::fetch(py)),
-                    Some(_) => {
-                        let seconds = PyFloat::new(py, deadline.seconds);
-                        let arguments = [slf.as_any(), seconds.as_any()];
-                        // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
-                        let error = background::call_python(py, c"opool._watch", c"close_timeout", &arguments)?;
-                        return Err(PyErr::from_value(error));
-                    }
-                    None => {}
-                }
-                if !this.sleep(slf, &parker, left) {
-                    return Err(PyErr::fetch(py));
-                }
-                follow_up(slf)?;
-            }
-        });
-        drop(this.with(|core| core.no_closer(|closer| closer.is(&parker))));
-        result
     }
 }
 
@@ -864,156 +757,4 @@ impl Drop for Pool {
             drop_items(items);
         }
     }
-}
-
-const LEASE_DOC: &std::ffi::CStr = c"lease($self, timeout=...)
---
-
-Takes an object, and returns the lease that gives it back.
-
-The object is taken at the call. If none is idle, the thread waits its turn,
-first come, first served; signals such as Ctrl-C interrupt it.
-
-Args:
-    timeout: how many seconds to wait, None for ever; by default what the pool
-        was made with.
-
-Returns:
-    A `Lease`. Use it in a `with`.
-
-Raises:
-    PoolTimeout: if no object came free in time.
-    TypeError: if `timeout` is neither a number nor None.
-    ValueError: if `timeout` is negative or NaN.
-
-Example:
-    >>> import opool
-    >>> pool = opool.Pool([\"a\"])
-    >>> with pool.lease(timeout=2.5) as obj:
-    ...     obj
-    'a'
-";
-
-const TRY_LEASE_DOC: &std::ffi::CStr = c"try_lease($self, /)
---
-
-As `lease`, but never waits: returns None if nothing is there at once.
-
-If an idle object has to be checked first, or one could be created, that begins
-in the background, so that the next one who asks may find it.
-
-Raises:
-    PoolClosed: if the pool is closed.
-
-Example:
-    >>> import opool
-    >>> opool.Pool([]).try_lease() is None
-    True
-";
-
-const LEASE_ASYNC_DOC: &std::ffi::CStr = c"lease_async($self, timeout=...)
---
-
-As `lease`, for tasks: use it in an `async with`, or await it.
-
-Tasks of any number of event loops and threads wait in one queue, first come,
-first served. A task that is cancelled loses nothing: what it was just given
-goes to the next.
-
-Args:
-    timeout: as for `lease`.
-
-Returns:
-    An `AsyncLease`. Nothing is taken before it is entered or awaited.
-
-Raises:
-    TypeError: if `timeout` is neither a number nor None.
-    ValueError: if `timeout` is negative or NaN.
-
-Example:
-    >>> import asyncio, opool
-    >>> pool = opool.Pool([\"a\"])
-    >>> async def main():
-    ...     async with pool.lease_async(timeout=2.5) as obj:
-    ...         print(obj)
-    ...     lease = await pool.lease_async()
-    ...     print(lease.obj)
-    ...     lease.release()
-    >>> asyncio.run(main())
-    a
-    a
-";
-
-const ACQUIRE_DOC: &std::ffi::CStr = c"acquire($self, timeout=...)
---
-
-Takes an object without a lease around it; `release` gives it back.
-
-Prefer `lease`: what is acquired and never released is lost to the pool.
-
-Args:
-    timeout: as for `lease`.
-
-Returns:
-    The object.
-
-Raises:
-    PoolTimeout: if no object came free in time.
-    TypeError: if `timeout` is neither a number nor None.
-    ValueError: if `timeout` is negative or NaN.
-
-Example:
-    >>> import opool
-    >>> pool = opool.Pool([\"a\"])
-    >>> obj = pool.acquire()
-    >>> pool.release(obj)
-";
-
-const RELEASE_DOC: &std::ffi::CStr = c"release($self, obj, /)
---
-
-Gives back an object that `acquire` took. It is recognised by identity.
-
-Args:
-    obj: the object.
-
-Raises:
-    LeaseError: if the object is not out by `acquire`: released twice, held by
-        a lease, or never in this pool. Nothing changes.
-";
-
-pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let class = module.py().get_type::<Pool>();
-    let with_timeout = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
-    add_methods(
-        &class,
-        [
-            method(
-                c"lease",
-                ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: lease::lease },
-                with_timeout,
-                LEASE_DOC,
-            ),
-            method(
-                c"lease_async",
-                ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: async_lease::lease_async },
-                with_timeout,
-                LEASE_ASYNC_DOC,
-            ),
-            method(
-                c"try_lease",
-                ffi::PyMethodDefPointer { PyCFunction: lease::try_lease },
-                ffi::METH_NOARGS,
-                TRY_LEASE_DOC,
-            ),
-            method(
-                c"acquire",
-                ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: lease::acquire },
-                with_timeout,
-                ACQUIRE_DOC,
-            ),
-            method(c"release", ffi::PyMethodDefPointer { PyCFunction: lease::release }, ffi::METH_O, RELEASE_DOC),
-        ],
-    )?;
-    module.add("Pool", class)
 }

@@ -272,7 +272,7 @@ pub(super) fn asker(pool: &Pool) -> Asker {
 /// Takes an idle slot if there is one that may go out. `None` with or without an exception set.
 pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     let this = pool.get();
-    if this.works_in_tasks() {
+    if this.needs_event_loop() {
         errors::only_for_tasks(this);
         return None;
     }
@@ -325,7 +325,7 @@ pub(super) fn taken(pool: &Bound<'_, Pool>, slot: Option<SlotId>) -> Option<Slot
 /// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
 pub(super) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId> {
     let this = pool.get();
-    if this.works_in_tasks() {
+    if this.needs_event_loop() {
         errors::only_for_tasks(this);
         return None;
     }

@@ -111,7 +111,7 @@ pub struct State<T, W> {
     pub(super) due: Nanos,
     /// Those who wait for the end of the pool; and whoever is to be woken next.
     pub(super) closers: Vec<W>,
-    pub(super) to_wake: Vec<W>,
+    pub(super) to_wake: VecDeque<W>,
     pub(super) figures: Figures,
     stopwatch: Stopwatch,
 }
@@ -162,7 +162,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             odd: 0,
             due: Nanos::MAX,
             closers: Vec::new(),
-            to_wake: Vec::new(),
+            to_wake: VecDeque::new(),
             figures: Figures::default(),
             stopwatch: Stopwatch::default(),
         }
@@ -338,7 +338,7 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Somebody is to be woken at the next opportunity.
     pub fn wake_later(&mut self, wake: W) {
-        self.to_wake.push(wake);
+        self.to_wake.push_back(wake);
     }
 
     /// leased → acquired: the bare object goes out, and `release` will know it.

@@ -393,7 +393,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         (record.stale, record.job, record.farewell) = (false, None, Farewell::Dispose);
         self.count_retired(reason);
         if self.closed {
-            self.to_wake.append(&mut self.closers.clone());
+            self.to_wake.extend(self.closers.iter().cloned());
         }
         self.slots.remove(id)
     }
@@ -530,7 +530,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         if (tired && !needed_for_due) || self.closed {
             self.workers.leave();
             *worker = None;
-            self.to_wake.append(&mut self.closers.clone());
+            self.to_wake.extend(self.closers.iter().cloned());
             return Next::End;
         }
         let linger = now.saturating_add(LINGER);
@@ -542,7 +542,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// A thread that has called [`next_work`](Self::next_work) ends without being told to.
     pub fn worker_gone(&mut self) {
         self.workers.leave();
-        self.to_wake.append(&mut self.closers.clone());
+        self.to_wake.extend(self.closers.iter().cloned());
     }
 
     /// A background thread could not be started.
@@ -590,7 +590,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.disposing.swap_remove(index);
         }
         if self.closed {
-            self.to_wake.append(&mut self.closers.clone());
+            self.to_wake.extend(self.closers.iter().cloned());
         }
     }
 
@@ -603,7 +603,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// What whoever changed something does outside, until there is nothing more; `threads` says whether background
     /// threads may be called.
     pub fn follow_up(&mut self, now: Nanos, threads: bool) -> Option<FollowUp<T, W>> {
-        if let Some(wake) = self.to_wake.pop() {
+        if let Some(wake) = self.to_wake.pop_front() {
             return Some(FollowUp::Wake(wake));
         }
         let disposes = self.rules.disposes;
@@ -611,7 +611,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             let (value, farewell) = self.gone.remove(index)?;
             if self.closed {
                 // They were woken when it came back, and may have looked before it was taken from here.
-                self.to_wake.append(&mut self.closers.clone());
+                self.to_wake.extend(self.closers.iter().cloned());
             }
             return Some(if farewell == Farewell::Leak { FollowUp::Leak(value) } else { FollowUp::Drop(value) });
         }

@@ -606,8 +606,8 @@ def test_there_is_one_timer_however_often_there_is_something_to_do():
         for _ in range(100):
             await enter(pool)
         timers = [timer for timer in loop._scheduled if not timer.cancelled()]
-        # One for the time of the pool, one for those who wait, and one that looks after the others.
-        assert len(timers) <= 3, timers
+        # One for the time of the pool, one for those who wait, one that looks after the others, one for deadlocks.
+        assert len(timers) <= 4, timers
 
     ASYNCIO.run(main)
 
@@ -681,6 +681,53 @@ def test_with_force_what_is_out_is_disposed_of_under_its_holders_hands(loop):
 
     loop.run(main)
     assert pool.size == 0
+
+
+@every_loop
+def test_closing_as_a_thread_would_does_not_stop_the_event_loop_that_the_hooks_need(loop):
+    pool = opool.Pool(max_size=1, **Hooks(NAMES, loop.sleep).all)
+
+    async def main():
+        await enter(pool)
+        with pytest.raises(opool.PoolError, match=r"would stop the event loop .*: use await pool.aclose\(\)"):
+            pool.close()
+        assert not pool.closed
+        await enter(pool)
+        await pool.aclose()
+
+    loop.run(main)
+    assert pool.closed
+
+
+def test_closing_where_no_event_loop_runs_any_more_says_that_nobody_disposes_and_does_not_wait(caplog):
+    hooks = Hooks(NAMES)
+    pool = opool.Pool(max_size=1, name="db", **hooks.all)
+    ASYNCIO.run(enter, pool)
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 0.5
+    assert pool.closed and "dispose" not in hooks.names()
+    (said,) = caplog.messages
+    assert said == "pool 'db': closed, but no event loop runs that could dispose of its objects: use aclose()"
+
+
+def test_a_thread_may_close_it_while_its_event_loop_runs_elsewhere():
+    hooks = Hooks(NAMES)
+    pool = opool.Pool(max_size=1, **hooks.all)
+
+    async def main():
+        await enter(pool)
+        await asyncio.get_running_loop().run_in_executor(None, pool.close)
+
+    ASYNCIO.run(main)
+    assert pool.closed and hooks.names()[-1] == "dispose"
+
+
+def test_a_plain_with_is_not_for_it():
+    pool = opool.Pool(**Hooks(["dispose"]).all)
+    with pytest.raises(opool.PoolError, match="dispose is a coroutine function, which a plain with .*: use async with"):
+        with pool:
+            pass
 
 
 @pytest.mark.parametrize("loop", [ASYNCIO, TRIO], ids=repr)

@@ -1,5 +1,6 @@
 """`opool.testing`: time passes when it is told to, scripts are followed, and misuse is named."""
 
+import asyncio
 import doctest
 import random
 import threading
@@ -9,6 +10,7 @@ import pytest
 
 import opool
 import opool.testing
+from loops import ASYNCIO, every_loop, until
 from opool.testing import Clock, Scripted, ScriptedError, check_invariants
 from support import threads
 
@@ -43,6 +45,62 @@ def test_a_pool_on_a_clock_starts_no_thread_and_takes_no_time():
         assert threading.active_count() == before
     assert clock.time == 3600
     assert time.monotonic() - began < 60
+
+
+@every_loop
+def test_a_task_that_waits_has_what_is_due_now_done_for_it(loop):
+    clock = Clock()
+    pool = opool.Pool(factory=Scripted("ok", ("slow", 3.0), clock=clock), max_size=1, clock=clock)
+
+    async def main():
+        async with pool.lease_async(timeout=5) as obj:
+            assert clock.time == 0
+        (await pool.lease_async()).discard()
+        async with loop.group() as group:
+            task = group.start(enter, pool)
+            await until(loop, lambda: pool.waiting == 1)
+            clock.advance(3)
+        return obj, task.get()
+
+    first, second = loop.run(main)
+    assert [first.number, second.number, clock.time] == [0, 1, 3]
+
+
+async def enter(pool):
+    async with pool.lease_async(timeout=5) as obj:
+        return obj
+
+
+@every_loop
+def test_hooks_that_are_coroutine_functions_are_run_at_once(loop):
+    clock, gone = Clock(), []
+
+    async def factory():
+        return [clock.time]
+
+    async def dispose(obj):
+        gone.append((obj, clock.time))
+
+    pool = opool.Pool(factory=factory, dispose=dispose, max_idle=60, max_size=1, clock=clock)
+
+    async def main():
+        await enter(pool)
+        clock.advance(61)
+        assert gone == [([0.0], 60.0)]
+        await enter(pool)
+        await pool.aclose()
+
+    loop.run(main)
+    assert gone[1:] == [([61.0], 61.0)]
+
+
+def test_a_coroutine_function_that_waits_for_something_is_told_that_no_time_passes():
+    async def factory():
+        await asyncio.sleep(1)
+
+    pool = opool.Pool(factory=factory, clock=Clock())
+    with pytest.raises(opool.FactoryError, match="no time passes in hooks, and this one waits for something"):
+        ASYNCIO.run(enter, pool)
 
 
 def test_what_is_due_at_the_same_time_happens_in_the_order_in_which_it_was_asked_for():

@@ -3,6 +3,7 @@
 //! `opool_floor.ordinary.get()` and `opool_floor.unbound.get()` return the object itself, entering and leaving do
 //! nothing. `ordinary` has methods as everybody writes them. `unbound` has descriptors that return the object, and is
 //! called to enter and to leave, which spares CPython up to 3.13 two bound methods. The better of the two is the floor.
+//! `in_task` is as `unbound` for an `async with`: it is its own awaitable, which never suspends.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::offset_of;
@@ -57,6 +58,40 @@ unsafe extern "C" fn call(
     }
 }
 
+/// As `call`, where whatever is returned is awaited.
+unsafe extern "C" fn call_in_task(
+    this: *mut PyObject,
+    _: *const *mut PyObject,
+    _: usize,
+    _: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: alive for the call.
+    unsafe { ffi::Py_INCREF(this) };
+    this
+}
+
+unsafe extern "C" fn awaited(this: *mut PyObject) -> *mut PyObject {
+    // SAFETY: alive for the call.
+    unsafe { ffi::Py_INCREF(this) };
+    this
+}
+
+/// Awaiting it is over at once, with None.
+#[cfg(Py_3_10)]
+unsafe extern "C" fn send(_: *mut PyObject, _: *mut PyObject, result: *mut *mut PyObject) -> ffi::PySendResult {
+    // SAFETY: the interpreter passes a place for the result; None is always there.
+    unsafe {
+        ffi::Py_INCREF(ffi::Py_None());
+        *result = ffi::Py_None();
+    }
+    ffi::PySendResult::PYGEN_RETURN
+}
+
+/// The same where the interpreter does not send: the end without a value is None.
+unsafe extern "C" fn next(_: *mut PyObject) -> *mut PyObject {
+    ptr::null_mut()
+}
+
 /// A descriptor's `__get__` that binds nothing.
 unsafe extern "C" fn get(this: *mut PyObject, object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     let found = if object.is_null() { this } else { object };
@@ -69,8 +104,15 @@ const fn method(name: &'static CStr, meth: ffi::PyMethodDefPointer, flags: c_int
     ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: meth, ml_flags: flags, ml_doc: ptr::null() }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Ordinary,
+    Unbound,
+    InTask,
+}
+
 /// An instance of a new type. Everything it points to is never freed.
-unsafe fn make(name: &'static CStr, methods: Vec<ffi::PyMethodDef>, unbound: bool) -> *mut PyObject {
+unsafe fn make(name: &'static CStr, methods: Vec<ffi::PyMethodDef>, form: Form) -> *mut PyObject {
     // SAFETY: attached, during the module's initialisation; each failure is passed on as null.
     unsafe {
         let methods = methods.leak();
@@ -85,12 +127,19 @@ unsafe fn make(name: &'static CStr, methods: Vec<ffi::PyMethodDef>, unbound: boo
             ffi::PyMemberDef::default(),
         ]));
         let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
-        let mut slots = [
+        let mut slots = vec![
             slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
             slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
             slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
-            slot(0, ptr::null_mut()),
         ];
+        if form == Form::InTask {
+            slots.push(slot(ffi::Py_am_await, awaited as *mut c_void));
+            slots.push(slot(ffi::Py_tp_iter, awaited as *mut c_void));
+            slots.push(slot(ffi::Py_tp_iternext, next as *mut c_void));
+            #[cfg(Py_3_10)]
+            slots.push(slot(ffi::Py_am_send, send as *mut c_void));
+        }
+        slots.push(slot(0, ptr::null_mut()));
         let mut spec = ffi::PyType_Spec {
             name: name.as_ptr(),
             basicsize: size_of::<Null>() as c_int,
@@ -99,20 +148,29 @@ unsafe fn make(name: &'static CStr, methods: Vec<ffi::PyMethodDef>, unbound: boo
             slots: slots.as_mut_ptr(),
         };
         let kind = ffi::PyType_FromSpec(&raw mut spec);
-        if kind.is_null() || (unbound && !install(kind)) {
+        let complete = match form {
+            Form::Ordinary => !kind.is_null(),
+            Form::Unbound => install(kind, [c"__enter__", c"__exit__"]),
+            Form::InTask => install(kind, [c"__aenter__", c"__aexit__"]),
+        };
+        if !complete {
             return ptr::null_mut();
         }
         let object: *mut Null = ffi::PyType_GenericAlloc(kind.cast(), 0).cast();
         if !object.is_null() {
-            (&raw mut (*object).vectorcall).write(Some(call));
+            let called = if form == Form::InTask { call_in_task } else { call };
+            (&raw mut (*object).vectorcall).write(Some(called));
         }
         object.cast()
     }
 }
 
-unsafe fn install(kind: *mut PyObject) -> bool {
+unsafe fn install(kind: *mut PyObject, names: [&CStr; 2]) -> bool {
     // SAFETY: as in `make`.
     unsafe {
+        if kind.is_null() {
+            return false;
+        }
         let mut slots = [
             ffi::PyType_Slot { slot: ffi::Py_tp_descr_get, pfunc: get as *mut c_void },
             ffi::PyType_Slot { slot: 0, pfunc: ptr::null_mut() },
@@ -128,7 +186,7 @@ unsafe fn install(kind: *mut PyObject) -> bool {
         if descriptor.is_null() {
             return false;
         }
-        [c"__enter__", c"__exit__"].into_iter().all(|name| {
+        names.into_iter().all(|name| {
             let value = ffi::PyType_GenericAlloc(descriptor.cast(), 0);
             !value.is_null() && ffi::PyObject_SetAttrString(kind, name.as_ptr(), immortal(value)) == 0
         })
@@ -177,9 +235,14 @@ pub unsafe extern "C" fn PyInit_opool_floor() -> *mut PyObject {
         let module = ffi::PyModule_Create(definition);
         #[cfg(Py_GIL_DISABLED)]
         ffi::PyUnstable_Module_SetGIL(module, ffi::Py_MOD_GIL_NOT_USED);
-        let ordinary = make(c"opool_floor.Ordinary", vec![get(), within(), enter, exit, ffi::PyMethodDef::zeroed()], false);
-        let unbound = make(c"opool_floor.Unbound", vec![get(), within(), ffi::PyMethodDef::zeroed()], true);
-        for (name, object) in [(c"ordinary", ordinary), (c"unbound", unbound)] {
+        let ordinary = make(
+            c"opool_floor.Ordinary",
+            vec![get(), within(), enter, exit, ffi::PyMethodDef::zeroed()],
+            Form::Ordinary,
+        );
+        let unbound = make(c"opool_floor.Unbound", vec![get(), within(), ffi::PyMethodDef::zeroed()], Form::Unbound);
+        let in_task = make(c"opool_floor.InTask", vec![get(), ffi::PyMethodDef::zeroed()], Form::InTask);
+        for (name, object) in [(c"ordinary", ordinary), (c"unbound", unbound), (c"in_task", in_task)] {
             if object.is_null() || ffi::PyModule_AddObject(module, name.as_ptr(), object) != 0 {
                 return ptr::null_mut();
             }
