@@ -21,6 +21,7 @@ struct Model {
     reserved: BTreeSet<i64>,
     /// Those that are out because somebody asked for them; they are not untaken.
     asked: BTreeSet<i64>,
+    lent: BTreeSet<i64>,
     /// The free ids, lowest first, for order `Lowest`; some of them are free no longer.
     heap: BinaryHeap<Reverse<i64>>,
 }
@@ -37,6 +38,7 @@ impl Model {
             excluded: BTreeSet::new(),
             reserved: BTreeSet::new(),
             asked: BTreeSet::new(),
+            lent: BTreeSet::new(),
             heap: BinaryHeap::new(),
         }
     }
@@ -94,6 +96,9 @@ impl Model {
     }
 
     fn free(&mut self, id: i64) -> Result<(), Error> {
+        if self.lent.contains(&id) {
+            return Err(Error::Lent);
+        }
         self.given.take(&id).ok_or(Error::NotAllocated)?;
         self.asked.remove(&id);
         self.freed.push_back(id);
@@ -123,6 +128,9 @@ impl Model {
             }
             if !self.given.contains(&id) {
                 return Err(Refusal::NotGiven(id));
+            }
+            if self.lent.contains(&id) {
+                return Err(Refusal::Lent(id));
             }
         }
         ids.iter().try_for_each(|&id| Ok(self.free(id)?))
@@ -218,6 +226,11 @@ enum Op {
     /// Frees so many from this place on; the last one twice.
     FreeMany(usize, usize, bool),
     Untake(usize),
+    Lend(usize),
+    TakeBack(usize),
+    TakeBackAny(i64),
+    Unlend(usize),
+    ExcludeLent(usize),
     UntakeAny(i64),
     Reserve(i64),
     Exclude(i64, i64),
@@ -236,6 +249,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => any::<i64>().prop_map(Op::FreeAny),
         2 => (any::<usize>(), 0..60_usize, proptest::bool::weighted(0.2)).prop_map(|(a, b, c)| Op::FreeMany(a, b, c)),
         1 => any::<usize>().prop_map(Op::Untake),
+        2 => (1..10_usize).prop_map(Op::Lend),
+        3 => any::<usize>().prop_map(Op::TakeBack),
+        1 => (-3..200_i64).prop_map(Op::TakeBackAny),
+        1 => any::<usize>().prop_map(Op::Unlend),
+        1 => any::<usize>().prop_map(Op::ExcludeLent),
         1 => any::<i64>().prop_map(Op::UntakeAny),
         3 => prop_oneof![-2..120_i64, -2..400_i64, 65_000..200_000_i64].prop_map(Op::Reserve),
         1 => (-1..300_i64, 0..30_i64).prop_map(|(from, len)| Op::Exclude(from, len)),
@@ -288,6 +306,7 @@ fn free(ids: &mut Ids, id: i64) -> Result<(), Error> {
 fn look(ids: &Ids, model: &mut Model) {
     assert!(ids.allocated().expect("memory").eq(model.given.iter().copied()));
     assert_eq!(ids.given(), model.given.len() as u64);
+    assert_eq!(ids.lent(), model.lent.len() as u64);
     assert_eq!(ids.available(), model.available());
     assert_eq!(ids.range(), model.range.clone());
     assert!(ids.excluded().into_iter().flatten().eq(model.excluded.iter().map(|&id| i128::from(id))));
@@ -353,8 +372,7 @@ proptest! {
                     }
                 }
                 Op::Free(place) => if let Some(id) = nth(&model.given, place) {
-                    prop_assert_eq!(free(&mut ids, id), Ok(()));
-                    prop_assert_eq!(model.free(id), Ok(()));
+                    prop_assert_eq!(free(&mut ids, id), model.free(id));
                 },
                 Op::FreeAt(distance) => {
                     let id = at(distance);
@@ -374,7 +392,38 @@ proptest! {
                     let strange: Vec<i64> = strange.collect();
                     prop_assert_eq!(ids.free_many(strange.iter().copied()), model.free_many(&strange));
                 }
-                Op::Untake(place) => if let Some(id) = nth(&(&model.given - &model.asked), place) {
+                Op::Lend(times) => for _ in 0..times {
+                    let id = ids.lend().expect("memory");
+                    if random {
+                        prop_assert_eq!(id.is_some(), model.available() > 0);
+                        id.into_iter().for_each(|id| model.give(id));
+                    } else {
+                        prop_assert_eq!(id, model.take());
+                    }
+                    model.lent.extend(id);
+                },
+                Op::TakeBack(place) => if let Some(id) = nth(&model.lent, place) {
+                    prop_assert_eq!(free(&mut ids, id), Err(Error::Lent));
+                    prop_assert_eq!(ids.take_back(id), Ok(()));
+                    model.lent.remove(&id);
+                    prop_assert_eq!(model.free(id), Ok(()));
+                },
+                Op::TakeBackAny(distance) => if !model.lent.contains(&at(distance)) {
+                    prop_assert_eq!(ids.take_back(at(distance)), Ok(()), "it is somebody else's");
+                },
+                Op::Unlend(place) => if let Some(id) = nth(&model.lent, place) {
+                    prop_assert_eq!(ids.unlend(id), Ok(()));
+                    model.lent.remove(&id);
+                    prop_assert_eq!(model.untake(id), Ok(()));
+                },
+                Op::ExcludeLent(place) => if let Some(id) = nth(&model.lent, place) {
+                    prop_assert_eq!(ids.exclude_lent(id), Ok(()));
+                    prop_assert_eq!(ids.exclude_lent(id), Err(Refusal::NotGiven(id)));
+                    model.lent.remove(&id);
+                    prop_assert_eq!(model.free(id), Ok(()));
+                    prop_assert_eq!(model.exclude(id, id), Ok(()));
+                },
+                Op::Untake(place) => if let Some(id) = nth(&(&(&model.given - &model.asked) - &model.lent), place) {
                     prop_assert_eq!(ids.untake(id), Ok(()));
                     prop_assert_eq!(model.untake(id), Ok(()));
                 },
@@ -391,6 +440,7 @@ proptest! {
                     let dump = ids.dump().expect("memory");
                     ids = Ids::load(&dump).expect("it was dumped a moment ago");
                     prop_assert_eq!(ids.dump().expect("memory"), dump);
+                    model.lent.clear();
                     look(&ids, &mut model);
                 }
             }

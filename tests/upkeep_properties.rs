@@ -104,6 +104,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         let (check_after, max_idle, max_lifetime, jitter) = idle;
         let (make_limit, check_limit, leak_after, notes_leases) = limits;
         let rules = Rules {
+            borrows: false,
             makes,
             min_size: min_size.min(max_size),
             max_size,

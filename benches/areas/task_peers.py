@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Callable, NamedTuple
 
+import opool_floor
+
 import opool
 from areas.peers import StubConnection
 
@@ -32,6 +34,10 @@ class Subject(NamedTuple):
 
 async def ours(size: int) -> dict[str, Any]:
     return {"pool": opool.Pool([object() for _ in range(size)], timeout=None)}
+
+
+async def null(_: int) -> dict[str, Any]:
+    return {"null": opool_floor.in_task}
 
 
 async def semaphore(size: int) -> dict[str, Any]:
@@ -153,6 +159,7 @@ async def generic_connection_pool(size: int) -> dict[str, Any]:
 
 SUBJECTS = [
     Subject("opool", "async with pool.lease_async() as obj: BODY", ours),
+    Subject("null context manager", "async with null.get() as obj: BODY", null, contended=False),
     Subject(SEMAPHORE, "async with semaphore: BODY", semaphore, contended=False),
     Subject("asyncio.Lock", "async with lock: BODY", lock, contended=False),
     Subject("Semaphore and deque", "async with semaphore: obj = idle.popleft(); BODY; idle.append(obj)", semaphore),

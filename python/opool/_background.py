@@ -88,7 +88,7 @@ if hasattr(os, "register_at_fork"):
 
 def called(pool: Pool[Any]) -> str:
     """What messages call a pool."""
-    return "pool" if pool.name is None else f"pool {pool.name!r}"
+    return pool._called()
 
 
 def not_created(pool: Pool[Any], error: BaseException) -> None:

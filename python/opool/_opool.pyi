@@ -298,6 +298,9 @@ class Pool(Generic[_T]):
     def _is_over(self) -> tuple[bool, bool]: ...
     def _add_closer(self) -> Any: ...
     def _looks_again(self) -> None: ...
+    def _has_given_others(self) -> bool: ...
+    def _lends_ids(self) -> bool: ...
+    def _called(self) -> str: ...
     def _no_closer(self, turn: Any) -> None: ...
     def _has_work(self) -> bool: ...
     def _seconds_to_work(self) -> float | None: ...
@@ -488,6 +491,8 @@ class ObjectMgr:
 
     Who asks for ids that are not to be had gets None and changes nothing: `get_object`, `get_many`, `get_range`,
     `reserve` (and False: `get_into`). Who names an id that is wrong gets a `ValueError`, and changes nothing either.
+
+    Who wants an id for a while, and waits for it if need be, leases it: `lease`, in tasks `lease_async`.
 
     As a collection a manager is the ids that are given out, ascending: ``in``, ``len`` and ``for`` speak of those.
     While one goes through them, ids may be given and freed; each id that is out all the time comes exactly once. Unlike
@@ -806,6 +811,91 @@ class ObjectMgr:
             >>> seats.resize(3, inclusive=True)
             >>> seats.get_object()
             3
+        """
+    def lease(self, timeout: float | None = ...) -> Lease[int]:
+        """Gives an id for a while: the lease takes it back. `Pool.lease`, for ids.
+
+        If all ids are out, the thread waits its turn, in one queue with the tasks of
+        `lease_async`, first come, first served. Whatever comes free goes to the first
+        of them: what a lease gives back, `free_object` or `free_many` take, `resize`
+        adds.
+
+        Only the lease gives its id back: `free_object` refuses it. `discard` of the
+        lease excludes it, as `exclude` does.
+
+        Args:
+            timeout (float | None): how many seconds to wait, None for ever; by default
+                30.
+
+        Returns:
+            Lease[int]: use it in a `with`.
+
+        Raises:
+            PoolTimeout: no id came free in time.
+            TypeError: `timeout` is neither a number nor None.
+            ValueError: `timeout` is negative or NaN.
+
+        Example:
+            >>> from opool import ObjectMgr
+            >>> ports = ObjectMgr(range(8000, 8002))
+            >>> with ports.lease() as one, ports.lease(timeout=5) as other:
+            ...     one, other, ports.available
+            (8000, 8001, 0)
+            >>> ports.available
+            2
+        """
+    def lease_async(self, timeout: float | None = ...) -> AsyncLease[int]:
+        """As `lease`, for tasks: use it in an `async with`, or await it.
+
+        Args:
+            timeout (float | None): as for `lease`.
+
+        Returns:
+            AsyncLease[int]: nothing is taken before it is entered or awaited.
+
+        Raises:
+            TypeError: `timeout` is neither a number nor None.
+            ValueError: `timeout` is negative or NaN.
+
+        Example:
+            >>> import asyncio
+            >>> from opool import ObjectMgr
+            >>> async def main():
+            ...     async with ObjectMgr(range(8000, 9000)).lease_async() as port:
+            ...         print(port)
+            >>> asyncio.run(main())
+            8000
+        """
+    def try_lease(self) -> Lease[int] | None:
+        """As `lease`, but never waits.
+
+        Returns:
+            Lease[int] | None: None when no id is free, or others wait for one.
+
+        Example:
+            >>> from opool import ObjectMgr
+            >>> ObjectMgr(1).try_lease() is None
+            True
+        """
+    @property
+    def waiting(self) -> int:
+        """How many wait for an id.
+
+        Type:
+            int
+        """
+    def holders(self) -> list[Holder]:
+        """Who has which id by a lease, since when, and what they are doing: the longest first.
+
+        Returns:
+            list[Holder]: as of `opool.holders`; what `get_object` gave is not among them.
+
+        Example:
+            >>> from opool import ObjectMgr
+            >>> mgr = ObjectMgr(4)
+            >>> with mgr.lease() as id:
+            ...     [holder.obj for holder in mgr.holders()]
+            [1]
         """
     def dump(self) -> bytes:
         """The whole state as bytes, for `load`.

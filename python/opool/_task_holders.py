@@ -68,7 +68,7 @@ def _is_stuck(pool: Pool[Any]) -> bool:
     if has_room or stats.leased == 0 or stats.idle + stats.creating + stats.checking > 0:
         return False
     leases = [lease for *_, lease in pool._holders()]
-    if None in leases:  # a thread has it, and may give it back
+    if None in leases or pool._has_given_others():  # a thread has it, and may give it back
         return False
     found = tasks_of(leases)
     return all(_waits_for(found.get(id(lease)), pool) for lease in leases)

@@ -129,6 +129,8 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
     who = f"a {kind} that waits for this pool itself" if one else f"{kind}s that wait for this pool themselves"
     more = "add objects" if pool.max_size is None else f"raise max_size (now {pool.max_size})"
+    if pool._lends_ids():
+        more = "resize the manager"
     lines = [
         f"{called(pool)}: {'a deadlock' if certain else 'probably a deadlock'}: {objects} with {who}. "
         f"Give one back before you take the next, or {more}."

@@ -112,11 +112,14 @@ class TimeoutFacts(NamedTuple):
     """Who has had an object for longest."""
     failure: str | None
     """Why the latest attempt to create an object failed, if it did."""
+    of_ids: bool = False
+    """Whether they are the ids of a manager."""
 
     def explain(self) -> str:
         """The facts in words, and what to do."""
         state = f"size {self.size}, idle {self.idle}, leased {self.leased}, waiting {self.waiting}"
-        what = f"no object came free within {seconds(self.timeout)}" if self.timeout else "no object is free"
+        thing = "id" if self.of_ids else "object"
+        what = f"no {thing} came free within {seconds(self.timeout)}" if self.timeout else f"no {thing} is free"
         parts = [f"{self.pool}: {what} ({state})."]
         phases = (("queued", self.queued), ("creating", self.creating), ("checking", self.checking))
         spent = [f"{phase} {seconds(time)}" for phase, time in phases if time >= _MOMENT]
@@ -138,13 +141,18 @@ class TimeoutFacts(NamedTuple):
             return "The factory is slow: keep more objects ready with min_size, or wait longer."
         if self.checking > self.timeout / 2:
             return "The check is slow: make it quicker, lower check_timeout, or wait longer."
+        if self.size == 0 and self.of_ids:
+            return "There are no ids: resize the manager."
         if self.size == 0 and self.max_size is None:
             return "The pool is empty: add objects with add_obj."
         if self.max_size is not None and self.size < self.max_size:
             return "Wait longer: there was room to create more objects."
         more = "add objects" if self.max_size is None else f"raise max_size (now {self.max_size})"
+        thing = "an object"
+        if self.of_ids:
+            more, thing = "resize the manager", "an id"
         if self.oldest is not None and self.oldest.asked:
-            return f"This very thread has an object already: give it back first, or {more}."
+            return f"This very thread has {thing} already: give it back first, or {more}."
         return f"Wait longer, {more}, or look for a lease that is kept too long."
 
 
@@ -211,6 +219,7 @@ def _timed_out(
     state: tuple[int, int, int, int, int | None],
     oldest: tuple[int, float, int, int] | None,
     cause: BaseException | None,
+    of_ids: int,
 ) -> PoolTimeout:
     """Made by the pool, when a wait ends in vain."""
     holder = None
@@ -222,18 +231,19 @@ def _timed_out(
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()
     size, idle, leased, waiting, max_size = state
-    error.facts = TimeoutFacts(pool, timeout, *phases, position, size, idle, leased, waiting, max_size, holder, failure)
+    error.facts = TimeoutFacts(
+        pool, timeout, *phases, position, size, idle, leased, waiting, max_size, holder, failure, bool(of_ids)
+    )
     error.__cause__ = cause
     return error
 
 
 def _not_created(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
     """Made by the pool, when it can create nothing and has nothing."""
-    called = "pool" if pool.name is None else f"pool {pool.name!r}"
     often = f" ({failures} times in a row)" if failures > 1 else ""
     again = f" The next attempt may begin in {seconds(pause)}." if pause >= _MOMENT else ""
     why = "" if cause is None else f": {shown(cause)}"
-    error = FactoryError(f"{called}: it has no object, and creating one failed{often}{why}.{again}")
+    error = FactoryError(f"{pool._called()}: it has no object, and creating one failed{often}{why}.{again}")
     error.__cause__ = cause
     return error
 

@@ -460,6 +460,13 @@ unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             timeout => Some(timeout),
         };
         let (slot, spent) = this.with(|core| (core.take(now), core.spent(now)));
+        let slot = match slot {
+            Some(slot) => Some(slot),
+            None => match waiting::borrowed(pool) {
+                Some(slot) => slot,
+                None => return Step::Raise,
+            },
+        };
         match slot {
             // Without asking for an event loop, which only those who wait need.
             Some(slot) => finish(lease, pool, slot),

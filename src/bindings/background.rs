@@ -96,11 +96,19 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let tasks = this.works_in_tasks();
     loop {
         let (now, threads) = (this.now(), this.clock().is_none() && !tasks && !STOPPING.load(Relaxed));
-        let Some(step) = this.with(|core| core.follow_up(now, threads)) else { break };
+        let Some(step) = this.with(|core| core.follow_up(now, threads)) else {
+            match this.lender() {
+                Some(lender) if lender.serve(pool)? => continue,
+                _ => break,
+            }
+        };
         match step {
             FollowUp::Wake(waker) => waker.wake(pool),
-            // SAFETY: attached, and the item is out of the pool.
-            FollowUp::Drop(item) => unsafe { drop_items([item]) },
+            FollowUp::Drop(item) => match this.lender() {
+                Some(lender) => lender.take_back(item, pool.py())?,
+                // SAFETY: attached, and the item is out of the pool.
+                None => unsafe { drop_items([item]) },
+            },
             // An item that is not given to `drop_items` keeps its references for ever.
             FollowUp::Leak(_) => {}
             FollowUp::Start => match start(pool) {

@@ -112,7 +112,7 @@ pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
         }));
         let made = ffi::PyObject_CallFunction(
             function.as_ptr(),
-            c"Nd(ddd)N(nnnnN)NO".as_ptr(),
+            c"Nd(ddd)N(nnnnN)NOi".as_ptr(),
             ffi::PyUnicode_FromStringAndSize(name.as_ptr().cast(), name.len() as Py_ssize_t),
             wait.deadline.seconds,
             (waited - creating - checking).max(0.0),
@@ -126,6 +126,7 @@ pub(super) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
             limit,
             oldest,
             cause.as_ref().map_or(ffi::Py_None(), |cause| cause.as_ptr()),
+            c_int::from(pool.lender().is_some()),
         );
         Bound::from_owned_ptr_or_err(py, made)
     });

@@ -248,6 +248,13 @@ unsafe extern "C" fn get_pool(this: *mut PyObject, _: *mut c_void) -> *mut PyObj
             ffi::Py_INCREF(ffi::Py_None());
             return ffi::Py_None();
         }
+        if !pool.is_null()
+            && let Some(lender) = Pool::from_raw(pool).lender()
+        {
+            let manager = lender.manager(Python::assume_attached());
+            ffi::Py_DECREF(pool);
+            return manager.map_or_else(|| lease::none(), Bound::into_ptr);
+        }
         pool
     }
 }

@@ -1,19 +1,26 @@
 //! `ObjectMgr`: its class, what it is made from, and the snapshots.
 //!
 //! What is called often is in [`objectmgr_slots`], the batches in [`objectmgr_batch`](batch), bytes in
-//! [`objectmgr_keep`](keep).
+//! [`objectmgr_keep`](keep), leases in [`objectmgr_lease`].
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
+use std::sync::Arc;
 
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyBytes, PyDict, PyList, PyRange, PySet, PyTuple, PyType};
 
+use super::background::{call_python, follow_up, follow_up_quietly};
+use super::lender::Lender;
 use super::objectmgr_batch as batch;
 use super::objectmgr_keep as keep;
+use super::objectmgr_lease;
 use super::objectmgr_slots::{self, Raised, raise};
+use super::pool::Pool;
 use crate::ids::{Error, Ids, Order, Refusal};
 use crate::sync::{Attached, Guarded};
 
@@ -26,6 +33,8 @@ use crate::sync::{Attached, Guarded};
 ///
 /// Who asks for ids that are not to be had gets None and changes nothing: `get_object`, `get_many`, `get_range`,
 /// `reserve` (and False: `get_into`). Who names an id that is wrong gets a `ValueError`, and changes nothing either.
+///
+/// Who wants an id for a while, and waits for it if need be, leases it: `lease`, in tasks `lease_async`.
 ///
 /// As a collection a manager is the ids that are given out, ascending: ``in``, ``len`` and ``for`` speak of those.
 /// While one goes through them, ids may be given and freed; each id that is out all the time comes exactly once. Unlike
@@ -66,7 +75,9 @@ use crate::sync::{Attached, Guarded};
 // No `dict`: it would cost every call of a method 12 ns on Python 3.12. A subclass has one anyway.
 #[pyclass(frozen, subclass, weakref, module = "opool", name = "ObjectMgr")]
 pub(super) struct ObjectMgr {
-    pub(super) ids: Guarded<Ids>,
+    pub(super) ids: Arc<Guarded<Ids>>,
+    /// Who waits, and who leases: made for the first of them.
+    desk: Guarded<Option<Py<Pool>>>,
 }
 
 #[pymethods]
@@ -75,7 +86,7 @@ impl ObjectMgr {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(n, *, inclusive=False, order='fifo', seed=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        ObjectMgr { ids: Guarded::new(Ids::default()) }
+        ObjectMgr { ids: Arc::new(Guarded::new(Ids::default())), desk: Guarded::new(None) }
     }
 
     #[pyo3(signature = (n, *, inclusive=false, order="fifo", seed=None))]
@@ -93,8 +104,7 @@ impl ObjectMgr {
             Err(_) => ids_up_to(n, inclusive, order)?,
         };
         // A second `__init__` starts again.
-        self.replace(py, ids);
-        Ok(())
+        self.replace(py, ids)
     }
 
     /// The ids that were never given, in the order they will be.
@@ -385,7 +395,35 @@ impl ObjectMgr {
             let count = (end - ids.range().start).max(0);
             ids.resize(u64::try_from(count).unwrap_or(u64::MAX))
         });
-        done.map_err(|refusal| refused(py, refusal))
+        done.map_err(|refusal| refused(py, refusal))?;
+        self.settle(py)
+    }
+
+    /// How many wait for an id.
+    ///
+    /// Type:
+    ///     int
+    #[getter]
+    fn waiting(&self, py: Python<'_>) -> usize {
+        self.opened_desk(py).map_or(0, |pool| pool.get().counts().waiting)
+    }
+
+    /// Who has which id by a lease, since when, and what they are doing: the longest first.
+    ///
+    /// Returns:
+    ///     list[Holder]: as of `opool.holders`; what `get_object` gave is not among them.
+    ///
+    /// Example:
+    ///     >>> from opool import ObjectMgr
+    ///     >>> mgr = ObjectMgr(4)
+    ///     >>> with mgr.lease() as id:
+    ///     ...     [holder.obj for holder in mgr.holders()]
+    ///     [1]
+    fn holders<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.opened_desk(py) {
+            Some(pool) => call_python(py, c"opool._watch", c"holders", &[pool.as_any()]),
+            None => Ok(PyList::empty(py).into_any()),
+        }
     }
 
     /// The whole state as bytes, for `load`.
@@ -436,6 +474,16 @@ impl ObjectMgr {
         keep::set_state(slf, state)
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: the collector runs attached, and nobody is in a critical section then.
+        self.desk.with(unsafe { Attached::assume() }, |desk| visit.call(&*desk))
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: attached.
+        drop(self.desk.with(unsafe { Attached::assume() }, Option::take));
+    }
+
     fn __len__(&self, py: Python<'_>) -> usize {
         self.ids.with(attached(py), |ids| ids.given()) as usize
     }
@@ -474,8 +522,50 @@ impl ObjectMgr {
 
 impl ObjectMgr {
     /// Starts anew with other ids. What was there before is dropped outside the lock.
-    pub(super) fn replace(&self, py: Python<'_>, ids: Ids) {
-        drop(self.ids.with(attached(py), |mine| mem::replace(mine, ids)));
+    pub(super) fn replace(&self, py: Python<'_>, ids: Ids) -> PyResult<()> {
+        let waiting = self.waiting(py);
+        let replaced = self.ids.with(attached(py), |mine| match mine.lent() {
+            0 if waiting == 0 => Ok(mem::replace(mine, ids)),
+            lent => Err(lent),
+        });
+        replaced.map(drop).map_err(|lent| {
+            let message =
+                format!("an ObjectMgr cannot start anew while it is in use: {lent} leases, {waiting} waiting");
+            PyRuntimeError::new_err(message)
+        })
+    }
+
+    /// The pool of those who wait, once there was one.
+    fn opened_desk<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Pool>> {
+        self.desk.with(attached(py), |desk| desk.as_ref().map(|pool| pool.bind(py).clone()))
+    }
+
+    /// The pool of those who wait.
+    pub(super) fn desk<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Pool>> {
+        let (this, py) = (slf.get(), slf.py());
+        if let Some(pool) = this.opened_desk(py) {
+            return Ok(pool);
+        }
+        let new = Bound::new(py, Pool::borrowing(Lender::new(slf)?))?;
+        // Another thread may have been first.
+        let kept =
+            this.desk.with(attached(py), |desk| desk.get_or_insert_with(|| new.clone().unbind()).bind(py).clone());
+        Ok(kept)
+    }
+
+    /// What follows from ids that have come free: those who wait get them.
+    pub(super) fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.ids.with(attached(py), |ids| ids.is_awaited()) {
+            return Ok(());
+        }
+        self.opened_desk(py).map_or(Ok(()), |pool| follow_up(&pool))
+    }
+
+    /// The same, where another exception is on its way.
+    pub(super) fn settle_quietly(&self, py: Python<'_>) {
+        if let Some(pool) = self.opened_desk(py) {
+            follow_up_quietly(&pool);
+        }
     }
 }
 
@@ -592,5 +682,7 @@ pub(super) fn attached(_py: Python<'_>) -> Attached<'_> {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ObjectMgr>()?;
-    objectmgr_slots::add_to(&module.py().get_type::<ObjectMgr>())
+    let class = module.py().get_type::<ObjectMgr>();
+    objectmgr_lease::add_to(&class)?;
+    objectmgr_slots::add_to(&class)
 }

@@ -49,6 +49,7 @@ pub(super) fn get_many<'py>(mgr: &ObjectMgr, py: Python<'py>, k: u64) -> PyResul
                 let (Ok(()) | Err(_)) = ids.untake(id);
             }
         });
+        mgr.settle_quietly(py);
     })
 }
 
@@ -171,6 +172,7 @@ pub(super) fn get_range<'py>(mgr: &ObjectMgr, py: Python<'py>, k: u64) -> PyResu
     made.map(Some).inspect_err(|_| {
         let ids = first..=first.saturating_add_unsigned(k.saturating_sub(1));
         let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |mine| mine.free_many(ids));
+        mgr.settle_quietly(py);
     })
 }
 
@@ -240,7 +242,8 @@ pub(super) fn free_many(mgr: &ObjectMgr, ids: &Bound<'_, PyAny>) -> PyResult<()>
         Several::Span(first, last) => mgr.ids.with(attached(ids.py()), |mine| mine.free_many(first..=last)),
         Several::List(list) => mgr.ids.with(attached(ids.py()), |mine| mine.free_many(list.iter().copied())),
     };
-    done.map_err(|refusal| refused(ids.py(), refusal))
+    done.map_err(|refusal| refused(ids.py(), refusal))?;
+    mgr.settle(ids.py())
 }
 
 /// Takes ids out of the range for good.

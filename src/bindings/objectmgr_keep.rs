@@ -39,7 +39,7 @@ pub(super) fn loaded(data: &Bound<'_, PyAny>) -> PyResult<Ids> {
 pub(super) fn load<'py>(class: &Bound<'py, PyType>, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let ids = loaded(data)?;
     let made = class.call_method1("__new__", (class,))?;
-    made.cast::<ObjectMgr>()?.get().replace(class.py(), ids);
+    made.cast::<ObjectMgr>()?.get().replace(class.py(), ids)?;
     Ok(made)
 }
 
@@ -59,8 +59,7 @@ pub(super) fn set_state(slf: &Bound<'_, ObjectMgr>, state: &Bound<'_, PyTuple>) 
     if let Some(added) = added {
         slf.getattr("__dict__")?.call_method1("update", (added,))?;
     }
-    slf.get().replace(slf.py(), ids);
-    Ok(())
+    slf.get().replace(slf.py(), ids)
 }
 
 /// Whether both show the same and will give the same.

@@ -12,7 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::objectmgr::ObjectMgr;
+use super::objectmgr::{ObjectMgr, attached};
 use super::raw::{add_methods, method};
 use crate::ids::{Error, Ids};
 use crate::sync::{Attached, Guarded};
@@ -82,12 +82,16 @@ pub(super) fn add_to(class: &Bound<'_, PyType>) -> PyResult<()> {
 /// `slf` is an `ObjectMgr` or of a subclass, it outlives the result, and the thread is attached.
 #[inline(always)]
 unsafe fn ids<'a>(slf: *mut ffi::PyObject) -> &'a Guarded<Ids> {
+    // SAFETY: as promised.
+    unsafe { &mgr(slf).ids }
+}
+
+/// # Safety
+/// As for `ids`.
+#[inline(always)]
+unsafe fn mgr<'a>(slf: *mut ffi::PyObject) -> &'a ObjectMgr {
     // SAFETY: the promise above. A frozen class has no borrow flag, so a plain reference is right.
-    unsafe {
-        let py = Python::assume_attached();
-        let mgr = Borrowed::<PyAny>::from_ptr(py, slf).cast_unchecked::<ObjectMgr>();
-        &mgr.get().ids
-    }
+    unsafe { Borrowed::<PyAny>::from_ptr(Python::assume_attached(), slf).cast_unchecked::<ObjectMgr>().get() }
 }
 
 /// # Safety
@@ -130,7 +134,7 @@ unsafe fn handed(slf: *mut ffi::PyObject, id: i64) -> *mut ffi::PyObject {
     unsafe {
         let int = ffi::PyLong_FromLongLong(id);
         if int.is_null() {
-            give_back(ids(slf), Attached::assume(), id);
+            give_back(mgr(slf), Python::assume_attached(), id);
         }
         int
     }
@@ -138,9 +142,10 @@ unsafe fn handed(slf: *mut ffi::PyObject, id: i64) -> *mut ffi::PyObject {
 
 /// There was no memory for the int: nobody has the id, so it must not stay allocated.
 #[cold]
-fn give_back(ids: &Guarded<Ids>, attached: Attached<'_>, id: i64) {
+fn give_back(mgr: &ObjectMgr, py: Python<'_>, id: i64) {
     // Somebody may have guessed the id and freed it in the meantime. Then it is free already.
-    let (Ok(()) | Err(_)) = ids.with(attached, |ids| ids.untake(id));
+    let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |ids| ids.untake(id));
+    mgr.settle_quietly(py);
 }
 
 /// # Safety
@@ -180,7 +185,13 @@ unsafe fn free_object_slowly(slf: *mut ffi::PyObject, obj: *mut ffi::PyObject) -
             }
         };
         match id.map_or(Err(Error::NotAllocated), |id| ids.with(attached, |ids| ids.free(id))) {
-            Ok(()) => new_ref(obj),
+            Ok(()) => match mgr(slf).settle(Python::assume_attached()) {
+                Ok(()) => new_ref(obj),
+                Err(error) => {
+                    error.restore(Python::assume_attached());
+                    ptr::null_mut()
+                }
+            },
             Err(error) => raise(attached, error),
         }
     }
@@ -319,6 +330,10 @@ pub(super) fn raise(_attached: Attached<'_>, error: Error) -> *mut ffi::PyObject
         match error {
             Error::NotAllocated => {
                 ffi::PyErr_SetString(ffi::PyExc_ValueError, c"Object is not currently allocated.".as_ptr());
+            }
+            Error::Lent => {
+                let text = c"Object is with a lease, which gives it back itself.";
+                ffi::PyErr_SetString(ffi::PyExc_ValueError, text.as_ptr());
             }
             Error::OutOfMemory => {
                 ffi::PyErr_NoMemory();

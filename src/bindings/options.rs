@@ -149,6 +149,7 @@ pub(super) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
         given.needs("check_timeout", "check")?;
     }
     let rules = Rules {
+        borrows: false,
         makes,
         min_size: sizes.min,
         max_size: sizes.max,

@@ -21,6 +21,7 @@ use super::figures;
 use super::fork::Membership;
 use super::hooks::Hooks;
 use super::lease::Lease;
+use super::lender::Lender;
 use super::options::{self, Options, Sizes};
 use super::outside;
 use super::raw::discard;
@@ -28,7 +29,7 @@ use super::spare::Spare;
 use super::waiting::{self, Timeout, Wait};
 use super::waker::{TaskRef, Turn, Waker};
 use super::watch::{self, Places};
-use crate::pool::{Counts, Hold, Identity, Nanos, SlotId, State};
+use crate::pool::{Counts, Hold, Identity, Nanos, Rules, SlotId, State};
 use crate::sync::{Attached, Guarded};
 
 /// A pooled object and the lease that served it last. `lease.rs` says who owns them.
@@ -118,6 +119,7 @@ pub(super) struct Pool {
     hooks: Guarded<Hooks>,
     /// Whether there may be something to do after a change: see `background::follow_up`.
     managed: AtomicBool,
+    lender: Option<Lender>,
     /// Why the latest attempt to make an object failed, if it did, and if it was not given up.
     last_error: Guarded<Option<Py<PyAny>>>,
     pub(super) places: Places,
@@ -131,7 +133,40 @@ pub(super) struct Pool {
     pub(super) membership: Membership,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Pool {
+            core: Guarded::new(State::new()),
+            options: OnceLock::new(),
+            hooks: Guarded::new(Hooks::default()),
+            managed: AtomicBool::new(false),
+            lender: None,
+            last_error: Guarded::new(None),
+            places: Places::default(),
+            alarms: Alarms::default(),
+            looks_at: Moment::at(Nanos::MAX),
+            looks_for_deadlock: Moment::at(0),
+            spare: Spare::default(),
+            membership: Membership::default(),
+        }
+    }
+}
+
 impl Pool {
+    /// One whose objects are somebody else's.
+    pub(super) fn borrowing(lender: Lender) -> Self {
+        let mut pool = Pool::default();
+        pool.lender = Some(lender);
+        pool.manage();
+        pool.with(|core| core.set_rules(Rules { borrows: true, ..Rules::NONE }, 0));
+        pool
+    }
+
+    /// Where its objects come from, if they are not its own.
+    pub(super) fn lender(&self) -> Option<&Lender> {
+        self.lender.as_ref()
+    }
+
     /// # Safety
     /// `this` is an instance of the class, and outlives the reference.
     #[inline(always)]
@@ -169,7 +204,12 @@ impl Pool {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.with(|core| core.counts())
+        let counts = self.with(|core| core.counts());
+        match self.lender() {
+            // SAFETY: called by methods, which are attached.
+            Some(lender) => lender.counts(unsafe { Python::assume_attached() }, counts),
+            None => counts,
+        }
     }
 
     pub(super) fn clock(&self) -> Option<&Py<Clock>> {
@@ -291,19 +331,7 @@ impl Pool {
         check_timeout=5.0, reset=None, dispose=None, create_timeout=30.0, max_idle=None, max_lifetime=None, \
         jitter=0.1, leak_after=None, track=False, timing=False, clock=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
-        Pool {
-            core: Guarded::new(State::new()),
-            options: OnceLock::new(),
-            hooks: Guarded::new(Hooks::default()),
-            managed: AtomicBool::new(false),
-            last_error: Guarded::new(None),
-            places: Places::default(),
-            alarms: Alarms::default(),
-            looks_at: Moment::at(Nanos::MAX),
-            looks_for_deadlock: Moment::at(0),
-            spare: Spare::default(),
-            membership: Membership::default(),
-        }
+        Pool::default()
     }
 
     #[pyo3(signature = (*args, **options))]
@@ -539,6 +567,21 @@ impl Pool {
         let closer = Waker::Task(TaskRef::new(&turn));
         slf.get().with(|core| core.add_closer(closer));
         Ok(turn)
+    }
+
+    /// Whether somebody has something that the pool lacks, and may give it back.
+    fn _has_given_others(&self, py: Python<'_>) -> bool {
+        self.lender().is_some_and(|lender| lender.has_given_others(py))
+    }
+
+    /// Whether its objects are the ids of a manager.
+    fn _lends_ids(&self) -> bool {
+        self.lender().is_some()
+    }
+
+    /// What messages call it.
+    fn _called(&self) -> String {
+        self.to_string()
     }
 
     fn _looks_again(&self) {

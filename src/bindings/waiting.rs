@@ -284,6 +284,10 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
         }
         (slot, core.is_closed())
     });
+    let slot = match slot {
+        Some(slot) => Some(slot),
+        None => borrowed(pool)?,
+    };
     let slot = taken(pool, slot);
     // SAFETY: attached.
     if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {
@@ -330,9 +334,21 @@ pub(super) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId
         return None;
     }
     let asker = asker(this);
-    match this.with(|core| held(core.lease_or_take_back(asker), core)) {
+    let slot = match this.with(|core| held(core.lease_or_take_back(asker), core)) {
+        Some(slot) => Some(slot),
+        None => borrowed(pool)?,
+    };
+    match slot {
         Some(slot) => taken(pool, Some(slot)),
         None => queue(pool, wait, asker),
+    }
+}
+
+/// What there is elsewhere, for a pool whose objects are somebody else's. `None` alone with an exception set.
+pub(super) fn borrowed(pool: &Bound<'_, Pool>) -> Option<Option<SlotId>> {
+    match pool.get().lender() {
+        None => Some(None),
+        Some(lender) => lender.draw(pool).map_err(|error| error.restore(pool.py())).ok(),
     }
 }
 
@@ -515,6 +531,7 @@ impl<'a, 'py> Waited<'a, 'py> {
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
             (stuck, entered, core.rules().makes)
         });
+        let stuck = stuck && !this.lender().is_some_and(|lender| lender.has_given_others(self.pool.py()));
         if !stuck {
             return None;
         }
@@ -641,7 +658,14 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
 
 /// Takes a leased object out for good: `lease.discard()`.
 pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
-    let this = pool.get();
+    let (this, py) = (pool.get(), pool.py());
+    if let Some(lender) = this.lender() {
+        let object = this.with(|core| core.value_mut(slot).map(|item| item.object));
+        if let Some(Err(error)) = object.map(|object| lender.exclude(object.as_ptr(), py)) {
+            error.restore(py);
+            return false;
+        }
+    }
     let now = this.now();
     this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
     this.manage();
@@ -656,9 +680,11 @@ pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
 
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => write!(f, "pool '{name}'"),
-            None => f.write_str("pool"),
+        match (self.lender(), self.name()) {
+            // SAFETY: messages are made by attached threads.
+            (Some(lender), _) => f.write_str(&lender.name(unsafe { Python::assume_attached() })),
+            (None, Some(name)) => write!(f, "pool '{name}'"),
+            (None, None) => f.write_str("pool"),
         }
     }
 }

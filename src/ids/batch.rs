@@ -146,6 +146,10 @@ impl Ids {
                 fault = Some(if repeated { Refusal::Repeated(id) } else { Refusal::NotGiven(id) });
                 break;
             }
+            if self.lent.contains(position) {
+                fault = Some(Refusal::Lent(id));
+                break;
+            }
             if let Err(error) = self.freed.push(position) {
                 fault = Some(error.into());
                 break;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::bitmap::{Bitmap, PAGE_BITS};
 use super::freed::{Freed, Order, Stale, queue};
+use super::lent::Lent;
 use super::spans::Spans;
 
 /// How many ids there are at most: far enough from the end of the numbers that no position overflows.
@@ -16,6 +17,8 @@ pub(super) const MOST: u64 = 1 << 63;
 pub enum Error {
     /// The id is not given out at the moment.
     NotAllocated,
+    /// The id is lent, and comes back by itself.
+    Lent,
     /// Ids reach from −2⁶³ to 2⁶³ − 1, and there are at most 2⁶³.
     OutOfReach,
     /// The system has no memory for the next page or block.
@@ -26,6 +29,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Error::NotAllocated => "the id is not allocated",
+            Error::Lent => "a lease has the id, and gives it back itself",
             Error::OutOfReach => "ids reach from -2**63 to 2**63 - 1, and a range has at most 2**63 of them",
             Error::OutOfMemory => "out of memory",
         })
@@ -47,6 +51,8 @@ pub enum Refusal {
     NotGiven(i64),
     /// The id stands twice among those that are to be freed.
     Repeated(i64),
+    /// The id is lent, and comes back by itself.
+    Lent(i64),
     /// The id does not lie in the range.
     NotInRange(i64),
     /// The id must not be given.
@@ -62,6 +68,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NotGiven(id) => write!(f, "{id} is not currently allocated"),
             Refusal::Repeated(id) => write!(f, "{id} stands among the ids more than once"),
+            Refusal::Lent(id) => write!(f, "a lease has {id}, and gives it back itself"),
             Refusal::NotInRange(id) => write!(f, "{id} is not an id of the range"),
             Refusal::Excluded(id) => write!(f, "{id} is excluded"),
             Refusal::Given(id) => write!(f, "{id} is currently allocated"),
@@ -90,6 +97,8 @@ impl From<Error> for Refusal {
 /// fresh, freed ──exclude──► excluded
 /// ```
 ///
+/// A given id may be *lent* (`lend`), and then nobody frees it but the borrower (`take_back`).
+///
 /// What `take` gives is for the [`Order`] to say. Only `Order::Fifo` needs to tell the fresh from the freed; the others
 /// call fresh what lies beyond everything that was given, or nothing at all.
 ///
@@ -113,6 +122,9 @@ pub struct Ids {
     pub(super) gaps: Spans,
     /// What must not be given.
     pub(super) excluded: Spans,
+    pub(super) lent: Lent,
+    /// Whether the quick way to free an id is barred: some are lent, or somebody waits for one.
+    pub(super) watched: bool,
 }
 
 impl Default for Ids {
@@ -146,6 +158,8 @@ impl Ids {
             stale: Stale::default(),
             gaps: Spans::default(),
             excluded: Spans::default(),
+            lent: Lent::default(),
+            watched: false,
         }
     }
 
@@ -234,6 +248,9 @@ impl Ids {
         if !self.given.contains(position) {
             return Err(Error::NotAllocated);
         }
+        if self.lent.contains(position) {
+            return Err(Error::Lent);
+        }
         let queues = queue!(&self.freed, _fifo => true, else false);
         if queues && position + 1 == self.fresh {
             self.fresh = position;
@@ -249,6 +266,9 @@ impl Ids {
     /// goes on from there.
     #[inline(always)]
     pub fn free_quickly(&mut self, id: i64) -> bool {
+        if self.watched {
+            return false;
+        }
         let position = self.position(id);
         let Some(entry) = self.given.entry(position) else { return false };
         let pushed = queue!(&mut self.freed, fifo => fifo.push_quickly(position), else false);
@@ -263,6 +283,9 @@ impl Ids {
         let position = self.position(id);
         if !self.given.contains(position) {
             return Err(Error::NotAllocated);
+        }
+        if self.lent.contains(position) {
+            return Err(Error::Lent);
         }
         self.freed.push(position)?;
         self.settle(position);

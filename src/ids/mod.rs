@@ -19,6 +19,7 @@ mod bounds;
 mod fifo;
 mod format;
 mod freed;
+mod lent;
 mod lowest;
 mod manager;
 mod orders;

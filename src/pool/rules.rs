@@ -33,6 +33,8 @@ pub struct Rules {
     pub resets: bool,
     /// Whether there is something to do with an object when it goes.
     pub disposes: bool,
+    /// Whether the objects are somebody else's: what nobody waits for goes at once.
+    pub borrows: bool,
 }
 
 impl Rules {
@@ -52,6 +54,7 @@ impl Rules {
         notes_leases: false,
         resets: false,
         disposes: false,
+        borrows: false,
     };
 
     /// Whether a lease has to look at the object and at the clock. Else the fast path is enough.

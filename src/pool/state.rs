@@ -210,6 +210,11 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     pub(super) fn insert(&mut self, value: T, now: Nanos) -> (SlotId, Option<W>) {
+        let id = self.place(value, now);
+        (id, self.pass_on(id, now))
+    }
+
+    fn place(&mut self, value: T, now: Nanos) -> SlotId {
         let id = self.slots.insert(value);
         self.idle.reserve(self.slots.capacity());
         self.kept.reserve(self.slots.capacity());
@@ -221,7 +226,14 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.slots.record(id).expires = expires;
             self.due = self.due.min(expires);
         }
-        (id, self.pass_on(id, now))
+        id
+    }
+
+    /// vacant → leased: what was borrowed for the caller, who takes it while nobody waits.
+    pub fn borrow(&mut self, value: T, now: Nanos) -> SlotId {
+        let id = self.place(value, now);
+        self.take_over(id, now);
+        id
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -660,6 +672,10 @@ impl<T: Identity, W: Clone> State<T, W> {
                 self.slots.get(id).hold = Hold::Handed;
                 self.gift = Some(gift);
                 Some(wake)
+            }
+            None if self.rules.borrows => {
+                self.discard(id, Reason::Surplus);
+                None
             }
             None => {
                 self.slots.get(id).hold = Hold::Idle;

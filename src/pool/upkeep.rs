@@ -409,7 +409,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Says whether whoever gives something back has to look further than whether somebody waits.
     pub(super) fn mind(&mut self) {
         let surplus = self.slots.len() + self.supply.making() > self.rules.max_size;
-        let watched = self.watches || self.rules.resets || self.closed || self.stale > 0 || self.odd > 0 || surplus;
+        let rules = self.rules.resets || self.rules.borrows;
+        let watched = self.watches || rules || self.closed || self.stale > 0 || self.odd > 0 || surplus;
         self.waiters.set_watched(watched);
     }
 

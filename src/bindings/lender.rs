@@ -1,0 +1,131 @@
+//! Ids for those who wait: an `ObjectMgr` lends them to a pool of its own, so that its leases, its queue and its errors
+//! are those of every pool.
+//!
+//! That pool holds what is leased and nothing else: what comes back goes to the first who waits, else to the manager. So
+//! an id that nobody has is in one place only, whoever had it before.
+//!
+//! Invariant: outside of these functions nobody waits while the manager has an id to give. Whoever joins the queue looks
+//! again after that, and whoever frees an id looks who waits ([`Lender::serve`]); the one who comes second sees what the
+//! first has done. To look again takes both locks, first the pool's, then that of the ids.
+
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
+
+use super::objectmgr::{ObjectMgr, attached, raised};
+use super::pool::{Item, Pool, drop_items};
+use super::waiting::held;
+use crate::ids::Ids;
+use crate::pool::{Counts, SlotId};
+use crate::sync::Guarded;
+
+/// Where the objects of a pool come from that are not its own.
+pub(super) struct Lender {
+    ids: Arc<Guarded<Ids>>,
+    /// Weak: the manager has the pool.
+    manager: Py<PyWeakrefReference>,
+}
+
+impl Lender {
+    pub(super) fn new(manager: &Bound<'_, ObjectMgr>) -> PyResult<Lender> {
+        let ids = Arc::clone(&manager.get().ids);
+        Ok(Lender { ids, manager: PyWeakrefReference::new(manager.as_any())?.unbind() })
+    }
+
+    /// The manager; nothing if it is gone.
+    pub(super) fn manager<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.manager.bind(py).upgrade()
+    }
+
+    /// An id, if there is one, as something for the pool.
+    fn lend(&self, py: Python<'_>) -> PyResult<Option<Item>> {
+        let lent = self.ids.with(attached(py), Ids::lend).map_err(|error| raised(py, error))?;
+        let Some(id) = lent else { return Ok(None) };
+        // SAFETY: attached; the new reference becomes the item's.
+        match NonNull::new(unsafe { ffi::PyLong_FromLongLong(id) }) {
+            Some(object) => Ok(Some(Item { object, shell: ptr::null_mut(), holder: 0 })),
+            None => {
+                // Somebody else may have done something with it since: then there is nothing to undo.
+                let (Ok(()) | Err(_)) = self.ids.with(attached(py), |ids| ids.unlend(id));
+                Err(PyErr::fetch(py))
+            }
+        }
+    }
+
+    /// An id for the caller, if there is one and nobody waits.
+    pub(super) fn draw(&self, pool: &Bound<'_, Pool>) -> PyResult<Option<SlotId>> {
+        let this = pool.get();
+        if this.with(|core| core.counts().waiting) > 0 {
+            return Ok(None);
+        }
+        let Some(item) = self.lend(pool.py())? else { return Ok(None) };
+        this.membership.join(this);
+        let now = this.now();
+        Ok(this.with(|core| {
+            let slot = core.borrow(item, now);
+            held(Some(slot), core)
+        }))
+    }
+
+    /// Gives those who wait what there is. Whether there was anything; then there may be somebody to wake.
+    pub(super) fn serve(&self, pool: &Bound<'_, Pool>) -> PyResult<bool> {
+        let (this, py) = (pool.get(), pool.py());
+        let waiting = this.with(|core| {
+            let waiting = core.counts().waiting > 0;
+            self.ids.with(attached(py), |ids| ids.set_awaited(waiting));
+            waiting
+        });
+        if !waiting {
+            return Ok(false);
+        }
+        let Some(item) = self.lend(py)? else { return Ok(false) };
+        let now = this.now();
+        match this.with(|core| core.add(item, now)) {
+            Ok(Some(waker)) => waker.wake(pool),
+            Ok(None) => {} // Nobody waits any more: it goes by itself.
+            Err((item, _)) => self.take_back(item, py)?,
+        }
+        Ok(true)
+    }
+
+    /// What has left the pool is free.
+    pub(super) fn take_back(&self, item: Item, py: Python<'_>) -> PyResult<()> {
+        // SAFETY: attached; the item is out of the pool, and its object is an int that was made of an id.
+        let id = unsafe {
+            let id = ffi::PyLong_AsLongLong(item.object.as_ptr());
+            drop_items([item]);
+            id
+        };
+        self.ids.with(attached(py), |ids| ids.take_back(id)).map_err(|error| raised(py, error))
+    }
+
+    /// The id never comes back: as `exclude`.
+    pub(super) fn exclude(&self, object: *mut ffi::PyObject, py: Python<'_>) -> PyResult<()> {
+        // SAFETY: as above; it is only looked at.
+        let id = unsafe { ffi::PyLong_AsLongLong(object) };
+        self.ids
+            .with(attached(py), |ids| ids.exclude_lent(id))
+            .map_err(|refusal| super::objectmgr::refused(py, refusal))
+    }
+
+    /// Whether ids are out that no lease gives back.
+    pub(super) fn has_given_others(&self, py: Python<'_>) -> bool {
+        self.ids.with(attached(py), |ids| ids.given() > ids.lent())
+    }
+
+    /// As messages tell it: all ids, not only those that are leased.
+    pub(super) fn counts(&self, py: Python<'_>, counts: Counts) -> Counts {
+        let (given, available) = self.ids.with(attached(py), |ids| (ids.given(), ids.available()));
+        let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        Counts { size: number(given + available), idle: number(available), leased: number(given), ..counts }
+    }
+
+    /// What messages call it.
+    pub(super) fn name(&self, py: Python<'_>) -> String {
+        let range = self.ids.with(attached(py), |ids| ids.range());
+        format!("ObjectMgr range({}, {})", range.start, range.end)
+    }
+}
