@@ -1,7 +1,7 @@
 """A small port allocator at work: `python -m design.objectmgr_demo`.
 
-Services come and go on one machine and take their ports from one manager; the lowest free port goes first. The last
-act shows what a manager of a billion ids costs.
+Services come and go on one machine and take their ports from one manager; the lowest free port goes first. Then more
+jobs than there are ports wait for each other. The last act shows what a manager of a billion ids costs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import random
 import sys
+import threading
 import time
 from array import array
 from pathlib import Path
@@ -79,6 +80,25 @@ def allocate_ports(chance: random.Random) -> None:
     print(f"  kept in {len(kept)} bytes, read back equal: {ObjectMgr.load(kept) == ports}")
 
 
+def wait_for_ports() -> None:
+    """Jobs in threads lease a port each, and wait until one is free."""
+    ports = ObjectMgr(range(9000, 9002))
+    print(f"\n5 jobs, {ports.available} ports")
+    begin = time.perf_counter()
+
+    def job(name: str) -> None:
+        with ports.lease(timeout=5) as port:
+            print(f"  {name} has {port} after {1e3 * (time.perf_counter() - begin):3.0f} ms")
+            time.sleep(0.05)
+
+    jobs = [threading.Thread(target=job, args=(f"job {number}",)) for number in range(5)]
+    for thread in jobs:
+        thread.start()
+    for thread in jobs:
+        thread.join()
+    print(f"  {ports!r}")
+
+
 def give_a_billion() -> None:
     """Constructs a manager of a billion ids and gives all of them, block by block."""
     print(f"\n{BILLION:,} ids")
@@ -105,8 +125,9 @@ def give_a_billion() -> None:
 
 
 def main() -> None:
-    """Prints both acts."""
+    """Prints all acts."""
     allocate_ports(random.Random(8))
+    wait_for_ports()
     give_a_billion()
 
 

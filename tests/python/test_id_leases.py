@@ -383,6 +383,40 @@ def test_an_id_that_comes_to_a_closed_event_loop_goes_back():
     collect()
 
 
+def test_nobody_gets_an_id_before_those_who_wait_while_they_are_being_served():
+    """The event loop's own code runs while the first is woken; the second waits still, and its id is free already."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        stolen = None
+
+        def call_soon(self, callback, *args, **kwargs):
+            if self.stolen is not None:
+                self.stolen.append(mgr.try_lease())
+            return super().call_soon(callback, *args, **kwargs)
+
+    mgr, loop = full(2), Loop()
+
+    async def main():
+        tasks = [asyncio.ensure_future(enter(mgr)) for _ in range(2)]
+        await asyncio.sleep(0)
+        loop.stolen = []
+        mgr.free_many([1, 2])
+        stolen, loop.stolen = loop.stolen, None
+        assert stolen and set(stolen) == {None}
+        return await asyncio.gather(*tasks)
+
+    try:
+        assert sorted(loop.run_until_complete(main())) == [1, 2]
+    finally:
+        loop.close()
+    assert_whole(mgr)
+
+
+async def enter(mgr):
+    async with mgr.lease_async(timeout=20) as id:
+        return id
+
+
 def test_who_gives_up_leaves_the_quick_way_open():
     mgr = full(1)
     with pytest.raises(opool.PoolTimeout):
