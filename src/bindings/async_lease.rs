@@ -80,8 +80,15 @@ struct Waiting {
     turn: TaskRef,
     /// What suspends the task where a future does not: a coroutine for trio, owned.
     parking: *mut PyObject,
+    wait: WaitedFor,
+}
+
+/// A wait, however often it has to join the queue.
+#[derive(Clone, Copy)]
+struct WaitedFor {
     since: Nanos,
     deadline: Deadline,
+    /// What the pool had done for those who wait when it began.
     spent: Spent,
 }
 
@@ -470,7 +477,7 @@ unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
         match slot {
             // Without asking for an event loop, which only those who wait need.
             Some(slot) => finish(lease, pool, slot),
-            None => queue(lease, pool, Deadline::after(seconds, now), now, spent),
+            None => queue(lease, pool, now, WaitedFor { since: now, deadline: Deadline::after(seconds, now), spent }),
         }
     }
 }
@@ -489,18 +496,12 @@ unsafe fn finish(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, slot: SlotId) -
     }
 }
 
-unsafe fn queue(
-    lease: *mut AsyncLease,
-    pool: &Bound<'_, Pool>,
-    deadline: Deadline,
-    since: Nanos,
-    spent: Spent,
-) -> Step {
+/// Joins the queue, now.
+unsafe fn queue(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, now: Nanos, wait: WaitedFor) -> Step {
     // SAFETY: as in `step`.
     unsafe {
         let (py, this) = (pool.py(), pool.get());
         this.membership.join(this);
-        let now = this.now();
         let me = this_thread();
         // Needed only if there is nothing, but it takes Python, so it comes first.
         let turn = match new_turn(pool) {
@@ -510,7 +511,7 @@ unsafe fn queue(
                 return Step::Raise;
             }
         };
-        let at = deadline.at().unwrap_or(Nanos::MAX);
+        let at = wait.deadline.at().unwrap_or(Nanos::MAX);
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: at };
         // Should the core refuse it, it is dropped in there; but `turn` is not, so that runs nothing.
         let waker = Waker::Task(TaskRef::new(&turn));
@@ -526,11 +527,13 @@ unsafe fn queue(
                 turn.get().begin(ticket);
                 (*lease).thread = me;
                 (*lease).phase.reset(WAITING);
-                let parking = ptr::null_mut();
-                let wait = Waiting { turn: TaskRef::new(&turn), parking, since, deadline, spent };
-                (*lease).wait.set(Some(Box::new(wait)));
+                (*lease).wait.set(Some(Box::new(Waiting {
+                    turn: TaskRef::new(&turn),
+                    parking: ptr::null_mut(),
+                    wait,
+                })));
                 let ready = join(pool, &turn)
-                    .and_then(|()| follow_up(pool))
+                    .and_then(|()| if this.is_managed() { follow_up(pool) } else { Ok(()) })
                     .and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at))
                     .and_then(|()| watch_for_deadlock(pool, &turn, now));
                 if let Err(error) = ready {
@@ -621,12 +624,11 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             errors::used_twice();
             return Step::Raise;
         };
-        let Waiting { ref turn, since, deadline, spent, .. } = *wait;
+        let (turn, now) = (wait.turn.get(pool.py()).clone(), this.now());
         // Without a ticket: the event loop stood still for a while, and somebody ended the wait for us.
-        let Some(ticket) = turn.get(pool.py()).get().take_ticket() else {
-            return queue(lease, pool, deadline, since, spent);
+        let Some(ticket) = turn.get().take_ticket() else {
+            return queue(lease, pool, now, wait.wait);
         };
-        let now = this.now();
         let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
         match this.with(|core| core.collect(ticket, asker)) {
             Turned::Slot(slot, _waker) => finish(lease, pool, slot),
@@ -634,6 +636,7 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
                 (*lease).phase.reset(OVER);
                 this.with(|core| core.note_timeout());
                 let counts = this.counts();
+                let WaitedFor { since, deadline, spent } = wait.wait;
                 errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, Some(before), now);
                 Step::Raise
             }
@@ -644,10 +647,9 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             }
             // Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours.
             Turned::NotYet(ticket) => {
-                let again = turn.get(pool.py()).clone();
-                again.get().begin(ticket);
+                turn.get().begin(ticket);
                 (*lease).wait.set(Some(wait));
-                suspend(lease, again)
+                suspend(lease, turn)
             }
         }
     }

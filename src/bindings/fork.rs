@@ -117,7 +117,8 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
     // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.
     for waker in forked.wake {
         if !waker.unpark() {
-            // A task: that takes Python, which has to wait until the fork is over.
+            // A task: that takes Python, which has to wait until the fork is over. Whoever uses the pool next does it.
+            pool.manage();
             pool.core.try_with(attached, |core| core.wake_later(waker))?;
         }
     }
