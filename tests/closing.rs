@@ -68,7 +68,7 @@ fn whoever_closes_by_force_does_not_wait_for_what_the_other_process_made() {
     assert_eq!(copied, 0, "it was taken from its holder, to be disposed of");
     assert!(state.is_over().0);
     state.give_back(slot, at(ME));
-    assert!(matches!(state.follow_up(0, false), Some(FollowUp::Leak(Value(1)))));
+    assert!(matches!(state.follow_up(None), Some(FollowUp::Leak(Value(1)))));
     assert_eq!(state.counts(), counts(0, 0, 0));
 }
 

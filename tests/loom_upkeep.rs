@@ -51,7 +51,7 @@ impl Pool {
     }
 
     fn follow_up(this: &Arc<Self>) {
-        while let Some(step) = this.with(|core| core.follow_up(0, true)) {
+        while let Some(step) = this.with(|core| core.follow_up(Some(0))) {
             match step {
                 FollowUp::Wake(parker) => parker.unpark(),
                 FollowUp::Drop(_) => {}

@@ -469,7 +469,7 @@ unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
         let (slot, spent) = this.with(|core| (core.take(now), core.spent(now)));
         let slot = match slot {
             Some(slot) => Some(slot),
-            None => match waiting::borrowed(pool) {
+            None => match waiting::borrowed(pool, now) {
                 Some(slot) => slot,
                 None => return Step::Raise,
             },

@@ -93,10 +93,10 @@ pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
 /// The part of that which is done by the caller, or by threads.
 fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
-    let tasks = this.works_in_tasks();
+    let works = this.clock().is_none() && !this.works_in_tasks() && this.with(|core| core.works());
     loop {
-        let (now, threads) = (this.now(), this.clock().is_none() && !tasks && !STOPPING.load(Relaxed));
-        let Some(step) = this.with(|core| core.follow_up(now, threads)) else {
+        let threads = (works && !STOPPING.load(Relaxed)).then(|| this.now());
+        let Some(step) = this.with(|core| core.follow_up(threads)) else {
             match this.lender() {
                 Some(lender) if lender.serve(pool)? => continue,
                 _ => break,

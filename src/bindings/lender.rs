@@ -19,7 +19,7 @@ use super::objectmgr::{ObjectMgr, attached, raised};
 use super::pool::{Item, Pool, drop_items};
 use super::waiting::held;
 use crate::ids::Ids;
-use crate::pool::{Counts, SlotId};
+use crate::pool::{Counts, Nanos, SlotId};
 use crate::sync::Guarded;
 
 /// Where the objects of a pool come from that are not its own.
@@ -56,14 +56,13 @@ impl Lender {
     }
 
     /// An id for the caller, if there is one and nobody waits.
-    pub(super) fn draw(&self, pool: &Bound<'_, Pool>) -> PyResult<Option<SlotId>> {
+    pub(super) fn draw(&self, pool: &Bound<'_, Pool>, now: Nanos) -> PyResult<Option<SlotId>> {
         let this = pool.get();
         if this.with(|core| core.counts().waiting) > 0 {
             return Ok(None);
         }
         let Some(item) = self.lend(pool.py())? else { return Ok(None) };
         this.membership.join(this);
-        let now = this.now();
         Ok(this.with(|core| {
             let slot = core.borrow(item, now);
             held(Some(slot), core)

@@ -286,7 +286,7 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     });
     let slot = match slot {
         Some(slot) => Some(slot),
-        None => borrowed(pool)?,
+        None => borrowed(pool, now)?,
     };
     let slot = taken(pool, slot);
     // SAFETY: attached.
@@ -336,7 +336,7 @@ pub(super) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId
     let asker = asker(this);
     let slot = match this.with(|core| held(core.lease_or_take_back(asker), core)) {
         Some(slot) => Some(slot),
-        None => borrowed(pool)?,
+        None => borrowed(pool, asker.now)?,
     };
     match slot {
         Some(slot) => taken(pool, Some(slot)),
@@ -345,10 +345,10 @@ pub(super) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId
 }
 
 /// What there is elsewhere, for a pool whose objects are somebody else's. `None` alone with an exception set.
-pub(super) fn borrowed(pool: &Bound<'_, Pool>) -> Option<Option<SlotId>> {
+pub(super) fn borrowed(pool: &Bound<'_, Pool>, now: Nanos) -> Option<Option<SlotId>> {
     match pool.get().lender() {
         None => Some(None),
-        Some(lender) => lender.draw(pool).map_err(|error| error.restore(pool.py())).ok(),
+        Some(lender) => lender.draw(pool, now).map_err(|error| error.restore(pool.py())).ok(),
     }
 }
 

@@ -71,6 +71,7 @@ impl Ids {
             _ => self.rebuild(end, |position| position < end)?,
         }
         self.given.set_end(end)?;
+        self.lent.set_end(end)?;
         self.gaps.remove(end..u64::MAX);
         if let Freed::Lowest(lowest) = &mut self.freed {
             // What is cut off below the watermark was free or excluded: nothing is out there.

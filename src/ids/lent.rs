@@ -1,13 +1,13 @@
 //! Ids that are lent: out with somebody who gives them back by himself, so that nobody else may.
 
+use super::bitmap::Bitmap;
 use super::manager::Ids;
-use super::sparse::Sparse;
 use super::{Error, Refusal};
 
 /// Which of the given ids are lent, and whether somebody waits for one.
 #[derive(Default)]
 pub(super) struct Lent {
-    positions: Sparse,
+    positions: Bitmap,
     len: u64,
     awaited: bool,
 }
@@ -17,10 +17,15 @@ impl Lent {
         self.len > 0 && self.positions.contains(position)
     }
 
-    fn insert(&mut self, position: u64) -> Result<(), Error> {
-        self.positions.insert(position)?;
+    fn insert(&mut self, position: u64, end: u64) -> Result<(), Error> {
+        self.positions.insert(position, end)?;
         self.len += 1;
         Ok(())
+    }
+
+    /// The range ends elsewhere; nothing beyond the new end is lent.
+    pub(super) fn set_end(&mut self, end: u64) -> Result<(), Error> {
+        self.positions.set_end(end)
     }
 
     /// False if it is not there.
@@ -39,7 +44,7 @@ impl Ids {
     /// As [`take`](Self::take), for a lease: only [`take_back`](Self::take_back) frees the id.
     pub fn lend(&mut self) -> Result<Option<i64>, Error> {
         let Some(id) = self.take()? else { return Ok(None) };
-        if let Err(error) = self.lent.insert(self.position(id)) {
+        if let Err(error) = self.lent.insert(self.position(id), self.end) {
             // It was given a moment ago. Should there be no memory to undo that either, it is given for good.
             let (Ok(()) | Err(_)) = self.untake(id);
             return Err(error);

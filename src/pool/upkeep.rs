@@ -601,9 +601,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.disposed(began);
     }
 
-    /// What whoever changed something does outside, until there is nothing more; `threads` says whether background
+    /// What whoever changed something does outside, until there is nothing more; `threads` is the time if background
     /// threads may be called.
-    pub fn follow_up(&mut self, now: Nanos, threads: bool) -> Option<FollowUp<T, W>> {
+    pub fn follow_up(&mut self, threads: Option<Nanos>) -> Option<FollowUp<T, W>> {
         if let Some(wake) = self.to_wake.pop_front() {
             return Some(FollowUp::Wake(wake));
         }
@@ -616,9 +616,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
             return Some(if farewell == Farewell::Leak { FollowUp::Leak(value) } else { FollowUp::Drop(value) });
         }
-        if !threads || !self.rules.works() {
-            return None;
-        }
+        let now = threads.filter(|_| self.rules.works())?;
         let disposals = self.gone.len().min(DISPOSE_AT_ONCE.saturating_sub(self.disposing.len()));
         let pending = self.to_do.len() + self.reports.len() + disposals + self.wanted(now);
         // A closed pool has nobody look at the clock: threads end there at once, and each would call the next.

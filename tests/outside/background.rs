@@ -7,7 +7,7 @@ use super::{Doing, Exit, Job, Outside, Value, Worker};
 impl Outside {
     pub fn follow_up(&mut self) {
         for _ in 0..1000 {
-            match self.state.follow_up(self.now, self.threads) {
+            match self.state.follow_up(self.threads.then_some(self.now)) {
                 None => return,
                 Some(FollowUp::Wake(number)) => self.wake(number),
                 Some(FollowUp::Start) => {
