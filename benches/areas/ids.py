@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import queue
 from array import array
 from typing import Any, Callable, Protocol
 
@@ -52,6 +53,12 @@ class Heap:
         return obj
 
 
+def filled(idle: queue.Queue[int]) -> queue.Queue[int]:
+    for number in range(1, 100):
+        idle.put(number)
+    return idle
+
+
 def used(manager: Manager, n: int) -> Manager:
     """Every id was given, and every other one came back."""
     while manager.get_object() is not None:
@@ -92,6 +99,14 @@ def comparisons() -> list[Comparison]:
                 Case("heap and set", pair, {"ids": used(Heap(100_001), 100_001)}, CHUNK_OPERATIONS),
             ],
             ROUNDS,
+        ),
+        Comparison(
+            "ids: a lease",
+            [
+                Case("opool", "with ids.lease() as i: pass", {"ids": opool.ObjectMgr(100)}),
+                Case("opool, a pool of ints", "with pool.lease() as i: pass", {"pool": opool.Pool(range(1, 100))}),
+                Case("queue.Queue of ints", "i = idle.get(); idle.put(i)", {"idle": filled(queue.Queue())}),
+            ],
         ),
         Comparison(
             "ids: a manager of 100,000",

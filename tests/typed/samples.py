@@ -61,6 +61,16 @@ def a_manager_gives_and_takes_several(manager: opool.ObjectMgr) -> None:
     manager.exclude(["5"])  # type: ignore[list-item]
 
 
+async def a_manager_leases_ints(manager: opool.ObjectMgr) -> None:
+    with manager.lease(timeout=5) as number:
+        assert_type(number, int)
+    async with manager.lease_async() as number:
+        assert_type(number, int)
+    assert_type(await manager.lease_async(), opool.Lease[int])
+    assert_type(manager.try_lease(), Optional[opool.Lease[int]])
+    manager.lease(timeout="5")  # type: ignore[arg-type]
+
+
 def errors_are_what_they_say(error: opool.PoolTimeout) -> Any:
     timeout: TimeoutError = error
     base: opool.PoolError = error
