@@ -888,7 +888,7 @@ class ObjectMgr:
         """Who has which id by a lease, since when, and what they are doing: the longest first.
 
         Returns:
-            list[Holder]: as of `opool.holders`; what `get_object` gave is not among them.
+            list[Holder]: as of `Pool.holders`; what `get_object` gave is not among them.
 
         Example:
             >>> from opool import ObjectMgr
