@@ -1,6 +1,6 @@
 //! What happens beside the callers: threads that make objects, look after them, and dispose of them.
 //!
-//! What is to be done the core decides (`src/pool/upkeep.rs`). Whoever has changed something calls [`follow_up`], which
+//! What is to be done the core decides (`src/pool/background.rs`). Whoever has changed something calls [`follow_up`], which
 //! wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or ends
 //! when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
 

@@ -4,6 +4,7 @@
 //! down, where PyO3 would panic. So they use the C API, which reports even its own failures as exceptions.
 
 use std::ffi::{CString, c_int};
+use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -79,6 +80,18 @@ unsafe fn show(object: *mut PyObject) -> Option<String> {
 unsafe fn type_name(object: *mut PyObject) -> String {
     // SAFETY: a living object has a type, and a type a name.
     unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(object)).tp_name).to_string_lossy().into_owned() }
+}
+
+/// What messages call a pool.
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.lender(), self.name()) {
+            // SAFETY: messages are made by attached threads.
+            (Some(lender), _) => f.write_str(&lender.name(unsafe { Python::assume_attached() })),
+            (None, Some(name)) => write!(f, "pool '{name}'"),
+            (None, None) => f.write_str("pool"),
+        }
+    }
 }
 
 fn describe(counts: Counts) -> String {

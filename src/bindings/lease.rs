@@ -23,12 +23,14 @@ use std::ptr;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 
 use super::errors;
+use super::giving_back;
 use super::lease_type;
 use super::pool::Pool;
 #[cfg(Py_GIL_DISABLED)]
 use super::refcount::travel::Travel;
 use super::refcount::{decref, incref, is_unique};
-use super::waiting::{self, Wait};
+use super::timeouts::{self, Wait};
+use super::waiting;
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase, this_thread};
 
@@ -107,7 +109,7 @@ unsafe extern "C" fn lease_within(
 ) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let Some(wait) = waiting::parse(args, count, names) else { return ptr::null_mut() };
+        let Some(wait) = timeouts::parse(args, count, names) else { return ptr::null_mut() };
         match take_leased(this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
             None => wait_for_lease(this, wait),
@@ -263,7 +265,7 @@ unsafe extern "C" fn acquire_within(
     // SAFETY: as in `lease`; the slot keeps its object alive.
     unsafe {
         let plain = count == 0 && names.is_null();
-        let wait = if plain { Some(Wait::Default) } else { waiting::parse(args, count, names) };
+        let wait = if plain { Some(Wait::Default) } else { timeouts::parse(args, count, names) };
         let Some(wait) = wait else { return ptr::null_mut() };
         let pool = Pool::from_raw(this);
         let slot = match take_leased(this) {
@@ -304,7 +306,7 @@ unsafe extern "C" fn release_slowly(this: *mut PyObject, object: *mut PyObject) 
         let pool = Pool::from_raw(this);
         match pool.core.with(Attached::assume(), |core| core.release(object as usize)) {
             Ok(None) => none(),
-            Ok(Some(slot)) if waiting::give_back_and_make_way(Pool::bound(&this), slot) => none(),
+            Ok(Some(slot)) if giving_back::give_back_and_make_way(Pool::bound(&this), slot) => none(),
             Ok(Some(_)) => ptr::null_mut(),
             Err(why) => errors::not_acquired(pool, object, why),
         }
@@ -368,7 +370,7 @@ pub(super) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
 #[inline(never)]
 pub(super) unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: SlotId) -> bool {
     // SAFETY: as in `leave`, which keeps the pool alive meanwhile.
-    unsafe { waiting::give_back_and_make_way(Pool::bound(&this), slot) }
+    unsafe { giving_back::give_back_and_make_way(Pool::bound(&this), slot) }
 }
 
 /// `Lease.discard()`: the lease is over, and its object leaves the pool.
@@ -388,7 +390,7 @@ pub(super) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         give_to_slot(lease);
-        let well = waiting::discard(Pool::bound(&this), (*lease).slot);
+        let well = giving_back::discard(Pool::bound(&this), (*lease).slot);
         decref(this);
         if well { none() } else { ptr::null_mut() }
     }
@@ -462,7 +464,7 @@ pub(super) unsafe fn abandon(lease: *mut Lease) {
             core.give_back_quickly(slot)
         });
         if !done {
-            waiting::give_back(Pool::bound(&this), slot);
+            giving_back::give_back(Pool::bound(&this), slot);
         }
         decref(this);
     }

@@ -10,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use super::errors;
+use super::giving_back;
 use super::lease::{self, DISCARDED, ENTERED, Lease, NEW, RELEASED};
 use super::pool::Pool;
 use super::raw::{Exception, discard, method, slot};
@@ -17,7 +18,6 @@ use super::raw::{Exception, discard, method, slot};
 use super::refcount::travel::Travel;
 #[cfg(not(Py_3_14))]
 use super::self_descriptor;
-use super::waiting;
 use crate::pool::SlotId;
 use crate::sync::{Attached, Phase};
 
@@ -55,7 +55,7 @@ pub(super) unsafe extern "C" fn new_shell(this: *mut PyObject, slot: SlotId, old
         };
         if shell.is_null() {
             ffi::Py_XDECREF(home);
-            waiting::give_back(Pool::bound(&this), slot);
+            giving_back::give_back(Pool::bound(&this), slot);
             return ptr::null_mut();
         }
         pool.core.with(attached, |core| {

@@ -3,12 +3,15 @@
 
 mod alarm;
 mod async_lease;
+mod async_lease_type;
+mod async_wait;
 mod background;
 mod clock;
 mod closing;
 mod errors;
 mod figures;
 mod fork;
+mod giving_back;
 mod hooks;
 mod lease;
 mod lease_type;
@@ -28,6 +31,7 @@ mod refcount;
 mod self_descriptor;
 mod spare;
 mod stop_iteration;
+mod timeouts;
 mod triplets;
 mod waiting;
 mod waker;
@@ -45,10 +49,10 @@ mod _opool {
         errors::register(module)?;
         fork::register()?;
         background::register(module)?;
-        waiting::register(module);
+        timeouts::register(module);
         pool_methods::register(module)?;
         lease_type::register(module)?;
-        async_lease::register(module)?;
+        async_lease_type::register(module)?;
         objectmgr::register(module)?;
         palindrome::register(module)?;
         triplets::register(module)

@@ -7,7 +7,7 @@ use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 use super::background::call_python;
 use super::clock::Clock;
 use super::hooks::Hooks;
-use super::waiting::Timeout;
+use super::timeouts::Timeout;
 use crate::pool::{Nanos, Order, Patience, Rules};
 
 /// How long a thread with short bodies keeps its turn, with `fairness="adaptive"`. `DESIGN.md` has the measurements.

@@ -12,7 +12,7 @@ use pyo3::pyclass::PyVisit;
 use pyo3::types::{PyBool, PyDict, PyList, PyTuple, PyWeakrefReference};
 
 use super::alarm::Alarms;
-use super::async_lease;
+use super::async_wait::new_turn;
 use super::background::{self, Job, Moment, follow_up};
 use super::clock::{self, Clock};
 use super::closing::{self, CloseTimeout};
@@ -26,7 +26,8 @@ use super::options::{self, Options, Sizes};
 use super::outside;
 use super::raw::discard;
 use super::spare::Spare;
-use super::waiting::{self, Timeout, Wait};
+use super::timeouts::{Timeout, Wait};
+use super::waiting;
 use super::waker::{TaskRef, Turn, Waker};
 use super::watch::{self, Places};
 use crate::pool::{Counts, Hold, Identity, Nanos, Rules, SlotId, State};
@@ -563,7 +564,7 @@ impl Pool {
 
     /// Something that is called at each step towards the end of the pool, for a task to wait for.
     fn _add_closer<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Turn>> {
-        let turn = async_lease::new_turn(slf)?;
+        let turn = new_turn(slf)?;
         let closer = Waker::Task(TaskRef::new(&turn));
         slf.get().with(|core| core.add_closer(closer));
         Ok(turn)

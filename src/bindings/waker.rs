@@ -14,9 +14,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use super::background::call_python;
+use super::giving_back;
 use super::pool::Pool;
 use super::raw::Exception;
-use super::waiting;
 use crate::pool::{SlotId, Ticket};
 use crate::sync::{Attached, Guarded, Parker, this_thread};
 
@@ -63,7 +63,7 @@ impl Waker {
                 Waker::Thread(parker) => parker.unpark(),
                 Waker::Task(task) => {
                     let left = wake_task(task.get(pool.py()));
-                    next = left.and_then(|slot| waiting::give_to_next(pool, slot));
+                    next = left.and_then(|slot| giving_back::give_to_next(pool, slot));
                 }
             }
         }
@@ -485,7 +485,7 @@ impl Drop for Ready {
         for turn in turns {
             let turn = turn.get(py);
             if let Some(slot) = leave_queue(turn) {
-                waiting::give_back(turn.get().pool.bind(py), slot);
+                giving_back::give_back(turn.get().pool.bind(py), slot);
             }
         }
         // SAFETY: as above.

@@ -21,7 +21,10 @@
 #![forbid(unsafe_code)]
 
 mod acquired;
+mod background;
+mod ending;
 mod figures;
+mod making;
 mod ring;
 mod rules;
 mod slots;
@@ -29,9 +32,12 @@ mod state;
 mod supply;
 mod turn;
 mod upkeep;
+mod views;
 mod waiters;
 mod workers;
 
+pub use background::{FollowUp, Next, Report, Work};
+pub use ending::Forked;
 pub use figures::{BOUNDS, Figures, Histogram, Reason, Spent};
 pub use ring::Order;
 pub use rules::Rules;
@@ -39,6 +45,6 @@ pub use slots::{Farewell, Hold, Identity, SlotId};
 pub use state::{Answer, Asker, Counts, NotAcquired, State, Turned};
 pub use supply::{Attempt, Failing};
 pub use turn::{Nanos, Patience};
-pub use upkeep::{Care, FollowUp, Forked, Next, Report, Task, Work};
+pub use upkeep::{Care, Task};
 pub use waiters::{Refusal, Ticket};
 pub use workers::WorkerId;

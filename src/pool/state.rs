@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use super::acquired::Acquired;
-use super::figures::{Figures, Reason, Spent, Stopwatch};
+use super::background::Report;
+use super::figures::{Figures, Reason, Stopwatch};
 use super::ring::Ring;
 use super::rules::Rules;
 use super::slots::{Farewell, Slots};
-use super::supply::{Failing, Supply};
+use super::supply::Supply;
 use super::turn::Turn;
-use super::upkeep::{Report, Task};
+use super::upkeep::Task;
 use super::waiters::{Gift, Outcome, Refusal, Waiters};
 use super::workers::Workers;
 use super::{Hold, Identity, Nanos, Order, Patience, SlotId, Ticket};
@@ -113,7 +114,7 @@ pub struct State<T, W> {
     pub(super) closers: Vec<W>,
     pub(super) to_wake: VecDeque<W>,
     pub(super) figures: Figures,
-    stopwatch: Stopwatch,
+    pub(super) stopwatch: Stopwatch,
 }
 
 /// The one who asks: which thread, and when. A thread number of 0 is nobody's.
@@ -541,126 +542,6 @@ impl<T: Identity, W: Clone> State<T, W> {
             values.extend(self.remove(id, Reason::Closed).filter(|_| ours));
         }
         values
-    }
-
-    // -----------------------------------------------------------------------------------------------------------------
-    // What it shows
-
-    /// The value in a slot.
-    #[inline(always)]
-    pub fn value_mut(&mut self, id: SlotId) -> Option<&mut T> {
-        self.slots.get(id).value.as_mut()
-    }
-
-    /// Every value, with what it is doing, and since when; 0 if nobody looked.
-    pub fn values(&self) -> impl Iterator<Item = (SlotId, &T, Hold, Nanos)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(index, (slot, record))| {
-            slot.value.as_ref().map(|value| (SlotId::new(index), value, slot.hold, record.since))
-        })
-    }
-
-    /// The values that have left and are still here.
-    pub fn leaving(&self) -> impl Iterator<Item = &T> {
-        self.gone.iter().map(|(value, _)| value)
-    }
-
-    /// What wakes those who wait, or were woken and have not looked yet.
-    pub fn wakers(&self) -> impl Iterator<Item = &W> {
-        self.waiters.wakers()
-    }
-
-    /// How many objects there are, and what they do.
-    pub fn counts(&self) -> Counts {
-        let (size, idle) = (self.slots.len(), self.idle.len() + self.kept.len());
-        Counts {
-            size,
-            idle,
-            leased: size - idle,
-            waiting: self.waiters.len(),
-            creating: self.supply.making(),
-            checking: self.checking,
-        }
-    }
-
-    /// What has happened so far.
-    pub fn figures(&self) -> &Figures {
-        &self.figures
-    }
-
-    /// The rules.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// Whether there may ever be something to do in the background.
-    pub fn works(&self) -> bool {
-        self.rules.works()
-    }
-
-    /// Whether it is known exactly how long each object has been out.
-    pub fn watches_leases(&self) -> bool {
-        self.watches
-    }
-
-    /// Whether the value in a slot is this process's, and still whole.
-    pub fn may_touch(&mut self, id: SlotId) -> bool {
-        self.slots.record(id).farewell == Farewell::Dispose
-    }
-
-    /// What is known about making objects, while it fails.
-    pub fn failing(&self, now: Nanos) -> Option<Failing> {
-        self.supply.how_it_fails(now)
-    }
-
-    /// Whether the pool is closed.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// What the pool has been doing for those who wait, up to now.
-    pub fn spent(&mut self, now: Nanos) -> Spent {
-        self.stopwatch.read(now, self.supply.making() > 0, self.checking > 0)
-    }
-
-    /// Counts somebody who was told that nothing came in time.
-    pub fn note_timeout(&mut self) {
-        self.figures.timeouts += 1;
-    }
-
-    /// How many stand in the queue before the holder of the ticket.
-    pub fn before(&self, ticket: &Ticket) -> Option<usize> {
-        self.waiters.before(ticket)
-    }
-
-    /// Notes that somebody looked at who holds what: from now on it is known how long, at least. `is_new` is asked of
-    /// each value that is out, once for each holder.
-    pub fn note_holders(&mut self, now: Nanos, mut is_new: impl FnMut(&mut T) -> bool) {
-        if self.watches {
-            return;
-        }
-        for id in self.slots.ids() {
-            let slot = self.slots.get(id);
-            let out = matches!(slot.hold, Hold::Leased | Hold::Acquired);
-            if out && slot.value.as_mut().is_some_and(&mut is_new) {
-                self.slots.record(id).since = now;
-            }
-        }
-    }
-
-    /// Whether nothing can come back, because all who hold something wait for this pool themselves. `holder` tells who
-    /// has a value that is out.
-    pub fn is_stuck(&self, holder: impl Fn(&T, Hold) -> usize) -> bool {
-        let counts = self.counts();
-        let nothing_comes = counts.size > 0 && counts.idle + counts.creating + counts.checking == 0;
-        nothing_comes
-            && self.wanted(Nanos::MAX) == 0
-            && self.values().all(|(_, value, hold, _)| {
-                matches!(hold, Hold::Leased | Hold::Acquired) && {
-                    let holder = holder(value, hold);
-                    self.waiters.threads().any(|thread| thread == holder)
-                }
-            })
     }
 
     // -----------------------------------------------------------------------------------------------------------------
