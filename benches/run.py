@@ -28,7 +28,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # 
 import machine  # noqa: E402
 import report as printed  # noqa: E402
 import targets  # noqa: E402
-from areas import algorithms, contention, ids, lease, peers, signals, tasks  # noqa: E402
+from areas import algorithms, children, contention, ids, lease, peers, signals, tasks  # noqa: E402
 from harness import FULL, QUICK, Effort, Tell, measure_all  # noqa: E402
 
 # Their statements are timed; and they measure in a way of their own. One area does both.
@@ -63,7 +63,7 @@ class pinned:  # noqa: N801
     """A block on the last core that this process may use: the first is where a system's own work likes to be."""
 
     def __enter__(self) -> None:
-        self.before = contention.usable_cores()
+        self.before = children.usable_cores()
         if self.before:
             os.sched_setaffinity(0, self.before[-1:])
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from areas.children import in_a_process, in_turn, usable_cores, use_cores
 from areas.peers import OBJECTS, SUBJECTS, Subject
 from harness import Effort, Tell
 
@@ -43,7 +42,6 @@ def work(place, running, sleep, now, {names}):
     counts[place], times[place] = done, waits
 """
 QUEUING_SECONDS = 0.05
-FROZEN_SECONDS = 30
 
 
 class Configuration(NamedTuple):
@@ -54,10 +52,6 @@ class Configuration(NamedTuple):
     threads: int
     cores: int
     seconds: float
-
-
-def usable_cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -132,47 +126,23 @@ def configurations(effort: Effort) -> Iterator[Configuration]:
                         yield Configuration(subject.label, body, threads, cores, seconds)
 
 
-def in_a_process(configuration: Configuration) -> dict[str, Any]:
-    """The figures of one configuration, or the reason why there are none."""
-    cores = usable_cores()[-configuration.cores :]  # the last ones: the first is where a system's own work likes to be
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "areas.contention", json.dumps(configuration), json.dumps(cores)],
-            cwd=Path(__file__).resolve().parents[1],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=FROZEN_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        # Seen of the queue.Queue design with 64 threads: one of them is starved and never comes to its end.
-        return {"absent": f"froze: no end within {FROZEN_SECONDS} s"}
-    if done.returncode != 0:
-        return {"absent": (done.stderr.splitlines() or ["no message"])[-1][:100]}
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def measure(effort: Effort, tell: Tell) -> list[dict[str, Any]]:
     """Every configuration with its figures: the medians over the rounds."""
-    planned = list(configurations(effort))
-    taken: dict[Configuration, list[dict[str, Any]]] = {configuration: [] for configuration in planned}
-    total = len(planned) * effort.contended_rounds
-    for done in range(total):
-        configuration = planned[done % len(planned)]
-        tell(done, total, f"{configuration.threads} threads, {configuration.body} body: {configuration.subject}")
-        taken[configuration].append(in_a_process(configuration))
-    tell(total, total, "")
+
+    def title(configuration: Configuration) -> str:
+        return f"{configuration.threads} threads, {configuration.body} body: {configuration.subject}"
+
+    def run(configuration: Configuration) -> dict[str, Any]:
+        return in_a_process("contention", configuration, configuration.cores)
+
     found = []
-    for configuration, runs in taken.items():
-        good = [each for each in runs if "absent" not in each]
-        figures = {name: median(each[name] for each in good) for name in AVERAGED} if good else runs[0]
+    for configuration, good, first in in_turn(list(configurations(effort)), run, title, effort, tell):
+        figures = {name: median(each[name] for each in good) for name in AVERAGED} if good else first
         found.append({**configuration._asdict(), **figures})
     return found
 
 
 if __name__ == "__main__":
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, json.loads(sys.argv[2]))
+    use_cores(json.loads(sys.argv[2]))
     print(json.dumps(child(Configuration(*json.loads(sys.argv[1])))), flush=True)
     os._exit(0)  # a peer's own threads may not want to end

@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any, Callable
 
 import opool
-from areas.contention import usable_cores
+from areas.children import usable_cores, use_cores
 from harness import Effort, Tell
 
 WAITS: dict[str, Callable[[], object]] = {
@@ -93,6 +93,5 @@ def measure(effort: Effort, tell: Tell) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, usable_cores()[-1:])
+    use_cores(usable_cores()[-1:])
     child(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

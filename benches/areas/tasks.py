@@ -14,17 +14,15 @@ import importlib
 import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any, Callable, NamedTuple
 
 import opool
-from areas.contention import FROZEN_SECONDS, usable_cores
+from areas.children import in_a_process, in_turn, use_cores
 from areas.peers import objects
 from areas.task_peers import NO_POOL, QUEUED, SUBJECTS, queued
 from harness import Case, Comparison, Effort, Tell
@@ -251,40 +249,19 @@ def configurations(effort: Effort) -> Iterator[Configuration]:
         yield Configuration(label, "asyncio", True, seconds * 2)  # the threads' shares are small
 
 
-def in_a_process(configuration: Configuration) -> dict[str, Any]:
-    """The figures of one configuration by kind of worker, or the reason why there are none."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "areas.tasks", json.dumps(configuration), json.dumps(usable_cores()[-1:])],
-            cwd=Path(__file__).resolve().parents[1],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=FROZEN_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return {"absent": f"froze: no end within {FROZEN_SECONDS} s"}
-    if done.returncode != 0:
-        return {"absent": (done.stderr.splitlines() or ["no message"])[-1][:100]}
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def measure(effort: Effort, tell: Tell) -> list[dict[str, Any]]:
     """Every configuration with its figures, a row a kind of worker: the medians over the rounds."""
-    planned = list(configurations(effort))
-    taken: dict[Configuration, list[dict[str, Any]]] = {configuration: [] for configuration in planned}
-    total = len(planned) * effort.contended_rounds
-    for done in range(total):
-        configuration = planned[done % len(planned)]
-        tell(done, total, f"{'threads and tasks' if configuration.mixed else 'tasks'}: {configuration.subject}")
-        taken[configuration].append(in_a_process(configuration))
-    tell(total, total, "")
+
+    def title(configuration: Configuration) -> str:
+        return f"{'threads and tasks' if configuration.mixed else 'tasks'}: {configuration.subject}"
+
+    def run(configuration: Configuration) -> dict[str, Any]:
+        return in_a_process("tasks", configuration, 1)
+
     found = []
-    for configuration, runs in taken.items():
-        good = [each for each in runs if "absent" not in each]
+    for configuration, good, first in in_turn(list(configurations(effort)), run, title, effort, tell):
         for kind in good[0] if good else ["tasks"]:
-            row = {name: median(each[kind][name] for each in good) for name in FIGURES} if good else runs[0]
+            row = {name: median(each[kind][name] for each in good) for name in FIGURES} if good else first
             found.append({**configuration._asdict(), "kind": kind, **row})
     found.sort(key=lambda row: (row["mixed"], row["kind"]))  # the subjects side by side
     return found
@@ -292,8 +269,7 @@ def measure(effort: Effort, tell: Tell) -> list[dict[str, Any]]:
 
 def main(configuration: Configuration, cores: list[int]) -> None:
     """The child."""
-    if cores:
-        os.sched_setaffinity(0, cores)
+    use_cores(cores)
     event_loop = importlib.import_module(configuration.event_loop).new_event_loop()
     asyncio.set_event_loop(event_loop)
     run = mixed if configuration.mixed else contended
