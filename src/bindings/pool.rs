@@ -701,6 +701,9 @@ impl Pool {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        if let Some(manager) = slf.get().lender().and_then(|lender| lender.manager(slf.py())) {
+            return Ok(manager.repr()?.to_string());
+        }
         let Counts { size, idle, leased, waiting, .. } = slf.get().counts();
         let class = slf.get_type().fully_qualified_name()?;
         let name = slf.get().name().map_or_else(String::new, |name| format!(" '{name}'"));

@@ -62,6 +62,7 @@ def test_a_lease_is_a_lease_of_a_pool():
     assert lease.obj == 8000 and lease.pool is mgr and not lease.released
     assert repr(lease) == "<opool.Lease of 8000, leased>"
     lease.release()
+    assert repr(mgr.lease_async()) == f"<opool.AsyncLease of {mgr!r}, not awaited>"
     with pytest.raises(opool.LeaseError, match=r"ObjectMgr range\(8000, 8100\)"):
         lease.release()
     del lease
