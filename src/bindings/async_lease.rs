@@ -819,6 +819,9 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
             _ => c"over",
         };
         let pool = if (*lease).pool.is_null() { ffi::Py_None() } else { (*lease).pool };
+        let lender = if (*lease).pool.is_null() { None } else { Pool::from_raw(pool).lender() };
+        let manager = lender.and_then(|lender| lender.manager(Python::assume_attached()));
+        let pool = manager.as_ref().map_or(pool, Bound::as_ptr);
         ffi::PyUnicode_FromFormat(c"<opool.AsyncLease of %R, %s>".as_ptr(), pool, state.as_ptr())
     }
 }

@@ -95,13 +95,11 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
     let tasks = this.works_in_tasks();
     loop {
+        if let Some(lender) = this.lender() {
+            lender.serve(pool)?;
+        }
         let (now, threads) = (this.now(), this.clock().is_none() && !tasks && !STOPPING.load(Relaxed));
-        let Some(step) = this.with(|core| core.follow_up(now, threads)) else {
-            match this.lender() {
-                Some(lender) if lender.serve(pool)? => continue,
-                _ => break,
-            }
-        };
+        let Some(step) = this.with(|core| core.follow_up(now, threads)) else { break };
         match step {
             FollowUp::Wake(waker) => waker.wake(pool),
             FollowUp::Drop(item) => match this.lender() {
