@@ -88,7 +88,8 @@ def wait_for_ports() -> None:
 
     def job(name: str) -> None:
         with ports.lease(timeout=5) as port:
-            print(f"  {name} has {port} after {1e3 * (time.perf_counter() - begin):3.0f} ms")
+            # In one piece: `print` writes the end of the line separately, and others may come in between.
+            print(f"  {name} has {port} after {1e3 * (time.perf_counter() - begin):3.0f} ms\n", end="")
             time.sleep(0.05)
 
     jobs = [threading.Thread(target=job, args=(f"job {number}",)) for number in range(5)]

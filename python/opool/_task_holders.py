@@ -109,8 +109,24 @@ def _chain(task: Any) -> list[Any]:
     chain: list[Any] = []
     while coroutine is not None and len(chain) < 1000:
         chain.append(coroutine)
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+        coroutine = _awaited(coroutine)
     return chain
+
+
+def _awaited(coroutine: Any) -> Any:
+    """What a coroutine awaits; None if it runs, in another thread.
+
+    CPython 3.10 to 3.12 may answer for one that runs with something that is no object. Nothing in here lets another
+    thread run between the two questions.
+    """
+    try:
+        return None if coroutine.cr_running else coroutine.cr_await
+    except AttributeError:
+        pass
+    try:
+        return None if coroutine.gi_running else coroutine.gi_yieldfrom
+    except AttributeError:
+        return None
 
 
 def _frame(coroutine: Any) -> Any:

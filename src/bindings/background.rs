@@ -95,13 +95,11 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
     let works = this.clock().is_none() && !this.works_in_tasks() && this.with(|core| core.works());
     loop {
+        if let Some(lender) = this.lender() {
+            lender.serve(pool)?;
+        }
         let threads = (works && !STOPPING.load(Relaxed)).then(|| this.now());
-        let Some(step) = this.with(|core| core.follow_up(threads)) else {
-            match this.lender() {
-                Some(lender) if lender.serve(pool)? => continue,
-                _ => break,
-            }
-        };
+        let Some(step) = this.with(|core| core.follow_up(threads)) else { break };
         match step {
             FollowUp::Wake(waker) => waker.wake(pool),
             FollowUp::Drop(item) => match this.lender() {

@@ -20,7 +20,7 @@ use super::pool::{Item, Pool, drop_items};
 use super::waiting::held;
 use crate::ids::Ids;
 use crate::pool::{Counts, Nanos, SlotId};
-use crate::sync::Guarded;
+use crate::sync::{Attached, Guarded};
 
 /// Where the objects of a pool come from that are not its own.
 pub(super) struct Lender {
@@ -69,8 +69,14 @@ impl Lender {
         }))
     }
 
-    /// Gives those who wait what there is. Whether there was anything; then there may be somebody to wake.
-    pub(super) fn serve(&self, pool: &Bound<'_, Pool>) -> PyResult<bool> {
+    /// Gives those who wait what there is, and notes whom to wake: that runs Python, which could take what is left.
+    pub(super) fn serve(&self, pool: &Bound<'_, Pool>) -> PyResult<()> {
+        while self.serve_next(pool)? {}
+        Ok(())
+    }
+
+    /// False if nobody waits, or nothing is there.
+    fn serve_next(&self, pool: &Bound<'_, Pool>) -> PyResult<bool> {
         let (this, py) = (pool.get(), pool.py());
         let waiting = this.with(|core| {
             let waiting = core.counts().waiting > 0;
@@ -82,11 +88,9 @@ impl Lender {
         }
         let Some(item) = self.lend(py)? else { return Ok(false) };
         let now = this.now();
-        match this.with(|core| core.add(item, now)) {
-            Ok(Some(waker)) => waker.wake(pool),
-            Ok(None) => {} // Nobody waits any more: it goes by itself.
-            Err((item, _)) => self.take_back(item, py)?,
-        }
+        // Should nobody wait any more, it goes by itself.
+        let added = this.with(|core| core.add(item, now).map(|waker| waker.into_iter().for_each(|w| core.wake_later(w))));
+        added.or_else(|(item, _)| self.take_back(item, py))?;
         Ok(true)
     }
 
@@ -99,6 +103,15 @@ impl Lender {
             id
         };
         self.ids.with(attached(py), |ids| ids.take_back(id)).map_err(|error| raised(py, error))
+    }
+
+    /// The same in a fork's child, before any Python runs there: the int keeps its reference for ever. `None`: a thread
+    /// that is not here was inside.
+    pub(super) fn take_back_in_child(&self, item: Item, attached: Attached<'_>) -> Option<()> {
+        // SAFETY: attached; it is an int, and only looked at.
+        let id = unsafe { ffi::PyLong_AsLongLong(item.object.as_ptr()) };
+        // Without memory to note that it is free it stays given, and nobody could be told.
+        self.ids.try_with(attached, |ids| ids.take_back(id)).map(|(Ok(()) | Err(_))| ())
     }
 
     /// The id never comes back: as `exclude`.

@@ -530,7 +530,7 @@ impl ObjectMgr {
         });
         replaced.map(drop).map_err(|lent| {
             let message =
-                format!("an ObjectMgr cannot start anew while it is in use: {lent} leases, {waiting} waiting");
+                format!("an ObjectMgr cannot start anew while it is in use: leased {lent}, waiting {waiting}");
             PyRuntimeError::new_err(message)
         })
     }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use pyo3::PyTraverseError;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -372,15 +372,24 @@ fn wake_task(turn: &Bound<'_, Turn>) -> Option<SlotId> {
     let here = this_thread() == turn.get().thread
         && loop_here(py, turn.get().future).is_ok_and(|running| running.is(event_loop));
     if here {
-        if Ready::push(turn).is_ok() {
-            return None;
-        }
-        return leave_queue(turn);
+        return if twice(turn, || Ready::push(turn)) { None } else { leave_queue(turn) };
     }
     let alive = event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
     // Called in any case: should somebody run that loop later, the task finds itself without a ticket, and queues again.
-    let called = Ready::call(turn, intern!(py, "call_soon_threadsafe")).is_ok();
+    let called = twice(turn, || Ready::call(turn, intern!(py, "call_soon_threadsafe")).map(drop));
     if alive.unwrap_or(false) && called { None } else { leave_queue(turn) }
+}
+
+/// Calls an event loop, and once more if that fails: a signal handler may have raised in there, and nobody else would ever
+/// resume the task. False if it is in vain.
+fn twice(turn: &Bound<'_, Turn>, call: impl Fn() -> PyResult<()>) -> bool {
+    let Err(error) = call() else { return true };
+    let (well, py) = (call().is_ok(), turn.py());
+    // A moment without memory is over, and nobody's business; what a handler raised would be lost here.
+    if well && !error.is_instance_of::<PyMemoryError>(py) {
+        error.write_unraisable(py, Some(turn.get().pool.bind(py)));
+    }
+    well
 }
 
 /// Ends the wait in place of the task. Returns what it was given.

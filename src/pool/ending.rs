@@ -11,6 +11,8 @@ pub struct Forked<T, W> {
     pub wakers: Vec<W>,
     /// Values of the other process: never to be touched again.
     pub left: Vec<T>,
+    /// Values that were borrowed and are nobody's here: whose they are takes them back.
+    pub back: Vec<T>,
     /// Whom to wake.
     pub wake: Vec<W>,
 }
@@ -111,6 +113,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         }
         let mut left: Vec<T> = self.gone.drain(..).map(|(value, _)| value).collect();
+        let mut back = if self.rules.borrows { std::mem::take(&mut left) } else { Vec::new() };
         if self.rules.makes || self.closed {
             while let Some(id) = self.idle.pop().or_else(|| self.kept.pop()) {
                 free.push(id);
@@ -126,10 +129,11 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         } else {
             wake.extend(free.into_iter().filter_map(|id| self.pass_on(id, 0)));
+            back.extend(self.gone.drain(..).map(|(value, _)| value));
             self.forget_gifts();
         }
         self.due = if self.rules.works() { 0 } else { Nanos::MAX };
         self.mind();
-        Forked { wakers, left, wake }
+        Forked { wakers, left, back, wake }
     }
 }

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import opool
+from opool import _task_holders
 from opool.testing import Clock, Scripted
 from support import Crew, Thing, eventually, queue_up, things, threads
 
@@ -162,6 +163,22 @@ def test_an_object_whose_repr_fails_does_not_hide_its_holder():
     pool = opool.Pool([Rude()])
     with pool.lease():
         assert str(pool.holders()[0]).startswith("an object of type Rude, with thread ")
+
+
+def test_a_coroutine_that_runs_is_not_asked_what_it_awaits():
+    class Coroutine:
+        """That of a task which another thread runs at this moment."""
+
+        cr_running = True
+
+        @property
+        def cr_await(self):
+            raise AssertionError("the answer may be no object at all")
+
+    class Task:
+        coro = Coroutine()
+
+    assert _task_holders._chain(Task) == [Task.coro]
 
 
 def test_holders_of_a_thousand_threads_are_found_at_once():

@@ -71,6 +71,11 @@ def test_a_lease_is_a_lease_of_a_pool():
     assert_whole(mgr)
 
 
+def test_a_lease_for_tasks_shows_its_manager():
+    mgr = ObjectMgr(2)
+    assert repr(mgr.lease_async()) == f"<opool.AsyncLease of {mgr!r}, not awaited>"
+
+
 def test_an_exception_passes_through():
     mgr = ObjectMgr(4)
     with pytest.raises(KeyError):
@@ -143,7 +148,7 @@ def test_only_its_lease_gives_it_back():
 def test_it_cannot_start_anew_while_it_is_in_use():
     mgr, other = ObjectMgr(4), ObjectMgr(9)
     with mgr.lease():
-        with pytest.raises(RuntimeError, match="cannot start anew while it is in use: 1 leases, 0 waiting"):
+        with pytest.raises(RuntimeError, match="cannot start anew while it is in use: leased 1, waiting 0"):
             mgr.__init__(5)
         with pytest.raises(RuntimeError, match="in use"):
             mgr.__setstate__((other.dump(), None))
@@ -384,15 +389,16 @@ def test_an_id_that_comes_to_a_closed_event_loop_goes_back():
     collect()
 
 
-def test_nobody_gets_an_id_before_those_who_wait_while_they_are_being_served():
-    """The event loop's own code runs while the first is woken; the second waits still, and its id is free already."""
+@pytest.mark.parametrize("ask", [ObjectMgr.try_lease, ObjectMgr.get_object])
+def test_nobody_gets_an_id_before_those_who_wait_while_they_are_being_served(ask):
+    """The event loop's own code runs while the first is woken; the second was not, and two ids came free together."""
 
     class Loop(asyncio.SelectorEventLoop):
         stolen = None
 
         def call_soon(self, callback, *args, **kwargs):
             if self.stolen is not None:
-                self.stolen.append(mgr.try_lease())
+                self.stolen.append(ask(mgr))
             return super().call_soon(callback, *args, **kwargs)
 
     mgr, loop = full(2), Loop()
@@ -598,6 +604,41 @@ def test_a_forked_child_has_the_ids_that_other_threads_had_leased():
         over.set()
         thread.join()
         assert len(mgr) == 0 and mgr.available == 3
+        """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_has_them_at_once_whatever_it_asks_first():
+    run_child(
+        """
+        import os, threading
+        from opool import ObjectMgr
+
+        mgr, held, over = ObjectMgr(3), threading.Event(), threading.Event()
+
+        def hold():
+            with mgr.lease():
+                held.set()
+                over.wait()
+
+        thread = threading.Thread(target=hold, daemon=True)
+        thread.start()
+        held.wait()
+        pid = os.fork()
+        if pid == 0:
+            assert (len(mgr), mgr.available) == (0, 2)
+            assert mgr.get_many(2) == [2, 1]
+            mgr.free_many([1, 2])
+            lease = mgr.try_lease()
+            assert lease is not None
+            lease.release()
+            mgr.__init__(9)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        over.set()
+        thread.join()
+        assert len(mgr) == 0 and mgr.available == 2
         """
     )
 

@@ -554,3 +554,61 @@ for obj in objects:
     pool.add_obj(obj)
 assert sorted(id(lease.obj) for lease in crew.join()) == sorted(map(id, objects))
 """)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_task_has_its_turn_although_a_handler_raises_while_its_event_loop_is_called(where):
+    child(
+        f"where = {where!r}\n"
+        + """
+import asyncio
+
+class Loop(asyncio.SelectorEventLoop):
+    signals = 0
+
+    def call_soon(self, callback, *args, **kwargs):
+        return self.interrupted(super().call_soon(callback, *args, **kwargs))
+
+    def call_soon_threadsafe(self, callback, *args, **kwargs):
+        return self.interrupted(super().call_soon_threadsafe(callback, *args, **kwargs))
+
+    def interrupted(self, handle):
+        if self.signals > 0 and threading.current_thread() is threading.main_thread():
+            self.signals -= 1
+            signal.raise_signal(signal.SIGALRM)
+        return handle
+
+pool, loop, ignored = opool.Pool(["a"]), Loop(), []
+sys.unraisablehook = lambda unraisable: ignored.append(unraisable.exc_type)
+
+async def enter():
+    async with pool.lease_async(timeout=20) as obj:
+        return obj
+
+def give(lease):
+    loop.signals = 1
+    lease.release()
+    assert loop.signals == 0
+
+async def main(lease):
+    task = asyncio.ensure_future(enter())
+    if where == "here":
+        await asyncio.sleep(0)
+        give(lease)
+    return await asyncio.wait_for(task, 20)
+
+lease, given = pool.lease(), []
+if where == "here":
+    given.append(loop.run_until_complete(main(lease)))
+else:
+    thread = threading.Thread(target=lambda: given.append(loop.run_until_complete(main(lease))))
+    thread.start()
+    eventually(lambda: pool.waiting == 1)
+    give(lease)
+    thread.join(20)
+assert given == ["a"]
+loop.close()
+assert ignored == [Hit]
+assert (pool.idle, pool.waiting) == (1, 0)
+"""
+    )
