@@ -65,7 +65,10 @@ class Trio:
         async def later() -> None:
             with scope:
                 await self._trio.sleep(seconds)
-                function(*args)
+                try:
+                    function(*args)
+                except Exception:  # else it would end the run
+                    log.exception("background work")
 
         self._trio.lowlevel.spawn_system_task(later)
         return scope

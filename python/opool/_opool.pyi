@@ -298,6 +298,7 @@ class Pool(Generic[_T]):
     def _is_over(self) -> tuple[bool, bool]: ...
     def _add_closer(self) -> Any: ...
     def _looks_again(self) -> None: ...
+    def _settle(self) -> None: ...
     def _has_given_others(self) -> bool: ...
     def _lends_ids(self) -> bool: ...
     def _called(self) -> str: ...
@@ -383,7 +384,7 @@ class Lease(Generic[_T]):
         """The leased object."""
     @property
     def pool(self) -> Any:
-        """The pool it came from; None if the lease is over and the pool is gone."""
+        """The pool or manager it came from; None if that is gone."""
     @property
     def released(self) -> bool:
         """Whether the lease is over."""
@@ -418,7 +419,7 @@ class Lease(Generic[_T]):
 
 @final
 class AsyncLease(Generic[_T]):
-    """What `Pool.lease_async` returns.
+    """What `Pool.lease_async` and `ObjectMgr.lease_async` return.
 
     In an `async with` it is the object, from the moment that there is one until the
     block is left. Awaited, it is a `Lease`, which is yours to release. It can be
@@ -567,7 +568,7 @@ class ObjectMgr:
             object: obj itself.
 
         Raises:
-            ValueError: obj is not an id that is given out; it may have been freed already.
+            ValueError: obj is not an id that is given out; it may have been freed already. Or a lease has it.
             TypeError: obj cannot be hashed.
             MemoryError: there is no memory to note it; it stays given out.
 

@@ -55,6 +55,7 @@ def _look(pool_ref: weakref.ref[Pool[Any]], event_loop: Any, leases: int) -> Non
     pool = pool_ref()
     if pool is None or not pool.waiting:
         return
+    pool._settle()
     if pool.stats().leases == leases and _is_stuck(pool):
         _background.seems_stuck(pool)
         return

@@ -174,7 +174,7 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
-const DOC: &CStr = c"What `Pool.lease_async` returns.
+const DOC: &CStr = c"What `Pool.lease_async` and `ObjectMgr.lease_async` return.
 
 In an `async with` it is the object, from the moment that there is one until the
 block is left. Awaited, it is a `Lease`, which is yours to release. It can be
@@ -197,7 +197,10 @@ const EXIT_DOC: &CStr = c"Gives the object back. An exception of the body passes
 unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: attached, as every slot.
     unsafe {
-        ffi::PyErr_SetString(ffi::PyExc_TypeError, c"an AsyncLease is made by Pool.lease_async".as_ptr());
+        ffi::PyErr_SetString(
+            ffi::PyExc_TypeError,
+            c"an AsyncLease is made by lease_async, of a Pool or an ObjectMgr".as_ptr(),
+        );
         ptr::null_mut()
     }
 }

@@ -96,7 +96,7 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let works = this.clock().is_none() && !this.works_in_tasks() && this.with(|core| core.works());
     loop {
         if let Some(lender) = this.lender() {
-            lender.serve(pool)?;
+            lender.serve(pool);
         }
         let threads = (works && !STOPPING.load(Relaxed)).then(|| this.now());
         let Some(step) = this.with(|core| core.follow_up(threads)) else { break };

@@ -14,7 +14,7 @@ use super::timeouts::{Deadline, Timeout};
 use super::waiting::{self, Stop};
 use super::waker::Waker;
 use super::watch;
-use crate::pool::Nanos;
+use crate::pool::{Hold, Nanos};
 use crate::sync::{Parker, this_thread};
 
 /// The `timeout` of `close`, if it is given.
@@ -114,11 +114,10 @@ pub(super) fn end(slf: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> P
 /// Whether what has to happen before everything is over happens in the event loop that this thread runs, or never.
 fn needs_this_event_loop(slf: &Bound<'_, Pool>) -> PyResult<bool> {
     let (this, me) = (slf.get(), this_thread());
-    let tasks_here = || {
-        let mine = |item: &Item| watch::async_lease(item).is_some_and(|lease| lease.thread == me);
-        this.with(|core| core.values().any(|(_, item, ..)| mine(item)))
-    };
-    if this.clock().is_some() || !(this.works_in_tasks() || tasks_here()) {
+    let out = |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired);
+    let mine =
+        || this.with(|core| core.values().any(|(_, item, hold, _)| out(hold) && watch::holder(item, hold) == me));
+    if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
         return Ok(false);
     }
     background::call_python(slf.py(), c"opool._event_loops", c"is_here", &[])?.is_truthy()

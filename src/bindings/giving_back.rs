@@ -114,17 +114,15 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
 /// Takes a leased object out for good: `lease.discard()`.
 pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
     let (this, py) = (pool.get(), pool.py());
-    if let Some(lender) = this.lender() {
-        let object = this.with(|core| core.value_mut(slot).map(|item| item.object));
-        if let Some(Err(error)) = object.map(|object| lender.exclude(object.as_ptr(), py)) {
-            error.restore(py);
-            return false;
-        }
-    }
+    let object = this.with(|core| core.value_mut(slot).map(|item| item.object));
+    let excluded = match (this.lender(), object) {
+        (Some(lender), Some(object)) => lender.exclude(object.as_ptr(), py),
+        _ => Ok(()),
+    };
     let now = this.now();
     this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
     this.manage();
-    match follow_up(pool) {
+    match excluded.and(follow_up(pool)) {
         Ok(()) => true,
         Err(error) => {
             error.restore(pool.py());

@@ -24,6 +24,15 @@ use crate::sync::{Attached, Phase};
 static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The type object; `register` has made it.
+/// Whether it is a lease.
+///
+/// # Safety
+/// The thread is attached, and the object is alive.
+pub(super) unsafe fn is_lease(object: *mut PyObject) -> bool {
+    // SAFETY: as promised.
+    unsafe { ffi::Py_TYPE(object) == lease_type() }
+}
+
 fn lease_type() -> *mut ffi::PyTypeObject {
     // SAFETY: only called by functions of the module, so the thread is attached.
     let py = unsafe { Python::assume_attached() };
@@ -412,7 +421,7 @@ Raises:
 fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
     let getters = Box::leak(Box::new([
         getter(c"obj", get_obj, c"The leased object."),
-        getter(c"pool", get_pool, c"The pool it came from; None if the lease is over and the pool is gone."),
+        getter(c"pool", get_pool, c"The pool or manager it came from; None if that is gone."),
         getter(c"released", get_released, c"Whether the lease is over."),
         ffi::PyGetSetDef::default(),
     ]));

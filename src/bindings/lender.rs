@@ -22,6 +22,9 @@ use crate::ids::Ids;
 use crate::pool::{Counts, Nanos, SlotId};
 use crate::sync::{Attached, Guarded};
 
+/// How long at most a thread waits without looking whether something is there.
+pub(super) const RETRY: Nanos = 1_000_000_000;
+
 /// Where the objects of a pool come from that are not its own.
 pub(super) struct Lender {
     ids: Arc<Guarded<Ids>>,
@@ -70,9 +73,11 @@ impl Lender {
     }
 
     /// Gives those who wait what there is, and notes whom to wake: that runs Python, which could take what is left.
-    pub(super) fn serve(&self, pool: &Bound<'_, Pool>) -> PyResult<()> {
-        while self.serve_next(pool)? {}
-        Ok(())
+    ///
+    /// Without memory it gives less, which is nobody's fault who calls this. Those who wait try again once in a while
+    /// (`RETRY`, and `_task_holders.watch`).
+    pub(super) fn serve(&self, pool: &Bound<'_, Pool>) {
+        while self.serve_next(pool).is_ok_and(|more| more) {}
     }
 
     /// False if nobody waits, or nothing is there.
@@ -89,7 +94,8 @@ impl Lender {
         let Some(item) = self.lend(py)? else { return Ok(false) };
         let now = this.now();
         // Should nobody wait any more, it goes by itself.
-        let added = this.with(|core| core.add(item, now).map(|waker| waker.into_iter().for_each(|w| core.wake_later(w))));
+        let added =
+            this.with(|core| core.add(item, now).map(|waker| waker.into_iter().for_each(|w| core.wake_later(w))));
         added.or_else(|(item, _)| self.take_back(item, py))?;
         Ok(true)
     }

@@ -630,11 +630,12 @@ fn ids_up_to(n: &Bound<'_, PyAny>, inclusive: bool, order: Order) -> PyResult<Id
 
 /// Where a range ends that ends at `n`; far below all ids, anything will do.
 fn end_of(n: &Bound<'_, PyAny>, inclusive: bool) -> PyResult<i128> {
-    if n.lt(i64::MIN)? {
-        return Ok(i64::MIN.into());
-    }
-    let end = n.extract::<i128>().ok().map(|n| n + i128::from(inclusive));
-    end.filter(|&end| end <= 1 << 63).ok_or_else(|| too_large(n, inclusive))
+    let end = match n.extract::<i128>() {
+        Ok(n) => n.max(i64::MIN.into()) + i128::from(inclusive),
+        Err(_) if n.lt(0)? => i64::MIN.into(),
+        Err(_) => return Err(too_large(n, inclusive)),
+    };
+    if end <= 1 << 63 { Ok(end) } else { Err(too_large(n, inclusive)) }
 }
 
 fn too_large(n: &Bound<'_, PyAny>, inclusive: bool) -> PyErr {

@@ -12,9 +12,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::objectmgr::{ObjectMgr, attached};
+use super::lease_type::is_lease;
+use super::objectmgr::{ObjectMgr, attached, refused};
 use super::raw::{add_methods, method};
-use crate::ids::{Error, Ids};
+use crate::ids::{Error, Ids, Refusal};
 use crate::sync::{Attached, Guarded};
 
 const GET_OBJECT: &CStr = c"get_object($self, /)
@@ -49,7 +50,7 @@ Returns:
     object: obj itself.
 
 Raises:
-    ValueError: obj is not an id that is given out; it may have been freed already.
+    ValueError: obj is not an id that is given out; it may have been freed already. Or a lease has it.
     TypeError: obj cannot be hashed.
     MemoryError: there is no memory to note it; it stays given out.
 
@@ -185,6 +186,16 @@ unsafe fn free_object_slowly(slf: *mut ffi::PyObject, obj: *mut ffi::PyObject) -
             }
         };
         match id.map_or(Err(Error::NotAllocated), |id| ids.with(attached, |ids| ids.free(id))) {
+            Err(Error::Lent) => {
+                refused(Python::assume_attached(), Refusal::Lent(id.unwrap_or_default()))
+                    .restore(Python::assume_attached());
+                ptr::null_mut()
+            }
+            Err(Error::NotAllocated) if is_lease(obj) => {
+                let text = c"that is the lease, not its id: leave its `with`, or call its release()";
+                ffi::PyErr_SetString(ffi::PyExc_ValueError, text.as_ptr());
+                ptr::null_mut()
+            }
             Ok(()) => match mgr(slf).settle(Python::assume_attached()) {
                 Ok(()) => new_ref(obj),
                 Err(error) => {
@@ -332,7 +343,7 @@ pub(super) fn raise(_attached: Attached<'_>, error: Error) -> *mut ffi::PyObject
                 ffi::PyErr_SetString(ffi::PyExc_ValueError, c"Object is not currently allocated.".as_ptr());
             }
             Error::Lent => {
-                let text = c"Object is with a lease, which gives it back itself.";
+                let text = c"a lease has the id, which only the lease gives back";
                 ffi::PyErr_SetString(ffi::PyExc_ValueError, text.as_ptr());
             }
             Error::OutOfMemory => {

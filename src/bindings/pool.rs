@@ -585,6 +585,12 @@ impl Pool {
         self.to_string()
     }
 
+    /// Does what is left to do, should there be something.
+    #[pyo3(name = "_settle")]
+    fn py_settle(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Pool::settle(slf)
+    }
+
     fn _looks_again(&self) {
         self.look_for_deadlock_later();
     }

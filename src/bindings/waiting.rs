@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use super::background::{follow_up, tell};
 use super::errors;
 use super::giving_back::give_back;
+use super::lender::RETRY;
 use super::outside;
 use super::pool::{Core, Pool};
 use super::timeouts::{Deadline, Wait};
@@ -177,7 +178,8 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
         if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
             return wait.stop(ticket, reason);
         }
-        if !this.sleep(pool, &parker, [left, wait.until_look(now)].into_iter().flatten().min()) {
+        let retry = this.lender().map(|_| RETRY);
+        if !this.sleep(pool, &parker, [left, wait.until_look(now), retry].into_iter().flatten().min()) {
             return wait.stop(ticket, Stop::Raised);
         }
         let now = asker(this);

@@ -29,7 +29,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Error::NotAllocated => "the id is not allocated",
-            Error::Lent => "a lease has the id, and gives it back itself",
+            Error::Lent => "a lease has the id, which only the lease gives back",
             Error::OutOfReach => "ids reach from -2**63 to 2**63 - 1, and a range has at most 2**63 of them",
             Error::OutOfMemory => "out of memory",
         })
@@ -68,7 +68,7 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NotGiven(id) => write!(f, "{id} is not currently allocated"),
             Refusal::Repeated(id) => write!(f, "{id} stands among the ids more than once"),
-            Refusal::Lent(id) => write!(f, "a lease has {id}, and gives it back itself"),
+            Refusal::Lent(id) => write!(f, "a lease has {id}: leave its `with`, or release the lease"),
             Refusal::NotInRange(id) => write!(f, "{id} is not an id of the range"),
             Refusal::Excluded(id) => write!(f, "{id} is excluded"),
             Refusal::Given(id) => write!(f, "{id} is currently allocated"),

@@ -127,12 +127,12 @@ def test_a_subclass_has_leases_too():
 def test_only_its_lease_gives_it_back():
     mgr = ObjectMgr(4)
     with mgr.lease() as id:
-        with pytest.raises(ValueError, match="with a lease, which gives it back itself"):
+        with pytest.raises(ValueError, match="a lease has 1: leave its `with`, or release the lease"):
             mgr.free_object(id)
-        with pytest.raises(ValueError, match="with a lease, which gives it back itself"):
+        with pytest.raises(ValueError, match="a lease has 1: leave its `with`, or release the lease"):
             mgr.free_object(float(id))
         other = mgr.get_object()
-        with pytest.raises(ValueError, match="a lease has 1, and gives it back itself"):
+        with pytest.raises(ValueError, match="a lease has 1: leave its `with`, or release the lease"):
             mgr.free_many([other, id])
         with pytest.raises(ValueError, match="1 is currently allocated"):
             mgr.exclude([id])
@@ -143,6 +143,15 @@ def test_only_its_lease_gives_it_back():
         mgr.free_object(other)
     assert_whole(mgr)
     mgr.free_object(mgr.get_object())
+
+
+def test_to_free_the_lease_instead_of_the_id_is_told_apart():
+    mgr = ObjectMgr(4)
+    lease = mgr.lease()
+    with pytest.raises(ValueError, match=r"that is the lease, not its id: leave its `with`, or call its release\(\)"):
+        mgr.free_object(lease)
+    lease.release()
+    assert_whole(mgr)
 
 
 def test_it_cannot_start_anew_while_it_is_in_use():
@@ -212,7 +221,7 @@ def test_holders_are_those_who_lease():
     mgr.free_object(given)
 
 
-def test_a_pools_list_of_holders_names_the_task():
+def test_the_list_of_holders_names_the_task():
     mgr = ObjectMgr(9)
 
     async def main():
@@ -661,7 +670,52 @@ def test_a_wait_ends_with_ctrl_c():
     )
 
 
-def test_who_waits_is_served_although_get_object_runs_out_of_memory():
+@pytest.mark.parametrize("kind", ["thread", "task"])
+def test_who_waits_is_served_a_moment_later_when_there_was_no_memory(kind):
+    testcapi = pytest.importorskip("_testcapi")
+    mgr = ObjectMgr(range(2**40, 2**40 + 1))
+    id = mgr.get_object()
+
+    def free(free_object=mgr.free_object):
+        testcapi.set_nomemory(0, 1)
+        try:
+            freed = free_object(id)
+        finally:
+            testcapi.remove_mem_hooks()
+        assert (freed, mgr.available, mgr.waiting) == (id, 1, 1)
+
+    if kind == "thread":
+        (crew,) = queue_up(mgr, 1, lambda _: mgr.lease(timeout=20).obj)
+        free()
+        assert crew.join() == [id]
+    else:
+
+        async def main():
+            async with ASYNCIO.group() as group:
+                task = await queue_up_task(ASYNCIO, group, mgr, enter, mgr)
+                free()
+            return task.get()
+
+        assert ASYNCIO.run(main) == id
+    assert_whole(mgr)
+
+
+def test_to_resize_without_memory_is_no_panic():
+    testcapi = pytest.importorskip("_testcapi")
+    mgr, end = ObjectMgr(range(2**40, 2**40 + 1)), 2**40 + 5
+    for place in range(20):
+        testcapi.set_nomemory(place, place + 1)
+        try:
+            mgr.resize(end)
+        except MemoryError:
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+    mgr.resize(end)
+    assert_whole(mgr)
+
+
+def test_a_lease_without_memory_loses_nothing():
     testcapi = pytest.importorskip("_testcapi")
     mgr = ObjectMgr(range(2**40, 2**40 + 2))
     for place in range(1, 40):

@@ -744,3 +744,21 @@ def test_trio_as_a_guest_of_asyncio_shares_a_pool_with_its_host():
     ASYNCIO.run(main)
     assert sorted(served) == 20 * ["asyncio"] + 20 * ["trio"]
     assert_whole(pool, ["a"])
+
+
+@every_loop
+def test_closing_as_a_thread_would_is_refused_while_a_task_of_this_event_loop_has_something(loop):
+    pool = opool.Pool(["a"])
+
+    async def main():
+        lease = await pool.lease_async()
+        with pytest.raises(opool.PoolError, match="would stop the event loop that this thread runs"):
+            pool.close()
+        lease.release()
+        async with pool.lease_async():
+            with pytest.raises(opool.PoolError, match="use await pool.aclose"):
+                pool.close(timeout=0.2)
+        pool.close()
+
+    loop.run(main)
+    assert pool.closed
