@@ -16,7 +16,7 @@ use super::background::{follow_up, follow_up_quietly, hook_name, no_coroutine, t
 use super::errors;
 use super::options::to_nanos;
 use super::outside;
-use super::pool::{Core, Pool};
+use super::pool::{Core, Pool, drop_items};
 use super::waker::Waker;
 use super::watch;
 use crate::pool::{Answer, Asker, Care, Hold, Nanos, Reason, SlotId, Spent, Ticket, Turned};
@@ -667,7 +667,14 @@ pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
         }
     }
     let now = this.now();
-    this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
+    if this.lender().is_some() {
+        // Not by way of `take_back`, which goes by the number: that may be in the range again by now, and somebody else's.
+        let item = this.with(|core| core.retire(slot, now));
+        // SAFETY: attached, and the item is out of the pool.
+        unsafe { drop_items(item) };
+    } else {
+        this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
+    }
     this.manage();
     match follow_up(pool) {
         Ok(()) => true,
