@@ -195,10 +195,11 @@ def _begin(pool: Pool[Any]) -> None:
             task = here.create_task(_do(job, here))
             crew.tasks.add(task)
             task.add_done_callback(crew.tasks.discard)
+    # Another thread may be here too. Whoever stops a timer, the other's perhaps, asks after that when there is work.
+    timer, crew.timer = crew.timer, None
+    if timer is not None:
+        timer.stop(here)
     seconds = pool._seconds_to_work()
-    if crew.timer is not None:
-        crew.timer.stop(here)
-        crew.timer = None
     if seconds is not None:
         crew.timer = _Timer(pool, here, seconds)
 

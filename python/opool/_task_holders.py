@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import sysconfig
 import threading
 import traceback
 import weakref
@@ -80,11 +81,16 @@ def _waits_for(task: Any, pool: Pool[Any]) -> bool:
     return isinstance(innermost, AsyncLease) and getattr(innermost, "_pool", None) is pool
 
 
+_HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
 def _all_tasks() -> list[Any]:
+    """The tasks that may be looked at: without a GIL those of other threads may run meanwhile."""
     found: list[Any] = []
+    event_loop = asyncio._get_running_loop()
     for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
         tasks = _background._all(getattr(asyncio.tasks, name, ()))  # others begin tasks meanwhile
-        found += [task for task in tasks if not task.done()]
+        found += [task for task in tasks if not task.done() and (_HAS_GIL or task.get_loop() is event_loop)]
     trio = sys.modules.get("trio")
     if trio is not None and _event_loops.trio_here() is not None:
         roots = [trio.lowlevel.current_root_task()]

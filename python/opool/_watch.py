@@ -41,7 +41,8 @@ class Holder:
         entered: whether the lease is inside its `with`.
         place: where it was taken, as "file:line in function", if the pool was made with ``track=True``.
         thread: what the thread is called.
-        task: the name of the task that has it, if a task has it and can be found.
+        task: the name of the task that has it, if a task has it and can be found. Without a GIL only the tasks of the
+            thread that asks can.
     """
 
     obj: Any

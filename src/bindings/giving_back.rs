@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::background::{follow_up, follow_up_quietly, hook_name, no_coroutine, tell};
 use super::outside;
-use super::pool::Pool;
+use super::pool::{Pool, drop_items};
 use super::waiting::asker;
 use super::waker::Waker;
 use crate::pool::{Care, Reason, SlotId};
@@ -120,7 +120,14 @@ pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
         _ => Ok(()),
     };
     let now = this.now();
-    this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
+    if this.lender().is_some() {
+        // Not by way of `take_back`, which goes by the number: that may be in the range again by now, and somebody else's.
+        let item = this.with(|core| core.retire(slot, now));
+        // SAFETY: attached, and the item is out of the pool.
+        unsafe { drop_items(item) };
+    } else {
+        this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
+    }
     this.manage();
     match excluded.and(follow_up(pool)) {
         Ok(()) => true,

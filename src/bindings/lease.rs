@@ -446,7 +446,7 @@ unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
 // ---------------------------------------------------------------------------------------------------------------------
 // The end of a lease that nobody released
 
-/// Gives the object back if that has not happened: for `tp_finalize` and `tp_dealloc`. The shell is about to die, so
+/// Gives the object back if that has not happened: for `tp_clear` and `tp_dealloc`. The shell is about to die, so
 /// the slot forgets it instead of owning it.
 pub(super) unsafe fn abandon(lease: *mut Lease) {
     // SAFETY: as in `leave`; the slot's pointer to the shell is cleared before anybody else can take the slot.

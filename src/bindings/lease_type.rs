@@ -182,12 +182,6 @@ unsafe fn leave_by_hand(lease: *mut Lease) -> *mut PyObject {
 // ---------------------------------------------------------------------------------------------------------------------
 // Death
 
-/// Found unreachable by the collector: give back now, while the pool is still whole.
-unsafe extern "C" fn finalize(this: *mut PyObject) {
-    // SAFETY: called once, by the interpreter, on a live lease.
-    unsafe { lease::abandon(this.cast()) }
-}
-
 unsafe extern "C" fn dealloc(this: *mut PyObject) {
     // SAFETY: the last reference is gone. Giving back may run foreign code (the pool may die with this lease), so
     // the collector forgets the lease first and an exception in flight is kept.
@@ -202,7 +196,8 @@ unsafe extern "C" fn dealloc(this: *mut PyObject) {
     }
 }
 
-/// Also gives back: a shell that was finalized once and came back from the dead is not finalized again.
+/// Gives back. No `tp_finalize` does: the generator that has entered the lease has one, which runs the end of its body,
+/// and may use the object until then. Which of the two the collector would call first is its secret.
 unsafe extern "C" fn clear(this: *mut PyObject) -> c_int {
     // SAFETY: each reference is taken out before it is dropped, so that code that runs then finds none.
     unsafe {
@@ -454,7 +449,6 @@ fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
         slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
         slot(ffi::Py_tp_new, new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
         slot(ffi::Py_tp_repr, repr as *mut c_void),

@@ -532,7 +532,9 @@ impl ObjectMgr {
             let message =
                 format!("an ObjectMgr cannot start anew while it is in use: leased {lent}, waiting {waiting}");
             PyRuntimeError::new_err(message)
-        })
+        })?;
+        // Without a GIL somebody may have begun to wait since. The new ids do not know of that, so it is looked at here.
+        self.opened_desk(py).map_or(Ok(()), |pool| follow_up(&pool))
     }
 
     /// The pool of those who wait, once there was one.

@@ -611,8 +611,12 @@ impl Pool {
 
     /// In how many seconds there is something to do in the background. Whoever asks is going to look then.
     fn _seconds_to_work(&self) -> Option<f64> {
-        let due = self.with(|core| core.due());
-        self.looks_at.set(due.unwrap_or(Nanos::MAX));
+        // In one step: whoever brings it forward (`follow_up`) comes before, or finds when this one looks.
+        let due = self.with(|core| {
+            let due = core.due();
+            self.looks_at.set(due.unwrap_or(Nanos::MAX));
+            due
+        });
         due.map(|due| due.saturating_sub(self.now()) as f64 / 1e9)
     }
 

@@ -44,6 +44,24 @@ pub(super) unsafe fn decref(object: *mut PyObject) {
     }
 }
 
+/// One more reference to an object that may be about to die; false if it is. Without a GIL only the thread that owns it
+/// can tell, so it is false in all others.
+///
+/// # Safety
+/// The object's memory is there, and the thread is attached. With a GIL, the object is alive.
+#[inline(always)]
+pub(super) unsafe fn try_incref(object: *mut PyObject) -> bool {
+    // SAFETY: as the caller's.
+    unsafe {
+        #[cfg(Py_GIL_DISABLED)]
+        if !counts::is_alive_here(object) {
+            return false;
+        }
+        incref(object);
+        true
+    }
+}
+
 /// Is the caller's reference the only one? Without a GIL the answer may be a mistaken no.
 ///
 /// # Safety
@@ -211,6 +229,13 @@ mod counts {
         // SAFETY: as above. With one local reference, the caller's own, and no shared ones there is nobody who could
         // make another meanwhile. (Nobody else may conclude that: the two words cannot be read at once.)
         unsafe { local(object).load(Relaxed) == 1 && shared(object).load(Acquire) == 0 }
+    }
+
+    /// Whether the calling thread owns the object and has references to it: then nobody ends it meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn is_alive_here(object: *mut PyObject) -> bool {
+        // SAFETY: as above. The owner alone counts down its own references, and no object dies before they are gone.
+        unsafe { is_owner(object) && local(object).load(Relaxed) > 0 }
     }
 
     /// Makes an object without an owner the calling thread's, if the caller's reference is the only one.

@@ -7,6 +7,7 @@ use pyo3::types::{PyList, PyString};
 use super::async_lease::AsyncLease;
 use super::lease::ENTERED;
 use super::pool::{Item, Pool};
+use super::refcount::try_incref;
 use crate::pool::{Hold, Nanos, SlotId};
 use crate::sync::{Attached, Guarded};
 
@@ -106,7 +107,8 @@ fn here(_: Python<'_>) -> Option<Place> {
 }
 
 /// What is out: for each object a tuple of the object, its slot, the number of the holder's thread, the age in seconds,
-/// whether that is exact, whether the lease was entered, the place, and the `AsyncLease` if a task has it.
+/// whether that is exact, whether the lease was entered, the place, and the `AsyncLease` if a task has it; without a GIL
+/// only if it is a task of this thread.
 pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyList>> {
     let (this, py) = (pool.get(), pool.py());
     let now = this.now();
@@ -118,10 +120,11 @@ pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyLis
                 // SAFETY: the slot owns the object; the reference is taken while that is certain.
                 let object = unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()) };
                 let in_with = hold == Hold::Leased && is_entered(item);
-                // Without a GIL it may be about to die, and must not be brought back.
-                let task = async_lease(item).filter(|_| cfg!(opool_gil)).map(|lease| {
-                    // SAFETY: it is alive: it takes a critical section to end it.
-                    unsafe { Bound::from_borrowed_ptr(py, std::ptr::from_ref(lease).cast_mut().cast()) }
+                // Without a GIL it may be about to die, and must not be brought back: then it is none.
+                let task = async_lease(item).and_then(|lease| {
+                    let lease = std::ptr::from_ref(lease).cast_mut().cast();
+                    // SAFETY: its memory is there: it takes a critical section to end it. The reference is new.
+                    unsafe { try_incref(lease).then(|| Bound::from_owned_ptr(py, lease)) }
                 });
                 out.push((slot, object, holder(item, hold), since, in_with, task));
             }

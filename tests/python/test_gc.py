@@ -171,6 +171,27 @@ def test_a_lease_in_a_generator_in_a_cycle_gives_back():
     assert_whole(pool, [x])
 
 
+def test_a_body_that_a_lost_generator_ends_has_its_object_until_then():
+    idle = []
+
+    def body(pool, lease, me):
+        with lease:
+            try:
+                yield me
+            finally:
+                idle.append(pool.idle)
+
+    x = Thing()
+    pool = opool.Pool([x])
+    lease, me = pool.lease(), []  # older than the generator: with a GIL the collector would finalize it first
+    me.append(body(pool, lease, me))
+    next(me[0])
+    del lease, me
+    gc.collect()
+    assert idle == [0]
+    assert_whole(pool, [x])
+
+
 def with_objects(pool):
     for obj in [pool.acquire(timeout=0) for _ in range(2)]:
         obj.pool = pool

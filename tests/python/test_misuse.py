@@ -198,7 +198,7 @@ def test_a_failing_allocation_anywhere_loses_no_object():
     pytest.importorskip("_testcapi")
     run_child(
         """
-        import gc, _testcapi, opool
+        import gc, sys, _testcapi, opool
         from support import assert_whole, things
 
         objects = things(2)
@@ -225,7 +225,11 @@ def test_a_failing_allocation_anywhere_loses_no_object():
 
         failed = 0
         pool.lease().release()
-        for use in (with_fresh_lease, with_timeout, with_error, with_acquire, with_try):
+        uses = [with_fresh_lease, with_error, with_acquire, with_try]
+        if getattr(sys, "_is_gil_enabled", lambda: True)():
+            # Its message takes a list, and CPython 3.13 without a GIL corrupts its heap where `[a, b]` finds no memory.
+            uses.append(with_timeout)
+        for use in uses:
             for n in range(60):
                 try:
                     _testcapi.set_nomemory(n, n + 1)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 import time
 
@@ -14,6 +15,7 @@ from opool import _task_holders
 from opool.testing import check_invariants
 from support import Crew, Thing, assert_whole, eventually, run_child, things, threads
 
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
@@ -178,8 +180,9 @@ def test_an_object_that_is_added_goes_to_whoever_is_first_thread_or_task():
     order = []
 
     async def task():
-        await pool.lease_async(timeout=None)
-        order.append("task")
+        # Noted while it has it: without a GIL the thread may be quicker than what follows when it is given back.
+        async with pool.lease_async(timeout=None):
+            order.append("task")
 
     with Loop() as loop:
         first = loop.start(task)
@@ -225,8 +228,10 @@ def test_400_tasks_and_4_threads_get_their_fair_share_of_4_objects(loop):
     crew.join()
     # Each of its turns also waits for the GIL, for as long as one or two rounds of all tasks take.
     assert min(by_thread) > 25, "a thread stands in the same queue"
+    # Without a GIL a busy machine may stop whoever gives between the hand-over and the call: others go on meanwhile.
+    share = 0.9 if HAS_GIL else 0.5
     for counts in (by_task, by_thread):
-        assert min(counts) >= 0.9 * sum(counts) / len(counts), (min(counts), max(counts), sum(counts) / len(counts))
+        assert min(counts) >= share * sum(counts) / len(counts), (min(counts), max(counts), sum(counts) / len(counts))
     assert_whole(pool, objects)
     check_invariants(pool)
 
