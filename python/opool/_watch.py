@@ -141,5 +141,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     for key, holder in {_holder(holder): holder for holder in found}.items():
         here = " (this one)" if holder.task is None and holder.thread_id == threading.get_ident() else ""
         places.setdefault(_stack(holder, frames), []).append(f"{holder.who}{here} holds {held[key]}")
+    # This one is among them: in a cycle with it, what all callers have would stay alive until the collector comes.
+    frames.clear()
     lines += [f"{_some(who_is_there, ', ')}, at:\n{stack.rstrip()}" for stack, who_is_there in places.items()]
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """Who holds what: holders and their stacks, leaks in the log, and deadlocks that are seen instead of waited for."""
 
+import gc
 import logging
 import threading
 import time
@@ -350,6 +351,26 @@ def test_where_somebody_could_add_an_object_it_is_only_suspicious(caplog):
         assert (second, clock.time) == ("b", 2)
     (record,) = caplog.records
     assert "probably a deadlock" in record.message and "or add objects." in record.message
+
+
+def test_to_have_told_of_a_deadlock_keeps_no_lease_alive(caplog):
+    clock = Clock()
+    pool = opool.Pool(["a"], clock=clock)
+
+    def take(held):
+        taken = pool.lease(timeout=2)
+        held.append(taken)
+
+    held, first = [], pool.lease()
+    clock.call_later(1.5, first.release)
+    gc.disable()
+    try:
+        take(held)
+        assert "probably a deadlock" in caplog.text
+        held.clear()
+        assert pool.idle == 1
+    finally:
+        gc.enable()
 
 
 def test_those_who_wait_already_when_a_deadlock_begins_are_served_after_it():

@@ -157,12 +157,13 @@ class PoolMachine(RuleBasedStateMachine):
             return None
         if stats.idle or stats.checking:
             return self.clock.time
+        # What is being disposed of, or will be meanwhile (discarded or replaced when it comes back), may still take its
+        # place.
+        dispose = self.hooks["dispose"]
+        lasting = dispose is not None and any(kind in ("slow", "never") for kind, _ in dispose._script)
         if stats.size < self.max_size:
-            # What is being disposed of, or will be meanwhile, may still take its place.
-            dispose = self.hooks["dispose"]
-            lasting = dispose is not None and any(kind in ("slow", "never") for kind, _ in dispose._script)
             return None if lasting else self.clock.time
-        if all(held.entered for held in self.model.held):
+        if lasting or all(held.entered for held in self.model.held):
             return None
         return min((held.promised for held in self.model.held if held.promised is not None), default=float("inf"))
 
