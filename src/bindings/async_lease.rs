@@ -10,6 +10,10 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 
@@ -66,6 +70,8 @@ pub(super) struct AsyncLease {
     /// Seconds; NaN is the pool's own timeout.
     pub(super) timeout: f64,
     pub(super) wait: Cell<Option<Box<Waiting>>>,
+    /// Whether somebody is at it: see [`alone`].
+    busy: AtomicBool,
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -132,6 +138,7 @@ unsafe fn allocate_new(pool: *mut PyObject, timeout: f64, old: *mut AsyncLease) 
         (&raw mut (*new).thread).write(0);
         (&raw mut (*new).timeout).write(timeout);
         (&raw mut (*new).wait).write(Cell::new(None));
+        (&raw mut (*new).busy).write(AtomicBool::new(false));
         ffi::PyObject_GC_Track(new.cast());
         new
     }
@@ -327,8 +334,30 @@ pub(super) enum Step {
     Raise,
 }
 
+/// One step, if nobody else is at it. With a GIL nobody is, but where the slow way runs Python.
 #[inline(always)]
 pub(super) unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
+    // SAFETY: as in `advance`.
+    unsafe { if cfg!(opool_gil) { advance(lease, sent) } else { alone(lease, || advance(lease, sent), Step::Raise) } }
+}
+
+/// Does something that no two threads may do to one lease at the same time: two tasks that await it, or one that awaits
+/// it and one that throws into it. The second gets the error, and `otherwise`.
+pub(super) unsafe fn alone<R>(lease: *mut AsyncLease, act: impl FnOnce() -> R, otherwise: R) -> R {
+    // SAFETY: the caller has a live object, and is attached.
+    unsafe {
+        if (*lease).busy.swap(true, Acquire) {
+            errors::used_twice();
+            return otherwise;
+        }
+        let done = act();
+        (*lease).busy.store(false, Release);
+        done
+    }
+}
+
+#[inline(always)]
+unsafe fn advance(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     // SAFETY: the caller has a live object, and is attached.
     unsafe {
         let attached = Attached::assume();
@@ -353,7 +382,7 @@ pub(super) unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
                 return Step::Return(object);
             }
         }
-        step_slowly(lease, sent)
+        if cfg!(opool_gil) { alone(lease, || step_slowly(lease, sent), Step::Raise) } else { step_slowly(lease, sent) }
     }
 }
 

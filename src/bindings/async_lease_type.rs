@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::async_lease::{AsyncLease, HELD, Mode, NEW, Step, WAITING, abandon, clear, dealloc, step, traverse};
+use super::async_lease::{AsyncLease, HELD, Mode, NEW, Step, WAITING, abandon, alone, clear, dealloc, step, traverse};
 use super::errors;
 use super::lease::none;
 use super::raw::{Exception, method, slot};
@@ -98,8 +98,12 @@ unsafe extern "C" fn send_value(this: *mut PyObject, sent: *mut PyObject) -> *mu
 /// `throw(type, value=None, traceback=None)` or `throw(value)`: what a task does when it is cancelled.
 unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method, called with a tuple.
+    unsafe { alone(this.cast(), || throw_alone(this.cast(), args), ptr::null_mut()) }
+}
+
+unsafe fn throw_alone(lease: *mut AsyncLease, args: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `throw`.
     unsafe {
-        let lease: *mut AsyncLease = this.cast();
         if (*lease).phase.get(Attached::assume()) == WAITING {
             let parking = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.parking);
             if !parking.is_null() {
@@ -149,10 +153,13 @@ unsafe extern "C" fn close(this: *mut PyObject, _: *mut PyObject) -> *mut PyObje
     // SAFETY: a method.
     unsafe {
         let lease: *mut AsyncLease = this.cast();
-        if (*lease).phase.get(Attached::assume()) == WAITING {
-            abandon(lease);
-        }
-        none()
+        let end = || {
+            if (*lease).phase.get(Attached::assume()) == WAITING {
+                abandon(lease);
+            }
+            none()
+        };
+        alone(lease, end, ptr::null_mut())
     }
 }
 
