@@ -50,6 +50,24 @@ def test_of_many_who_release_one_lease_at_once_one_succeeds():
     assert_whole(pool, [x])
 
 
+def test_of_many_who_drive_one_async_lease_at_once_one_gets_the_object():
+    pool, entered = opool.Pool(things(3)), []
+
+    def prepare():
+        if entered:
+            entered.pop().__aexit__(None, None, None)
+        entered.append(pool.lease_async())
+        return entered[-1].__aenter__()
+
+    def drive(awaitable):
+        with pytest.raises(StopIteration):
+            awaitable.send(None)
+
+    assert contest(3, 2000, prepare, drive) == [1] * 2000
+    entered.pop().__aexit__(None, None, None)
+    assert (pool.idle, pool.leased) == (3, 0)
+
+
 def test_of_many_who_enter_one_lease_at_once_one_succeeds():
     x = Thing()
     pool = opool.Pool([x])
