@@ -564,7 +564,7 @@ def test_an_id_that_cannot_become_an_int_stays_free():
 
 
 def test_threads_never_hold_the_same_id_and_lose_none():
-    threads, rounds, n = 8, 62_500, 101
+    threads, rounds, n = 8, 1_250_000, 101  # 10 million times
     mgr = ObjectMgr(n)
     holder = [None] * n
     failures = []
