@@ -87,10 +87,12 @@ def trio_here() -> Trio | None:
     Trio may be the guest of an event loop of asyncio, or the other way round. Sniffio, which trio brings, knows.
     """
     trio, sniffio = sys.modules.get("trio"), sys.modules.get("sniffio")
-    if trio is None or sniffio is None:
+    if trio is None:
         return None
     try:
-        if sniffio.current_async_library() != "trio":
+        if sniffio is None:  # should trio do without it one day
+            trio.lowlevel.current_task()
+        elif sniffio.current_async_library() != "trio":
             return None
         token = trio.lowlevel.current_trio_token()
     except RuntimeError:  # no library, or no run

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import opool
-from loops import ASYNCIO, ASYNCIOS, collect, every_asyncio, every_loop, queue_up, until
+from loops import ASYNCIO, ASYNCIOS, TRIO, collect, every_asyncio, every_loop, queue_up, until
 from opool.testing import Clock, check_invariants
 from support import Thing, assert_whole, run_child, state, things
 
@@ -762,3 +762,18 @@ def test_closing_as_a_thread_would_is_refused_while_a_task_of_this_event_loop_ha
 
     loop.run(main)
     assert pool.closed
+
+
+@pytest.mark.parametrize("loop", [ASYNCIO, TRIO], ids=repr)
+def test_trio_is_told_from_asyncio_without_sniffio_too(loop, monkeypatch):
+    monkeypatch.delitem(sys.modules, "sniffio")
+    pool = opool.Pool(["a"])
+
+    async def main():
+        lease = await pool.lease_async()
+        async with loop.group() as group:
+            task = await queue_up(loop, group, pool, enter, pool)
+            lease.release()
+        return task.get()
+
+    assert loop.run(main) == "a"
