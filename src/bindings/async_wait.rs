@@ -74,7 +74,7 @@ pub(super) unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> St
 }
 
 /// The lease has come by a slot: what there is to do outside, and the result of the `await`.
-pub(super) unsafe fn finish(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, slot: SlotId) -> Step {
+unsafe fn finish(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, slot: SlotId) -> Step {
     // SAFETY: as in `step`; the slot is the caller's.
     unsafe {
         // Nobody can use it twice while that runs.
@@ -195,7 +195,7 @@ unsafe fn resume(coroutine: *mut PyObject, sent: *mut PyObject) -> Step {
     unsafe {
         let py = Python::assume_attached();
         let coroutine = Bound::from_borrowed_ptr(py, coroutine);
-        match coroutine.call_method1(pyo3::intern!(py, "send"), (Bound::from_borrowed_ptr(py, sent),)) {
+        match coroutine.call_method1(intern!(py, "send"), (Bound::from_borrowed_ptr(py, sent),)) {
             Ok(yielded) => Step::Yield(yielded.into_ptr()),
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(none()),
             Err(error) => {

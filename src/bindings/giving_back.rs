@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::background::{follow_up, follow_up_quietly, hook_name, no_coroutine, tell};
 use super::outside;
-use super::pool::{Pool, drop_items};
+use super::pool::Pool;
 use super::waiting::asker;
 use super::waker::Waker;
 use crate::pool::{Care, Reason, SlotId};
@@ -114,20 +114,18 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
 /// Takes a leased object out for good: `lease.discard()`.
 pub(super) fn discard(pool: &Bound<'_, Pool>, slot: SlotId) -> bool {
     let (this, py) = (pool.get(), pool.py());
-    let object = this.with(|core| core.value_mut(slot).map(|item| item.object));
-    let excluded = match (this.lender(), object) {
-        (Some(lender), Some(object)) => lender.exclude(object.as_ptr(), py),
-        _ => Ok(()),
-    };
     let now = this.now();
-    if this.lender().is_some() {
-        // Not by way of `take_back`, which goes by the number: that may be in the range again by now, and somebody else's.
-        let item = this.with(|core| core.retire(slot, now));
-        // SAFETY: attached, and the item is out of the pool.
-        unsafe { drop_items(item) };
-    } else {
-        this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
-    }
+    let excluded = match this.lender() {
+        // Not by way of `take_back`, which goes by the number: that may be in the range again by then, and somebody else's.
+        Some(lender) => {
+            let item = this.with(|core| core.retire(slot, now));
+            item.map_or(Ok(()), |item| lender.exclude(item, py))
+        }
+        None => {
+            this.with(|core| core.discard_leased(slot, Reason::Discarded, now));
+            Ok(())
+        }
+    };
     this.manage();
     match excluded.and(follow_up(pool)) {
         Ok(()) => true,

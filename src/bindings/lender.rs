@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use super::objectmgr::{ObjectMgr, attached, raised};
+use super::objectmgr::{ObjectMgr, attached, raised, refused};
 use super::pool::{Item, Pool, drop_items};
 use super::waiting::held;
 use crate::ids::Ids;
@@ -102,13 +102,14 @@ impl Lender {
 
     /// What has left the pool is free.
     pub(super) fn take_back(&self, item: Item, py: Python<'_>) -> PyResult<()> {
-        // SAFETY: attached; the item is out of the pool, and its object is an int that was made of an id.
-        let id = unsafe {
-            let id = ffi::PyLong_AsLongLong(item.object.as_ptr());
-            drop_items([item]);
-            id
-        };
+        let id = id_of(item);
         self.ids.with(attached(py), |ids| ids.take_back(id)).map_err(|error| raised(py, error))
+    }
+
+    /// What has left the pool never comes back: as `exclude`.
+    pub(super) fn exclude(&self, item: Item, py: Python<'_>) -> PyResult<()> {
+        let id = id_of(item);
+        self.ids.with(attached(py), |ids| ids.exclude_lent(id)).map_err(|refusal| refused(py, refusal))
     }
 
     /// The same in a fork's child, before any Python runs there: the int keeps its reference for ever. `None`: a thread
@@ -118,15 +119,6 @@ impl Lender {
         let id = unsafe { ffi::PyLong_AsLongLong(item.object.as_ptr()) };
         // Without memory to note that it is free it stays given, and nobody could be told.
         self.ids.try_with(attached, |ids| ids.take_back(id)).map(|(Ok(()) | Err(_))| ())
-    }
-
-    /// The id never comes back: as `exclude`.
-    pub(super) fn exclude(&self, object: *mut ffi::PyObject, py: Python<'_>) -> PyResult<()> {
-        // SAFETY: as above; it is only looked at.
-        let id = unsafe { ffi::PyLong_AsLongLong(object) };
-        self.ids
-            .with(attached(py), |ids| ids.exclude_lent(id))
-            .map_err(|refusal| super::objectmgr::refused(py, refusal))
     }
 
     /// Whether ids are out that no lease gives back.
@@ -145,5 +137,15 @@ impl Lender {
     pub(super) fn name(&self, py: Python<'_>) -> String {
         let range = self.ids.with(attached(py), |ids| ids.range());
         format!("ObjectMgr range({}, {})", range.start, range.end)
+    }
+}
+
+/// The id that an item stands for, which goes with it.
+fn id_of(item: Item) -> i64 {
+    // SAFETY: the callers are attached. The item is out of the pool, and its object is an int that was made of an id.
+    unsafe {
+        let id = ffi::PyLong_AsLongLong(item.object.as_ptr());
+        drop_items([item]);
+        id
     }
 }
