@@ -263,6 +263,7 @@ def test_whatever_comes_free_goes_to_who_waits(free, order):
     mgr = full(2, order=order)
     (crew,) = queue_up(mgr, 1, lambda _: mgr.lease(timeout=20).obj)
     free(mgr)
+    assert mgr.waiting == 0, "it is handed over at once, not when somebody looks again"
     assert crew.join() == [3 if free is resize else 1]
     if free is not resize:
         assert mgr.get_object() == 1
@@ -282,6 +283,7 @@ def test_and_to_a_task_that_waits(loop, free, order):
         async with loop.group() as group:
             task = await queue_up_task(loop, group, mgr, lease)
             free(mgr)
+            assert mgr.waiting == 0, "it is handed over at once, not when somebody looks again"
         return task.get()
 
     assert loop.run(main) == (3 if free is resize else 1)
