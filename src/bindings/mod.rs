@@ -1,41 +1,15 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
 #![allow(unsafe_code)]
 
-mod alarm;
+mod algorithms;
+mod args;
 mod async_lease;
-mod async_lease_type;
-mod async_wait;
-mod background;
-mod clock;
-mod closing;
-mod errors;
-mod figures;
-mod fork;
-mod giving_back;
-mod hooks;
+mod classes;
+mod ffi;
+mod ids;
 mod lease;
-mod lease_type;
-mod lender;
-mod objectmgr;
-mod objectmgr_batch;
-mod objectmgr_keep;
-mod objectmgr_lease;
-mod objectmgr_slots;
-mod options;
-mod outside;
-mod palindrome;
+mod objects;
 mod pool;
-mod pool_methods;
-mod raw;
-mod refcount;
-mod self_descriptor;
-mod spare;
-mod stop_iteration;
-mod timeouts;
-mod triplets;
-mod waiting;
-mod waker;
-mod watch;
 
 use pyo3::prelude::*;
 
@@ -46,15 +20,15 @@ mod _opool {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        errors::register(module)?;
-        fork::register()?;
-        background::register(module)?;
-        timeouts::register(module);
-        pool_methods::register(module)?;
-        lease_type::register(module)?;
-        async_lease_type::register(module)?;
-        objectmgr::register(module)?;
-        palindrome::register(module)?;
-        triplets::register(module)
+        pool::errors::register(module)?;
+        pool::fork::register()?;
+        pool::background::register(module)?;
+        args::timeout::register(module);
+        classes::pool_hot::register(module)?;
+        classes::lease::register(module)?;
+        classes::async_lease::register(module)?;
+        ids::object::register(module)?;
+        algorithms::palindrome::register(module)?;
+        algorithms::triplets::register(module)
     }
 }

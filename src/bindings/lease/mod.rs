@@ -1,0 +1,3 @@
+//! The lease of a thread.
+
+pub(crate) mod hot;
