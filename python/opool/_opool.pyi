@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Generic, Literal, NoReturn, SupportsIndex, Typ
 
 from typing_extensions import Buffer, Self, disjoint_base
 
-from opool._figures import PoolStats
-from opool._watch import Holder
+from opool._holders import Holder
+from opool._stats import PoolStats
 
 __all__ = [
     "AsyncLease",

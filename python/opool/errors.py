@@ -211,7 +211,7 @@ def thread_name(ident: int, known: Mapping[int, str] | None = None) -> str:
     return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
 
 
-def _timed_out(
+def _timeout_error(
     pool: str,
     timeout: float,
     phases: tuple[float, float, float],
@@ -238,7 +238,7 @@ def _timed_out(
     return error
 
 
-def _not_created(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
+def _factory_error(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
     """Made by the pool, when it can create nothing and has nothing."""
     often = f" ({failures} times in a row)" if failures > 1 else ""
     again = f" The next attempt may begin in {seconds(pause)}." if pause >= _MOMENT else ""
@@ -248,7 +248,7 @@ def _not_created(pool: Pool[Any], cause: BaseException | None, failures: int, pa
     return error
 
 
-def _gave_up(limit: float) -> TimeoutError:
+def _create_timeout_error(limit: float) -> TimeoutError:
     """Made by the pool, when the factory has not come back in time."""
     return TimeoutError(f"the factory took longer than create_timeout ({seconds(limit)})")
 

@@ -175,7 +175,7 @@ pub(crate) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
 fn is_async(hook: &Py<PyAny>) -> PyResult<bool> {
     // SAFETY: called by the constructor, which is attached.
     let py = unsafe { Python::assume_attached() };
-    call_python(py, c"opool._crew", c"is_async", &[hook.bind(py)])?.is_truthy()
+    call_python(py, c"opool._hooks", c"is_async_callable", &[hook.bind(py)])?.is_truthy()
 }
 
 /// `min_size` and `max_size`, from the constructor or from `resize`.

@@ -252,7 +252,7 @@ fn join(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>) -> PyResult<()> {
         return Ok(());
     }
     let event_loop = turn.get().event_loop(pool.py());
-    call_python(pool.py(), c"opool._crew", c"join", &[pool.as_any(), event_loop]).map(drop)
+    call_python(pool.py(), c"opool._hook_tasks", c"add_loop", &[pool.as_any(), event_loop]).map(drop)
 }
 
 /// Somebody looks once in a while whether all who hold something wait: one timer a pool, not one a wait.
@@ -263,7 +263,7 @@ fn watch_for_deadlock(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>, now: Nanos
     }
     this.look_for_deadlock_later();
     let event_loop = turn.get().event_loop(pool.py());
-    call_python(pool.py(), c"opool._task_holders", c"watch", &[pool.as_any(), event_loop]).map(drop)
+    call_python(pool.py(), c"opool._deadlock", c"watch", &[pool.as_any(), event_loop]).map(drop)
 }
 
 /// For a task of the event loop that this thread runs.
@@ -271,7 +271,7 @@ pub(crate) fn new_turn<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Turn
     let py = pool.py();
     // First: trio may be the guest of an event loop of asyncio, which runs as well then.
     if is_loaded(py, intern!(py, "trio")) {
-        let event_loop = call_python(py, c"opool._event_loops", c"trio_here", &[])?;
+        let event_loop = call_python(py, c"opool._event_loops", c"running_trio_loop", &[])?;
         if !event_loop.is_none() {
             return Turn::new(pool, event_loop, false);
         }

@@ -421,7 +421,7 @@ impl ObjectMgr {
     ///     [1]
     fn holders<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.opened_desk(py) {
-            Some(pool) => call_python(py, c"opool._watch", c"holders", &[pool.as_any()]),
+            Some(pool) => call_python(py, c"opool._holders", c"holders", &[pool.as_any()]),
             None => Ok(PyList::empty(py).into_any()),
         }
     }

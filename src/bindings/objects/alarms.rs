@@ -54,7 +54,7 @@ impl Alarms {
         let left = at.saturating_sub(this.now()) as f64 / 1e9;
         // SAFETY: attached. PyO3's own panics without memory.
         let left = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(left))? };
-        let timer = call_python(py, c"opool._event_loops", c"arm", &[pool.as_any(), event_loop, &left])?;
+        let timer = call_python(py, c"opool._event_loops", c"start_timer", &[pool.as_any(), event_loop, &left])?;
         let alarm = Alarm { event_loop: event_loop.clone().unbind(), at, timer: timer.unbind() };
         let replaced = this.alarms.with(|alarms| {
             let index = alarms.iter().position(ours);

@@ -75,7 +75,7 @@ impl Lender {
     /// Gives those who wait what there is, and notes whom to wake: that runs Python, which could take what is left.
     ///
     /// Without memory it gives less, which is nobody's fault who calls this. Those who wait try again once in a while
-    /// (`RETRY`, and `_task_holders.watch`).
+    /// (`RETRY`, and `_deadlock.watch`).
     pub(crate) fn serve(&self, pool: &Bound<'_, Pool>) {
         while self.serve_next(pool).is_ok_and(|more| more) {}
     }

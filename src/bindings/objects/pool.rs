@@ -357,11 +357,11 @@ impl Pool {
             this.manage();
         }
         if let Some(clock) = this.clock() {
-            clock.bind(slf.py()).call_method1("_join", (slf,))?;
+            clock.bind(slf.py()).call_method1("_add_pool", (slf,))?;
         }
         // For metrics of all pools that have a name. Nobody reads them when the interpreter goes down.
         if this.name().is_some() && !errors::finalizing() {
-            background::call_python(slf.py(), c"opool._known", c"join", &[slf.as_any()])?;
+            background::call_python(slf.py(), c"opool._registry", c"register", &[slf.as_any()])?;
         }
         if let Some(objects) = objects {
             // All of them, before anything is made: else what is made for `min_size` could take the room of the rest.
@@ -547,8 +547,8 @@ impl Pool {
         let seconds = timeout.seconds(slf.get());
         let (py, this) = (slf.py(), slf.get());
         let (seconds, force) = (seconds.into_pyobject(py)?, PyBool::new(py, force).to_owned());
-        let aclose = if this.clock().is_some() { c"aclose_at_once" } else { c"aclose" };
-        background::call_python(py, c"opool._event_loops", aclose, &[slf.as_any(), &seconds, force.as_any()])
+        let aclose = if this.clock().is_some() { c"aclose_on_clock" } else { c"aclose" };
+        background::call_python(py, c"opool._closing", aclose, &[slf.as_any(), &seconds, force.as_any()])
     }
 
     /// The first half of `aclose`: nothing goes out any more.
@@ -601,7 +601,7 @@ impl Pool {
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let in_tasks = PyBool::new(slf.py(), slf.get().works_in_tasks()).to_owned().into_any();
-        background::call_python(slf.py(), c"opool._crew", c"enter", &[slf.as_any(), &in_tasks])
+        background::call_python(slf.py(), c"opool._hook_tasks", c"enter", &[slf.as_any(), &in_tasks])
     }
 
     #[pyo3(signature = (*_exception))]
@@ -654,7 +654,7 @@ impl Pool {
     ///     ...     [holder.obj for holder in pool.holders()]
     ///     ['a']
     fn holders<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        background::call_python(slf.py(), c"opool._watch", c"holders", &[slf.as_any()])
+        background::call_python(slf.py(), c"opool._holders", c"holders", &[slf.as_any()])
     }
 
     /// All counts and sizes of one moment: see `opool.PoolStats`.
@@ -665,7 +665,7 @@ impl Pool {
     ///     >>> stats.size, stats.idle, stats.leases
     ///     (2, 2, 0)
     fn stats<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        background::call_python(slf.py(), c"opool._figures", c"stats", &[slf.as_any()])
+        background::call_python(slf.py(), c"opool._stats", c"snapshot", &[slf.as_any()])
     }
 
     /// The next piece of background work, for a clock of a test.

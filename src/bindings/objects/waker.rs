@@ -504,7 +504,7 @@ impl Drop for Ready {
 
 /// The event loop that this thread runs, or None: asyncio's, or what stands for trio's.
 fn loop_here(py: Python<'_>, asyncio: bool) -> PyResult<Bound<'_, PyAny>> {
-    if asyncio { running_loop(py) } else { call_python(py, c"opool._event_loops", c"trio_here", &[]) }
+    if asyncio { running_loop(py) } else { call_python(py, c"opool._event_loops", c"running_trio_loop", &[]) }
 }
 
 /// The event loop of asyncio that this thread runs, or None.

@@ -76,13 +76,13 @@ pub(crate) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
     if let Some(clock) = this.clock() {
         if this.with(|core| core.has_work(clock.get().nanos())) {
-            call_python(pool.py(), c"opool._event_loops", c"work_soon", &[clock.bind(pool.py()).as_any()])?;
+            call_python(pool.py(), c"opool._event_loops", c"run_clock_soon", &[clock.bind(pool.py()).as_any()])?;
         }
     } else if this.works_in_tasks() {
         let now = this.now();
         let (now, due) = this.with(|core| (core.has_work(now), core.due()));
         if now || due.is_some_and(|due| this.looks_at.is_later(due)) {
-            call_python(pool.py(), c"opool._crew", c"work", &[pool.as_any()])?;
+            call_python(pool.py(), c"opool._hook_tasks", c"schedule", &[pool.as_any()])?;
         }
     } else if STOPPING.load(Relaxed) {
         do_it_here(pool);
@@ -164,7 +164,7 @@ fn start(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let py = pool.py();
     pool.get().membership.join(pool.get());
     let worker = Bound::new(py, Worker { pool: PyWeakrefReference::new(pool.as_any())?.unbind() })?;
-    outside::is_true(&call_python(py, c"opool._background", c"start", &[worker.as_any(), pool.as_any()])?)
+    outside::is_true(&call_python(py, c"opool._threads", c"start", &[worker.as_any(), pool.as_any()])?)
 }
 
 /// Before the interpreter goes down: sends the threads home. One that is inside a hook stays there.
@@ -316,15 +316,15 @@ impl Job {
                 let hook = hook_name(py, task.care);
                 match &fit {
                     Ok(true) => {}
-                    Ok(false) => tell(pool, c"unfit", &[&hook, PyNone::get(py).as_any()]),
-                    Err(error) => tell(pool, c"unfit", &[&hook, error.value(py).as_any()]),
+                    Ok(false) => tell(pool, LOG, c"object_rejected", &[&hook, PyNone::get(py).as_any()]),
+                    Err(error) => tell(pool, LOG, c"object_rejected", &[&hook, error.value(py).as_any()]),
                 }
                 let (fit, now) = (fit.unwrap_or(false), pool.get().now());
                 pool.get().with(|core| core.tended(task, fit, now));
             }
             (Some(Kind::Dispose(item, began)), _) => {
                 if let (Err(error), Some(pool)) = (result, &pool) {
-                    tell(pool, c"not_disposed", &[error.value(py).as_any()]);
+                    tell(pool, LOG, c"dispose_failed", &[error.value(py).as_any()]);
                 }
                 // Not in a child: there the object is the other process's.
                 if self.process == std::process::id() {
@@ -378,7 +378,7 @@ impl Job {
                 }
             }
             (Err(error), Some(pool)) => {
-                tell(pool, c"not_created", &[error.value(py).as_any()]);
+                tell(pool, LOG, c"create_failed", &[error.value(py).as_any()]);
                 pool.get().set_last_error(py, Some(error.into_value(py).into_any()));
                 let now = pool.get().now();
                 pool.get().with(|core| core.not_made(attempt, now));
@@ -502,7 +502,8 @@ fn not_done(pool: &Bound<'_, Pool>) {
     // SAFETY: attached; the exception is put back before anybody looks.
     unsafe {
         let in_flight = Exception::take();
-        let told = settle(pool).and_then(|()| call_python(pool.py(), c"opool._crew", c"lost", &[pool.as_any()]));
+        let told =
+            settle(pool).and_then(|()| call_python(pool.py(), c"opool._hook_tasks", c"requeue", &[pool.as_any()]));
         if let Err(error) = told {
             error.write_unraisable(pool.py(), Some(pool.as_any()));
         }
@@ -525,11 +526,14 @@ impl Drop for Job {
     }
 }
 
+/// The module of the texts that go to the log.
+pub(super) const LOG: &CStr = c"opool._log";
+
 /// Tells the Python side, which writes it into the log. What goes wrong there is nobody's to handle.
-pub(crate) fn tell(pool: &Bound<'_, Pool>, what: &CStr, more: &[&Bound<'_, PyAny>]) {
+pub(crate) fn tell(pool: &Bound<'_, Pool>, module: &CStr, what: &CStr, more: &[&Bound<'_, PyAny>]) {
     let mut arguments = vec![pool.as_any()];
     arguments.extend(more);
-    if let Err(error) = call_python(pool.py(), c"opool._background", what, &arguments) {
+    if let Err(error) = call_python(pool.py(), module, what, &arguments) {
         error.write_unraisable(pool.py(), Some(pool.as_any()));
     }
 }
@@ -543,15 +547,17 @@ fn tell_report(pool: &Bound<'_, Pool>, report: Report) {
     let py = pool.py();
     let rules = pool.get().with(|core| *core.rules());
     match report {
-        Report::Leak(slot) => tell(pool, c"leak", &[PyInt::new(py, SlotId::index(slot)).as_any()]),
+        Report::Leak(slot) => {
+            tell(pool, c"opool._holders", c"report_leak", &[PyInt::new(py, SlotId::index(slot)).as_any()])
+        }
         Report::GaveUpMaking => match errors::gave_up(py, rules.make_limit) {
-            Ok(error) => tell(pool, c"not_created", &[&error]),
+            Ok(error) => tell(pool, LOG, c"create_failed", &[&error]),
             Err(error) => error.write_unraisable(py, Some(pool.as_any())),
         },
         Report::GaveUpTask(care) => {
             let limit = rules.check_limit.unwrap_or(0) as f64 / 1e9;
             let error = PyTimeoutError::new_err(format!("it took longer than check_timeout ({limit} s)"));
-            tell(pool, c"unfit", &[&hook_name(py, care), error.value(py).as_any()]);
+            tell(pool, LOG, c"object_rejected", &[&hook_name(py, care), error.value(py).as_any()]);
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn end(slf: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> P
                 return Ok(());
             }
             if back && nobody_is_at_work(slf)? {
-                background::tell(slf, c"not_all_disposed", &[]);
+                background::tell(slf, background::LOG, c"closed_without_loop", &[]);
                 return Ok(());
             }
             // The deadline is for what is out.
@@ -88,7 +88,7 @@ pub(crate) fn end(slf: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> P
             };
             match waiting::reason_to_stop(left) {
                 Some(Stop::TimedOut) if back => {
-                    background::tell(slf, c"still_busy", &[]);
+                    background::tell(slf, background::LOG, c"hook_still_running", &[]);
                     return Ok(());
                 }
                 Some(Stop::Raised) => return Err(PyErr::fetch(py)),
@@ -96,7 +96,7 @@ pub(crate) fn end(slf: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> P
                     let seconds = PyFloat::new(py, deadline.seconds);
                     let arguments = [slf.as_any(), seconds.as_any()];
                     // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
-                    let error = background::call_python(py, c"opool._watch", c"close_timeout", &arguments)?;
+                    let error = background::call_python(py, c"opool._holders", c"close_timeout_error", &arguments)?;
                     return Err(PyErr::from_value(error));
                 }
                 None => {}
@@ -120,7 +120,7 @@ fn needs_this_event_loop(slf: &Bound<'_, Pool>) -> PyResult<bool> {
     if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
         return Ok(false);
     }
-    background::call_python(slf.py(), c"opool._event_loops", c"is_here", &[])?.is_truthy()
+    background::call_python(slf.py(), c"opool._event_loops", c"has_running_loop", &[])?.is_truthy()
 }
 
 /// Whether there is something to do for coroutine functions, and no event loop that runs them.
@@ -128,5 +128,5 @@ fn nobody_is_at_work(slf: &Bound<'_, Pool>) -> PyResult<bool> {
     if !slf.get().works_in_tasks() {
         return Ok(false);
     }
-    background::call_python(slf.py(), c"opool._crew", c"is_idle", &[slf.as_any()])?.is_truthy()
+    background::call_python(slf.py(), c"opool._hook_tasks", c"has_no_running_loop", &[slf.as_any()])?.is_truthy()
 }

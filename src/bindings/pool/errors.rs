@@ -116,7 +116,7 @@ pub(crate) fn timed_out(wait: &Waited<'_, '_>, counts: Counts, before: Option<us
         Err(error) => return error.restore(py),
     };
     // SAFETY: attached. The format says how many of what follow; what `or_none` made is alive until the end.
-    let made = python_function(py, c"opool.errors", c"_timed_out").and_then(|function| unsafe {
+    let made = python_function(py, c"opool.errors", c"_timeout_error").and_then(|function| unsafe {
         let limit = or_none((rules.max_size < usize::MAX).then(|| ffi::PyLong_FromSize_t(rules.max_size)));
         let place = or_none(before.map(|before| ffi::PyLong_FromSize_t(before + 1)));
         let oldest = or_none(watch::oldest(pool, now).map(|(thread, age, exact, task)| {
@@ -159,7 +159,7 @@ unsafe fn or_none(made: Option<*mut PyObject>) -> *mut PyObject {
 /// Everybody who holds something waits for this pool.
 #[cold]
 pub(crate) fn deadlock(pool: &Bound<'_, Pool>) {
-    raise_made(pool.py(), call_python(pool.py(), c"opool._watch", c"deadlock", &[pool.as_any()]));
+    raise_made(pool.py(), call_python(pool.py(), c"opool._deadlock", c"deadlock_error", &[pool.as_any()]));
 }
 
 /// Whoever asks is not to wait.
@@ -186,7 +186,7 @@ pub(crate) fn refused(pool: &Bound<'_, Pool>, refusal: Refusal) {
             let failing = this.with(|core| core.failing(now));
             let (in_a_row, pause) = failing.map_or((0, 0), |failing| (failing.in_a_row, failing.pause));
             let made = this.last_error(py).and_then(|cause| {
-                let function = python_function(py, c"opool.errors", c"_not_created")?;
+                let function = python_function(py, c"opool.errors", c"_factory_error")?;
                 // SAFETY: as in `timed_out`.
                 unsafe {
                     let made = ffi::PyObject_CallFunction(
@@ -244,7 +244,7 @@ fn pool_error(message: String) -> PyErr {
 
 /// Why there is no object, if the factory has not come back in time.
 pub(crate) fn gave_up(py: Python<'_>, limit: Option<Nanos>) -> PyResult<Bound<'_, PyAny>> {
-    let function = python_function(py, c"opool.errors", c"_gave_up")?;
+    let function = python_function(py, c"opool.errors", c"_create_timeout_error")?;
     // SAFETY: as in `timed_out`.
     unsafe {
         let seconds = limit.unwrap_or(0) as f64 / 1e9;

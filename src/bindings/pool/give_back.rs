@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::bindings::ffi::call as outside;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::background::{follow_up, follow_up_quietly, hook_name, no_coroutine, tell};
+use crate::bindings::pool::background::{LOG, follow_up, follow_up_quietly, hook_name, no_coroutine, tell};
 use crate::bindings::pool::wait::asker;
 use crate::pool::{Care, Reason, SlotId};
 use crate::sync::this_thread;
@@ -100,7 +100,7 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     match outside::call(&hook, &[&object]).and_then(no_coroutine) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
-            tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
+            tell(pool, LOG, c"object_rejected", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
             // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
             error.restore(py);
             // SAFETY: attached; it is the one that was just set.

@@ -207,7 +207,7 @@ impl Pool {
     pub(crate) fn sleep(&self, pool: &Bound<'_, Pool>, parker: &Parker, limit: Option<Nanos>) -> bool {
         if let Some(clock) = self.clock() {
             let until = limit.map(|limit| self.now().saturating_add(limit));
-            let passed = clock.bind(pool.py()).call_method1("_pass_until", (pool, until));
+            let passed = clock.bind(pool.py()).call_method1("_advance_until", (pool, until));
             return passed.inspect_err(|error| error.clone_ref(pool.py()).restore(pool.py())).is_ok();
         }
         let limit = limit.map(Duration::from_nanos);
@@ -328,7 +328,7 @@ impl<'a, 'py> Waited<'a, 'py> {
         if makes && entered {
             return Some(Stop::Stuck);
         }
-        tell(self.pool, c"seems_stuck", &[]);
+        tell(self.pool, c"opool._deadlock", c"report_deadlock", &[]);
         None
     }
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BEGAN = time.time_ns()
 
 
-class Known:
+class Entry:
     """A pool, until it is gone.
 
     Attributes:
@@ -41,61 +41,61 @@ class Known:
 
 
 # By `id`, because a subclass may be without a hash. A pool leaves before its memory can be another's.
-_known: dict[int, Known] = {}
+_entries: dict[int, Entry] = {}
 
 
-def join(pool: Pool[Any]) -> Known:
-    """Makes a pool known, once. Those with a name call this when they are made, before anything is counted."""
+def register(pool: Pool[Any]) -> Entry:
+    """Register a pool, once. A pool with a name calls this when it is constructed, before it counts anything."""
     key = id(pool)
-    if key not in _known:
+    if key not in _entries:
 
-        def forget(_: object, all_known: dict[int, Known] = _known) -> None:
-            all_known.pop(key, None)
+        def forget(_: object, entries: dict[int, Entry] = _entries) -> None:
+            entries.pop(key, None)
 
-        _known[key] = Known(pool, weakref.ref(pool, forget))
-    return _known[key]
+        _entries[key] = Entry(pool, weakref.ref(pool, forget))
+    return _entries[key]
 
 
-def _labelled() -> dict[str, tuple[Known, Pool[Any]]]:
-    """All pools by label, in the order in which they became known.
+def _labelled() -> dict[str, tuple[Entry, Pool[Any]]]:
+    """All pools by label, in the order of their registration.
 
     A label is a pool's for life, so that its counters never fall. Pools of one name that live at the same time are told
     apart by a number. A pool that is closed can still be seen, for the last of its figures, until it is gone or a new
     one takes over its name.
     """
-    found: dict[str, tuple[Known, Pool[Any]]] = {}
-    for known in list(_known.values()):
-        pool = known.pool()
-        if pool is None or known.over:
+    found: dict[str, tuple[Entry, Pool[Any]]] = {}
+    for entry in list(_entries.values()):
+        pool = entry.pool()
+        if pool is None or entry.over:
             continue
-        if not known.labels:
-            label, numbers = known.name, itertools.count(2)
+        if not entry.labels:
+            label, numbers = entry.name, itertools.count(2)
             while label in found and not found[label][1].closed:
-                label = f"{known.name}-{next(numbers)}"
-            known.labels.append(label)
-        label = known.labels[0]
+                label = f"{entry.name}-{next(numbers)}"
+            entry.labels.append(label)
+        label = entry.labels[0]
         if label in found:
             found[label][0].over = True
-        found[label] = known, pool
+        found[label] = entry, pool
     return found
 
 
-def look(only: Sequence[Known] | None) -> Iterator[tuple[str, Known, PoolStats]]:
+def snapshot(only: Sequence[Entry] | None) -> Iterator[tuple[str, Entry, PoolStats]]:
     """The label and the figures of each of these pools that is alive; of all that have a name if there are none."""
-    for label, (known, pool) in _labelled().items():
-        if known.named if only is None else known in only:
-            yield label, known, pool.stats()
+    for label, (entry, pool) in _labelled().items():
+        if entry.named if only is None else entry in only:
+            yield label, entry, pool.stats()
 
 
-def chosen(pools: Sequence[Pool[Any]]) -> Sequence[Known] | None:
-    """For `look`: these pools, or all that have a name if there are none.
+def entries_of(pools: Sequence[Pool[Any]]) -> Sequence[Entry] | None:
+    """For `snapshot`: these pools, or all that have a name if there are none.
 
     Raises:
         TypeError: if one of them is something else.
     """
-    from opool import Pool
+    from opool._opool import Pool
 
     for pool in pools:
         if not isinstance(pool, Pool):
             raise TypeError(f"metrics are of opool.Pool objects, not {pool!r}")
-    return [join(pool) for pool in pools] or None
+    return [register(pool) for pool in pools] or None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from opool import Pool
 
-__all__ = ["Histogram", "PoolStats", "stats"]
+__all__ = ["Histogram", "PoolStats", "snapshot"]
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class _Counts(dict[str, int]):
         return _Counts, (dict(self),)
 
 
-def stats(pool: Pool[Any]) -> PoolStats:
-    """Everything, of one moment."""
+def snapshot(pool: Pool[Any]) -> PoolStats:
+    """Read all counts and sizes of `pool` at one moment."""
     figures = pool._figures()
     figures["retired"] = _Counts(figures["retired"])
     bounds = tuple(figures.pop("bounds"))
