@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from opool import _event_loops, _holders, _log
+from opool import _event_loops, _holders, _log, _opool
 
 if TYPE_CHECKING:
     from opool import Pool
@@ -30,14 +30,14 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
     event_loop = _event_loops.running_loop()
     if event_loop is None:
         raise RuntimeError("aclose needs a running event loop, of asyncio or trio; in plain threads use close()")
-    pool._begin_close(force)
-    turn = pool._add_closer()
+    _opool._begin_close(pool, force)
+    turn = _opool._add_closer(pool)
     began, back_since = time.monotonic(), None
     try:
         while True:
             turn._again()
             now = time.monotonic()
-            back, over = pool._is_over()
+            back, over = _opool._is_over(pool)
             if over:
                 return None
             if back:  # the timeout covers what is leased, not the hooks
@@ -57,7 +57,7 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
                 if timer is not None:
                     timer.cancel()
     finally:
-        pool._no_closer(turn)
+        _opool._no_closer(pool, turn)
 
 
 async def aclose_on_clock(pool: Pool[Any], timeout: float | None, force: bool) -> None:

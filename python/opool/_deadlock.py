@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from opool import _holders, _task_holders
+from opool import _holders, _opool, _task_holders
 from opool._log import logger, pool_name
 from opool._opool import AsyncLease
 from opool.errors import PoolDeadlock
@@ -38,7 +38,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
     who = f"a {kind} that waits for this pool itself" if one else f"{kind}s that wait for this pool themselves"
     more = "add objects" if pool.max_size is None else f"raise max_size (now {pool.max_size})"
-    if pool._lends_ids():
+    if _opool._lends_ids(pool):
         more = "resize the manager"
     lines = [
         f"{pool_name(pool)}: {'a deadlock' if certain else 'probably a deadlock'}: {objects} with {who}. "
@@ -72,11 +72,11 @@ def _check(pool_ref: weakref.ref[Pool[Any]], event_loop: Any, leases: int) -> No
     pool = pool_ref()
     if pool is None or not pool.waiting:
         return
-    pool._settle()
+    _opool._settle(pool)
     if pool.stats().leases == leases and _is_stuck(pool):
         report_deadlock(pool)
         return
-    pool._looks_again()
+    _opool._looks_again(pool)
     watch(pool, event_loop)
 
 
@@ -85,8 +85,8 @@ def _is_stuck(pool: Pool[Any]) -> bool:
     has_room = stats.max_size is not None and stats.size < stats.max_size
     if has_room or stats.leased == 0 or stats.idle + stats.creating + stats.checking > 0:
         return False
-    leases = [lease for *_, lease in pool._holders()]
-    if None in leases or pool._has_given_others():  # a thread holds an object, and may give it back
+    leases = [held.lease for held in _opool._holders(pool)]
+    if None in leases or _opool._has_given_others(pool):  # a thread holds an object, and may give it back
         return False
     tasks = _task_holders.tasks_holding(leases)
     return all(_waits_for(tasks.get(id(lease)), pool) for lease in leases)
@@ -94,4 +94,4 @@ def _is_stuck(pool: Pool[Any]) -> bool:
 
 def _waits_for(task: Any, pool: Pool[Any]) -> bool:
     innermost = None if task is None else _task_holders.awaited_chain(task)[-1]
-    return isinstance(innermost, AsyncLease) and getattr(innermost, "_pool", None) is pool
+    return isinstance(innermost, AsyncLease) and _opool._pool(innermost) is pool

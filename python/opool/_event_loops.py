@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from opool import _opool
 from opool._log import logger
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def start_timer(pool: Pool[Any], event_loop: Any, seconds: float) -> Any:
 def _expire(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     pool = pool_ref()
     if pool is not None:
-        pool._expire(event_loop)
+        _opool._expire(pool, event_loop)
 
 
 class TrioLoop:

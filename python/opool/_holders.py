@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from opool import _task_holders
+from opool import _opool, _task_holders
 from opool._log import logger, pool_name
 from opool.errors import PoolCloseTimeout, duration, seconds, shown, thread_name, thread_names
 
@@ -85,14 +85,26 @@ def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
 
 def holders(pool: Pool[Any]) -> list[Holder]:
     """List the holders of the objects of `pool`, the longest first."""
-    leased = pool._holders()
+    out = _opool._holders(pool)
     names = thread_names()
-    tasks = _task_holders.tasks_holding([lease for *_, lease in leased if lease is not None])
+    tasks = _task_holders.tasks_holding([held.lease for held in out if held.lease is not None])
     found = []
-    for obj, slot, ident, age, exact, entered, place, lease in leased:
-        task = tasks.get(id(lease))
-        thread, name = thread_name(ident, names), _task_holders.task_name(task)
-        found.append(Holder(obj, ident, age, exact, entered, place, thread, name, slot, task))
+    for held in out:
+        task = tasks.get(id(held.lease))
+        found.append(
+            Holder(
+                obj=held.obj,
+                thread_id=held.thread_id,
+                age=held.age,
+                exact=held.exact,
+                entered=held.entered,
+                place=held.place,
+                thread=thread_name(held.thread_id, names),
+                task=_task_holders.task_name(task),
+                _slot=held.slot,
+                _task=task,
+            )
+        )
     return sorted(found, key=lambda holder: -holder.age)
 
 

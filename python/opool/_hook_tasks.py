@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from opool import _event_loops
+from opool import _event_loops, _opool
 from opool._event_loops import TrioLoop
 from opool._hooks import is_async_callable
 from opool._log import logger
@@ -86,7 +86,7 @@ class HookRunner:
         here = _event_loops.running_loop()
         self.close_orphans()
         while True:
-            job = pool._next_job()
+            job = _opool._next_job(pool)
             if job is None:
                 break
             if isinstance(here, TrioLoop):
@@ -99,7 +99,7 @@ class HookRunner:
         timer, self.timer = self.timer, None
         if timer is not None:
             timer.stop(here)
-        seconds = pool._seconds_to_work()
+        seconds = _opool._seconds_to_work(pool)
         if seconds is not None:
             self.timer = JobTimer(pool, here, seconds)
 
@@ -175,7 +175,7 @@ def _check(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     runner.checking.discard(event_loop)
     if pool.waiting:
         add_loop(pool, event_loop)
-        if pool._has_work():
+        if _opool._has_work(pool):
             runner.schedule(pool)
 
 

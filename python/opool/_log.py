@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from opool import _opool
+
 if TYPE_CHECKING:
     from opool import Pool
 
@@ -13,7 +15,7 @@ logger = logging.getLogger("opool")
 
 def pool_name(pool: Pool[Any]) -> str:
     """Return what messages call a pool."""
-    return pool._called()
+    return _opool._called(pool)
 
 
 def create_failed(pool: Pool[Any], error: BaseException) -> None:

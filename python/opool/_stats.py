@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from opool import _opool
+
 if TYPE_CHECKING:
     from opool import Pool
 
@@ -101,7 +103,7 @@ class _Counts(dict[str, int]):
 
 def snapshot(pool: Pool[Any]) -> PoolStats:
     """Read all counts and sizes of `pool` at one moment."""
-    figures = pool._figures()
+    figures = _opool._figures(pool)
     figures["retired"] = _Counts(figures["retired"])
     bounds = tuple(figures.pop("bounds"))
     for name in ("wait_time", "create_time", "use_time"):

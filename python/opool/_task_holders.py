@@ -10,7 +10,7 @@ import threading
 import traceback
 from typing import Any
 
-from opool import _event_loops
+from opool import _event_loops, _opool
 from opool._weaksets import snapshot
 
 
@@ -31,7 +31,8 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
         here = threading.get_ident()
-        found.update({id(lease): current for lease in leases if id(lease) not in found and lease._thread == here})
+        mine = [lease for lease in leases if id(lease) not in found and _opool._thread(lease) == here]
+        found.update({id(lease): current for lease in mine})
     return found
 
 

@@ -156,7 +156,7 @@ class Clock(_opool.Clock):
         """Does what is due now; else goes on to the next moment at which something is, if that is by `until`."""
         if self._run_jobs():
             return True
-        moments = [due for pool in self._living() for due in [pool._due()] if due is not None]
+        moments = [due for pool in self._living() for due in [_opool._due(pool)] if due is not None]
         moments += [when for when, _, _ in self._events[:1]]
         if not moments or (until is not None and min(moments) > until):
             return False
@@ -172,7 +172,7 @@ class Clock(_opool.Clock):
         worked = False
         for pool in self._living():
             while True:
-                job = pool._next_job()
+                job = _opool._next_job(pool)
                 if job is None:
                     break
                 worked = True

@@ -1,4 +1,18 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
+//!
+//! Its rooms, each of which uses only those below it (`tests/python/project/test_rooms.py` holds it):
+//!
+//! | room | what |
+//! |---|---|
+//! | `classes` | what Python sees: methods, docstrings, type slots |
+//! | `ids` | the id manager |
+//! | `async_lease` | the lease of a task |
+//! | `lease` | the lease of a thread, and its fast path |
+//! | `pool` | wait, wake, give back, background work, close, fork |
+//! | `objects` | what each thing holds |
+//! | `args` | the arguments of calls and constructors |
+//! | `algorithms` | beside them, uses `ffi` only |
+//! | `ffi` | CPython; knows nothing of pools |
 #![allow(unsafe_code)]
 
 mod algorithms;
@@ -20,14 +34,14 @@ mod _opool {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        pool::errors::register(module)?;
+        ffi::python_side::resolve_at_import(module.py())?;
         pool::fork::register()?;
-        pool::background::register(module)?;
         args::timeout::register(module);
-        classes::pool_hot::register(module)?;
+        classes::private::register(module)?;
+        classes::pool::register(module)?;
         classes::lease::register(module)?;
         classes::async_lease::register(module)?;
-        ids::object::register(module)?;
+        classes::objectmgr::register(module)?;
         algorithms::palindrome::register(module)?;
         algorithms::triplets::register(module)
     }

@@ -1,4 +1,4 @@
-//! Which time it is for a pool: the machine's, or a test's.
+//! The time of a pool: the machine's, or a test's.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,14 +8,14 @@ use pyo3::prelude::*;
 
 use crate::pool::Nanos;
 
-/// Nanoseconds of the machine's clock that never goes back, since the process first asked.
+/// Nanoseconds of the machine's monotonic clock, since the process first asked.
 pub(crate) fn monotonic() -> Nanos {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // Not zero, which would mean that nobody looked.
+    // Never zero: that means "not noted".
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// A time that passes only when it is told to. `opool.testing.Clock` makes pools run on it.
+/// A time that passes only when it is told to. `opool.testing.Clock` runs pools on it.
 #[pyclass(frozen, subclass, module = "opool._opool")]
 pub(crate) struct Clock(AtomicU64);
 

@@ -1,10 +1,10 @@
-//! The user's functions: what makes an object, looks at it, resets it, and disposes of it.
+//! The user's functions: what creates, checks, resets and disposes of an object.
 
 use pyo3::PyTraverseError;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
-/// Each is there if the user gave it.
+/// Each is there if it was given.
 #[derive(Default)]
 pub(crate) struct Hooks {
     pub(crate) factory: Option<Py<PyAny>>,

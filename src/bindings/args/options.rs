@@ -1,4 +1,4 @@
-//! The options of a pool: what may be said, and how a wrong word is answered.
+//! The options of a pool: which there are, and how a wrong one is refused.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -6,17 +6,18 @@ use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 
 use crate::bindings::args::clock::Clock;
 use crate::bindings::args::hooks::Hooks;
-use crate::bindings::args::timeout::Timeout;
-use crate::bindings::pool::background::call_python;
+use crate::bindings::args::timeout::{Timeout, to_nanos};
+use crate::bindings::ffi::python_side;
 use crate::pool::{Nanos, Order, Patience, Rules};
 
-/// How long a thread with short bodies keeps its turn, with `fairness="adaptive"`. `DESIGN.md` has the measurements.
+/// How long a thread with short bodies may take its object back, with `fairness="adaptive"`. `DESIGN.md` has the
+/// measurements.
 const PATIENCE: Patience = Patience { body: 10_000, turn: 500_000 };
 
-/// How many objects a pool with a factory makes at most, if nothing is said.
+/// The default of `max_size`, with a factory.
 const MAX_SIZE: usize = 10;
 
-/// Everything that may be said, in the order of the signature.
+/// Every option, in the order of the signature.
 const NAMES: [&str; 21] = [
     "factory",
     "min_size",
@@ -41,9 +42,9 @@ const NAMES: [&str; 21] = [
     "clock",
 ];
 
-/// What a pool is told when it is made.
+/// What a pool keeps of its options, beside rules and hooks.
 pub(crate) struct Options {
-    /// How many seconds to wait by default; none is for ever.
+    /// How many seconds to wait by default; none is no limit.
     pub(crate) timeout: Option<f64>,
     pub(crate) name: Option<String>,
     pub(crate) order: Order,
@@ -67,8 +68,8 @@ impl Options {
     };
 }
 
-/// All that the constructor was told.
-pub(crate) struct Told {
+/// All that the constructor was given.
+pub(crate) struct Configuration {
     pub(crate) options: Options,
     pub(crate) rules: Rules,
     pub(crate) hooks: Hooks,
@@ -87,7 +88,7 @@ pub(crate) fn objects<'py>(
     args: &Bound<'py, PyTuple>,
     options: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let named = Given(options).get("objects")?;
+    let named = Arguments(options).get("objects")?;
     match (args.len(), named) {
         (0, named) => Ok(named),
         (1, None) => args.get_item(0).map(Some),
@@ -100,8 +101,8 @@ pub(crate) fn objects<'py>(
 }
 
 /// Reads the keyword arguments of the constructor.
-pub(crate) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
-    let given = Given(given);
+pub(crate) fn read(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Configuration> {
+    let given = Arguments(given);
     given.only_known()?;
     let fairness = given.choice("fairness", [(Fairness::DEFAULT.0, PATIENCE), ("strict", Patience::NONE)])?;
     let order = given.choice("order", [("fifo", Order::Fifo), ("lifo", Order::Lifo)])?;
@@ -122,7 +123,7 @@ pub(crate) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
     };
     for (name, hook) in hooks.named() {
         if let Some(hook) = hook
-            && is_async(hook)?
+            && is_async(hook.bind(py))?
         {
             options.async_hooks.push(name);
         }
@@ -164,18 +165,17 @@ pub(crate) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
         make_limit: given.some_time("create_timeout", Some(30.0))?,
         check_limit: given.some_time("check_timeout", Some(5.0))?,
         leak_after: given.some_time("leak_after", None)?,
-        // With async hooks nothing goes out in passing: a thread that asks is told why it cannot.
+        // With async hooks nothing takes the fast path: a thread that asks is told why it cannot.
         notes_leases: given.flag("timing")? || options.track || !options.async_hooks.is_empty(),
         resets: hooks.reset.is_some(),
         disposes: hooks.dispose.is_some(),
     };
-    Ok(Told { options, rules, hooks })
+    Ok(Configuration { options, rules, hooks })
 }
 
-fn is_async(hook: &Py<PyAny>) -> PyResult<bool> {
-    // SAFETY: called by the constructor, which is attached.
-    let py = unsafe { Python::assume_attached() };
-    call_python(py, c"opool._hooks", c"is_async_callable", &[hook.bind(py)])?.is_truthy()
+/// Whether calling the hook makes a coroutine.
+fn is_async(hook: &Bound<'_, PyAny>) -> PyResult<bool> {
+    python_side::IS_ASYNC_CALLABLE.call(hook.py(), &[hook])?.is_truthy()
 }
 
 /// `min_size` and `max_size`, from the constructor or from `resize`.
@@ -198,11 +198,6 @@ impl Sizes {
     }
 }
 
-/// Seconds, or None for ever, in nanoseconds.
-pub(crate) fn to_nanos(seconds: Option<f64>) -> Option<Nanos> {
-    seconds.map(|seconds| (seconds * 1e9) as Nanos).filter(|&nanos| nanos < Nanos::MAX)
-}
-
 /// A whole number that is not negative.
 pub(crate) fn count(option: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let wrong = |class: fn(String) -> PyErr| {
@@ -223,15 +218,15 @@ pub(crate) fn count(option: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
 }
 
 /// The keyword arguments.
-struct Given<'a, 'py>(Option<&'a Bound<'py, PyDict>>);
+struct Arguments<'a, 'py>(Option<&'a Bound<'py, PyDict>>);
 
-impl<'py> Given<'_, 'py> {
+impl<'py> Arguments<'_, 'py> {
     fn get(&self, option: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.0.map_or(Ok(None), |given| given.get_item(option))
     }
 
-    /// As `get`, where None means that nothing is said.
-    fn said(&self, option: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// As `get`, where None means that the option is not given.
+    fn given(&self, option: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.get(option)?.filter(|value| !value.is_none()))
     }
 
@@ -248,8 +243,8 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn needs(&self, option: &str, other: &str) -> PyResult<()> {
-        if let Some(value) = self.said(option)?
-            && self.said(other)?.is_none()
+        if let Some(value) = self.given(option)?
+            && self.given(other)?.is_none()
         {
             return Err(PyValueError::new_err(format!("{option}={} means nothing without {other}", value.repr()?)));
         }
@@ -264,7 +259,7 @@ impl<'py> Given<'_, 'py> {
         self.seconds(option, default).map(to_nanos)
     }
 
-    /// As `nanos`, where no time at all would make no sense: elsewhere 0 may mean "never", and here it would be "always".
+    /// As `nanos`, but not 0: elsewhere that may mean "never", and here it would be "always".
     fn some_time(&self, option: &str, default: Option<f64>) -> PyResult<Option<Nanos>> {
         match self.nanos(option, default)? {
             Some(0) => Err(PyValueError::new_err(format!("{option} must be seconds > 0 or None, not 0"))),
@@ -272,7 +267,7 @@ impl<'py> Given<'_, 'py> {
         }
     }
 
-    /// None could mean "always" or "never", so it means nothing.
+    /// Not None, which could mean "always" or "never".
     fn check_after(&self) -> PyResult<Nanos> {
         if self.get("check_after")?.is_some_and(|value| value.is_none()) {
             return Err(PyTypeError::new_err("check_after must be seconds, not None; 0 is always, math.inf is never"));
@@ -281,7 +276,7 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn count(&self, option: &str, default: usize) -> PyResult<usize> {
-        self.said(option)?.map_or(Ok(default), |value| count(option, &value))
+        self.given(option)?.map_or(Ok(default), |value| count(option, &value))
     }
 
     fn fraction(&self, option: &str, default: f64) -> PyResult<f64> {
@@ -303,7 +298,7 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn hook(&self, option: &str) -> PyResult<Option<Py<PyAny>>> {
-        match self.said(option)? {
+        match self.given(option)? {
             Some(value) if !value.is_callable() => {
                 Err(PyTypeError::new_err(format!("{option} must be callable, not {}", value.repr()?)))
             }
@@ -312,7 +307,7 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn name(&self) -> PyResult<Option<String>> {
-        let Some(value) = self.said("name")? else { return Ok(None) };
+        let Some(value) = self.given("name")? else { return Ok(None) };
         match value.cast::<PyString>() {
             Ok(name) => match name.to_str() {
                 Ok(name) => Ok(Some(name.to_owned())),
@@ -323,7 +318,7 @@ impl<'py> Given<'_, 'py> {
     }
 
     fn clock(&self) -> PyResult<Option<Py<Clock>>> {
-        let Some(value) = self.said("clock")? else { return Ok(None) };
+        let Some(value) = self.given("clock")? else { return Ok(None) };
         match value.cast::<Clock>() {
             Ok(clock) => Ok(Some(clock.clone().unbind())),
             Err(_) => {
@@ -340,8 +335,8 @@ impl<'py> Given<'_, 'py> {
     ) -> PyResult<Option<(&'static str, T)>> {
         let Some(value) = self.get(option)? else { return Ok(None) };
         let text = value.cast::<PyString>();
-        let said = text.as_ref().ok().and_then(|text| text.to_str().ok());
-        if let Some(&choice) = choices.iter().find(|(name, _)| said == Some(name)) {
+        let given = text.as_ref().ok().and_then(|text| text.to_str().ok());
+        if let Some(&choice) = choices.iter().find(|(name, _)| given == Some(name)) {
             return Ok(Some(choice));
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();

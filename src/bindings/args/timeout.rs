@@ -1,6 +1,5 @@
 //! The `timeout` of a call, and the moment at which it is up.
 
-use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
@@ -8,16 +7,16 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::bindings::args::options::to_nanos;
-use crate::bindings::pool::errors;
+use crate::bindings::ffi::exception::{Raised, Raises, shown, type_name};
+use crate::bindings::ffi::python_side;
 use crate::pool::Nanos;
 
 /// The `timeout` of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Wait {
-    /// What the pool was made with.
+    /// The pool's own timeout.
     Default,
-    /// Until it comes.
+    /// No limit.
     Forever,
     /// Not negative, not NaN; may be infinite.
     Seconds(f64),
@@ -26,17 +25,24 @@ pub(crate) enum Wait {
     Int(*mut PyObject),
 }
 
-/// The one argument, `timeout`, of a vectorcall; with the exception set, `None`.
+/// The one argument, `timeout`, of a vectorcall.
+///
+/// # Safety
+/// There are `count` + len(names) arguments, alive for the call.
 #[inline(always)]
-pub(crate) unsafe fn parse(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<Wait> {
-    // SAFETY: there are `count` + len(names) arguments, alive for the call; the thread is attached.
+pub(crate) unsafe fn parse<'py>(
+    py: Python<'py>,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> Raises<'py, Wait> {
+    // SAFETY: as promised; the thread is attached.
     unsafe {
         let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
         if count + named != 1 || (named == 1 && !is_timeout(ffi::PyTuple_GET_ITEM(names, 0))) {
-            errors::wrong_arguments(count, names);
-            return None;
+            return Err(wrong_arguments(py, count, names));
         }
-        Wait::read(*args, "timeout")
+        Wait::read(py, *args, "timeout")
     }
 }
 
@@ -54,7 +60,28 @@ unsafe fn is_timeout(name: *mut PyObject) -> bool {
     name == timeout || unsafe { ffi::PyUnicode_Compare(name, timeout) == 0 }
 }
 
-/// The `timeout` of a pool: seconds, or none for ever.
+/// Not exactly one argument, `timeout`.
+#[cold]
+unsafe fn wrong_arguments(py: Python<'_>, count: Py_ssize_t, names: *mut PyObject) -> Raised<'_> {
+    // SAFETY: `names` is null or the call's tuple of keywords.
+    unsafe {
+        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        let message = match named {
+            0 => format!("expected at most one argument, timeout (seconds or None), got {count}"),
+            _ => match shown(Bound::ref_from_ptr(py, &names)) {
+                Ok(names) => {
+                    format!(
+                        "the only argument is timeout (seconds or None), got {count} positional and {names} by name"
+                    )
+                }
+                Err(raised) => return raised,
+            },
+        };
+        Raised::builtin(py, ffi::PyExc_TypeError, message)
+    }
+}
+
+/// Seconds, or None for no limit.
 #[derive(Clone, Copy)]
 pub(crate) struct Timeout(pub(crate) Option<f64>);
 
@@ -62,9 +89,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Timeout {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Timeout> {
-        // SAFETY: the value is alive, and its lifetime says attached.
-        let wait = unsafe { Wait::read(value.as_ptr(), "timeout") };
-        wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
+        // SAFETY: the value is alive.
+        let wait = unsafe { Wait::read(value.py(), value.as_ptr(), "timeout")? };
+        Ok(Timeout(wait.seconds(value.py(), None)))
     }
 }
 
@@ -75,44 +102,68 @@ impl From<Timeout> for Wait {
 }
 
 impl Timeout {
-    /// Reads an option that means seconds, and is called `option` in messages.
+    /// Reads an option that means seconds, and is called `option` in messages. There is no other default that `...`
+    /// could stand for.
     pub(crate) fn named(option: &str, value: &Bound<'_, PyAny>) -> PyResult<Timeout> {
-        let wait = match value.is(value.py().Ellipsis()) {
-            true => {
-                // SAFETY: as below. There is no other default that this could stand for.
-                unsafe { errors::seconds_type(option, value.as_ptr()) };
-                None
-            }
-            // SAFETY: the value is alive, and its lifetime says attached.
-            false => unsafe { Wait::read(value.as_ptr(), option) },
-        };
-        wait.map(|wait| Timeout(wait.seconds(None))).ok_or_else(|| PyErr::fetch(value.py()))
+        if is_default(value) {
+            return Err(wrong_type(option, value).into());
+        }
+        // SAFETY: the value is alive.
+        let wait = unsafe { Wait::read(value.py(), value.as_ptr(), option)? };
+        Ok(Timeout(wait.seconds(value.py(), None)))
     }
 }
 
+/// The `timeout` of `close`, if it is given.
+pub(crate) struct CloseTimeout(Option<Timeout>);
+
+impl CloseTimeout {
+    /// The pool's own.
+    pub(crate) const DEFAULT: CloseTimeout = CloseTimeout(None);
+
+    /// How many seconds; None is no limit.
+    pub(crate) fn seconds(&self, default: Option<f64>) -> Option<f64> {
+        self.0.as_ref().map_or(default, |timeout| timeout.0)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for CloseTimeout {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if is_default(&value) {
+            return Ok(CloseTimeout(None));
+        }
+        Timeout::named("timeout", &value).map(|timeout| CloseTimeout(Some(timeout)))
+    }
+}
+
+/// Whether it is what signatures show as the default, or `...`, which stubs write for it.
+fn is_default(value: &Bound<'_, PyAny>) -> bool {
+    value.is(value.py().Ellipsis()) || python_side::DEFAULT.is(value.as_ptr())
+}
+
 impl Wait {
-    /// Reads seconds, or `None` for no limit; with the exception set, nothing.
-    ///
-    /// A plain number passes without further ado.
+    /// Reads seconds, or None for no limit. A plain number passes without further ado.
     #[inline(always)]
-    unsafe fn read(value: *mut PyObject, option: &str) -> Option<Wait> {
+    unsafe fn read<'py>(py: Python<'py>, value: *mut PyObject, option: &str) -> Raises<'py, Wait> {
         // SAFETY: the caller's argument is alive; the thread is attached.
         unsafe {
             if ffi::PyLong_CheckExact(value) != 0 && !has_minus_sign(value) {
-                return Some(Wait::Int(value));
+                return Ok(Wait::Int(value));
             }
             if ffi::PyFloat_CheckExact(value) != 0 {
                 let seconds = ffi::PyFloat_AS_DOUBLE(value);
                 if seconds >= 0.0 {
-                    return Some(Wait::Seconds(seconds));
+                    return Ok(Wait::Seconds(seconds));
                 }
             }
-            Wait::read_any(value, option)
+            Wait::read_any(Bound::ref_from_ptr(py, &value), option)
         }
     }
 
-    /// In seconds; none is for ever.
-    pub(crate) fn seconds(self, default: Option<f64>) -> Option<f64> {
+    /// In seconds; none is no limit.
+    pub(crate) fn seconds(self, _: Python<'_>, default: Option<f64>) -> Option<f64> {
         match self {
             Wait::Default => default,
             Wait::Forever => None,
@@ -120,7 +171,7 @@ impl Wait {
             // SAFETY: called during the call that has the argument, attached.
             Wait::Int(value) => unsafe {
                 let seconds = ffi::PyLong_AsDouble(value);
-                // -1 is an error here: the int fits no double, which is as good as for ever.
+                // -1 is an error here: the int fits no double, which is as good as no limit.
                 ffi::PyErr_Clear();
                 (seconds >= 0.0).then_some(seconds)
             },
@@ -128,41 +179,60 @@ impl Wait {
     }
 
     #[cold]
-    unsafe fn read_any(value: *mut PyObject, option: &str) -> Option<Wait> {
-        // SAFETY: as in `read`. Each call that fails sets an exception, which is dealt with before the next.
+    fn read_any<'py>(value: &Bound<'py, PyAny>, option: &str) -> Raises<'py, Wait> {
+        let py = value.py();
+        if value.is_none() {
+            return Ok(Wait::Forever);
+        }
+        if is_default(value) {
+            return Ok(Wait::Default);
+        }
+        // SAFETY: attached, and the value is alive. Each call that fails sets an exception, which is dealt with before
+        // the next.
         unsafe {
-            if value == ffi::Py_None() {
-                return Some(Wait::Forever);
-            }
-            // What the signature shows as the default.
-            if value == ffi::Py_Ellipsis() {
-                return Some(Wait::Default);
-            }
-            let mut seconds = ffi::PyFloat_AsDouble(value);
+            let mut seconds = ffi::PyFloat_AsDouble(value.as_ptr());
             if seconds == -1.0 && !ffi::PyErr_Occurred().is_null() {
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_TypeError) != 0 {
                     ffi::PyErr_Clear();
-                    errors::seconds_type(option, value);
-                    return None;
+                    return Err(wrong_type(option, value));
                 }
                 if ffi::PyErr_ExceptionMatches(ffi::PyExc_OverflowError) == 0 {
-                    return None;
+                    return Err(Raised::is_set(py));
                 }
-                // An int beyond the floats: as good as for ever, unless it is negative.
+                // An int beyond the floats: as good as no limit, unless it is negative.
                 ffi::PyErr_Clear();
-                seconds = match is_negative(value) {
-                    -1 => return None,
-                    0 => f64::INFINITY,
-                    _ => f64::NEG_INFINITY,
-                };
+                seconds = if is_negative(value)? { f64::NEG_INFINITY } else { f64::INFINITY };
             }
             if seconds.is_nan() || seconds < 0.0 {
-                errors::seconds_value(option, value);
-                return None;
+                return Err(wrong_value(option, value));
             }
-            Some(Wait::Seconds(seconds))
+            Ok(Wait::Seconds(seconds))
         }
     }
+}
+
+/// A timeout that is no number.
+fn wrong_type<'py>(option: &str, value: &Bound<'py, PyAny>) -> Raised<'py> {
+    shown(value).map_or_else(
+        |raised| raised,
+        |shown| {
+            let message = format!("{option} must be seconds or None, not {} ({shown})", type_name(value));
+            // SAFETY: a class of the interpreter's.
+            unsafe { Raised::builtin(value.py(), ffi::PyExc_TypeError, message) }
+        },
+    )
+}
+
+/// A timeout below zero, or NaN.
+fn wrong_value<'py>(option: &str, value: &Bound<'py, PyAny>) -> Raised<'py> {
+    shown(value).map_or_else(
+        |raised| raised,
+        |shown| {
+            let message = format!("{option} must be seconds >= 0 or None, not {shown}");
+            // SAFETY: as above.
+            unsafe { Raised::builtin(value.py(), ffi::PyExc_ValueError, message) }
+        },
+    )
 }
 
 /// Whether an exact int is negative, from its own header.
@@ -178,18 +248,27 @@ unsafe fn has_minus_sign(int: *mut PyObject) -> bool {
     }
 }
 
-/// 1, 0, or -1 with the exception set.
-unsafe fn is_negative(value: *mut PyObject) -> c_int {
-    // SAFETY: as in `Wait::read`.
+fn is_negative<'py>(value: &Bound<'py, PyAny>) -> Raises<'py, bool> {
+    // SAFETY: attached; zero is ours until the decref.
     unsafe {
         let zero = ffi::PyLong_FromLong(0);
         if zero.is_null() {
-            return -1;
+            return Err(Raised::is_set(value.py()));
         }
-        let result = ffi::PyObject_RichCompareBool(value, zero, ffi::Py_LT);
+        let result = ffi::PyObject_RichCompareBool(value.as_ptr(), zero, ffi::Py_LT);
         ffi::Py_DECREF(zero);
-        result
+        if result < 0 { Err(Raised::is_set(value.py())) } else { Ok(result != 0) }
     }
+}
+
+/// Seconds, or None for no limit, in nanoseconds.
+pub(crate) fn to_nanos(seconds: Option<f64>) -> Option<Nanos> {
+    seconds.map(|seconds| (seconds * 1e9) as Nanos).filter(|&nanos| nanos < Nanos::MAX)
+}
+
+/// Nanoseconds in seconds.
+pub(crate) fn to_seconds(nanos: Nanos) -> f64 {
+    nanos as f64 / 1e9
 }
 
 /// When to give up. A time too far away to be represented is no limit.

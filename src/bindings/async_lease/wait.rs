@@ -1,4 +1,4 @@
-//! A task waits: what an [`AsyncLease`] does that finds nothing at once.
+//! What a task does that finds nothing idle: an `await` that has to wait.
 
 use std::ptr;
 
@@ -9,179 +9,175 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::bindings::args::timeout::Deadline;
-use crate::bindings::async_lease::step::{AsyncLease, OVER, Step, WAITING, abandon, forget_holder, take};
-use crate::bindings::ffi::raw::{Exception, discard};
-use crate::bindings::ffi::refcount::decref;
-use crate::bindings::lease::hot::none;
-use crate::bindings::objects::alarms::Alarms;
+use crate::bindings::async_lease::transitions::{abandon, forget_holder, take};
+use crate::bindings::ffi::drop::discard;
+use crate::bindings::ffi::exception::{Raised, keeping_exception};
+use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::refcount::{decref, none};
+use crate::bindings::lease::errors::used_twice;
+use crate::bindings::objects::async_lease::{AsyncLease, OVER, Step, WAITING, Waiting};
+use crate::bindings::objects::item::HolderTag;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::objects::waker::{TaskRef, Turn, Waker, running_loop};
-use crate::bindings::pool::background::{call_python, follow_up};
+use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
+use crate::bindings::objects::ready::running_loop;
+use crate::bindings::objects::waited::Waited;
+use crate::bindings::objects::waker::Waker;
+use crate::bindings::pool::background::follow_up_if_managed;
+use crate::bindings::pool::borrow::borrow;
 use crate::bindings::pool::errors;
-use crate::bindings::pool::holders::TASK;
-use crate::bindings::pool::wait::{self as waiting, Waited};
-use crate::pool::{Answer, Asker, Nanos, Refusal, SlotId, Spent, Turned};
+use crate::bindings::pool::expire::set_timer;
+use crate::bindings::pool::wait::taken;
+use crate::pool::{Answer, Asker, Nanos, Refusal, SlotId, Turned};
 use crate::sync::this_thread;
 
-/// While `WAITING`.
-pub(crate) struct Waiting {
-    pub(crate) turn: TaskRef,
-    /// What suspends the task where a future does not: a coroutine for trio, owned.
-    pub(crate) parking: *mut PyObject,
-    wait: WaitedFor,
+/// The `await` raises this.
+fn raise(py: Python<'_>, error: PyErr) -> Step {
+    error.restore(py);
+    Step::Raise
 }
 
-/// A wait, however often it has to join the queue.
-#[derive(Clone, Copy)]
-struct WaitedFor {
-    since: Nanos,
-    deadline: Deadline,
-    /// What the pool had done for those who wait when it began.
-    spent: Spent,
+fn asker(lease: *mut AsyncLease, now: Nanos, deadline: Nanos) -> Asker {
+    Asker { thread: HolderTag::of_task(lease).number(), now, nested: false, deadline }
 }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // SAFETY: attached, as everybody who ends a wait.
-        unsafe { discard(self.parking) };
-    }
-}
-
-/// Asks, and joins the queue if nothing is there.
+/// Asks, and joins the queue if nothing is idle.
+///
+/// # Safety
+/// The lease is alive for the call, it is NEW, and `pool` is its pool. The others ask for the same.
 pub(crate) unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
-    // SAFETY: as in `step`.
+    // SAFETY: as promised.
     unsafe {
-        let this = pool.get();
+        let (py, this) = (pool.py(), pool.get());
         let now = this.now();
         let seconds = match (*lease).timeout {
             timeout if timeout.is_nan() => this.default_timeout(),
             timeout => Some(timeout),
         };
-        let (slot, spent) = this.with(|core| (core.take(now), core.spent(now)));
+        let (slot, spent) = this.with(py, |core| (core.take(now), core.spent(now)));
         let slot = match slot {
             Some(slot) => Some(slot),
-            None => match waiting::borrowed(pool, now) {
-                Some(slot) => slot,
-                None => return Step::Raise,
+            None => match borrow(pool, now) {
+                Ok(slot) => slot,
+                Err(error) => return raise(py, error),
             },
         };
         match slot {
-            // Without asking for an event loop, which only those who wait need.
+            // Without asking for an event loop, which only a wait needs.
             Some(slot) => finish(lease, pool, slot),
-            None => queue(lease, pool, now, WaitedFor { since: now, deadline: Deadline::after(seconds, now), spent }),
+            None => queue(lease, pool, Waited { since: now, deadline: Deadline::after(seconds, now), spent }, now),
         }
     }
 }
 
-/// The lease has come by a slot: what there is to do outside, and the result of the `await`.
+/// The lease has got a slot: what there is to do after that, and the result of the `await`.
 unsafe fn finish(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, slot: SlotId) -> Step {
-    // SAFETY: as in `step`; the slot is the caller's.
+    // SAFETY: as in `begin`; the slot is the caller's.
     unsafe {
-        // Nobody can use it twice while that runs.
+        // It cannot be used twice while that runs.
         (*lease).phase.reset(OVER);
-        forget_holder(pool.get(), slot);
-        if waiting::taken(pool, Some(slot)).is_none() {
-            return Step::Raise;
+        forget_holder(pool.py(), pool.get(), slot);
+        match taken(pool, slot) {
+            Ok(slot) => take(pool.py(), lease, slot),
+            Err(_) => Step::Raise,
         }
-        take(lease, slot)
     }
 }
 
 /// Joins the queue, now.
-unsafe fn queue(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, now: Nanos, wait: WaitedFor) -> Step {
-    // SAFETY: as in `step`.
+unsafe fn queue(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, waited: Waited, now: Nanos) -> Step {
+    // SAFETY: as in `begin`.
     unsafe {
         let (py, this) = (pool.py(), pool.get());
-        this.membership.join(this);
+        this.join_registry(py);
         let me = this_thread();
-        // Needed only if there is nothing, but it takes Python, so it comes first.
-        let turn = match new_turn(pool) {
-            Ok(turn) => turn,
-            Err(error) => {
-                error.restore(py);
-                return Step::Raise;
-            }
+        // Needed only if nothing is idle, but it takes Python, so it comes first.
+        let future = match new_future(pool) {
+            Ok(future) => future,
+            Err(error) => return raise(py, error),
         };
-        let at = wait.deadline.at().unwrap_or(Nanos::MAX);
-        let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: at };
-        // Should the core refuse it, it is dropped in there; but `turn` is not, so that runs nothing.
-        let waker = Waker::Task(TaskRef::new(&turn));
-        let answer = this.with(|core| core.lease_or_queue(asker, waker));
+        let at = waited.deadline.at().unwrap_or(Nanos::MAX);
+        // Should the core refuse it, it is dropped in there; but `future` is not, so that runs nothing.
+        let waker = Waker::Task(FutureRef::new(&future));
+        let answer = this.with(py, |core| core.lease_or_queue(asker(lease, now, at), waker));
         match answer {
             Answer::Slot(slot) => finish(lease, pool, slot),
-            Answer::Refused(refusal) => {
-                (*lease).phase.reset(OVER);
-                errors::refused(pool, refusal);
-                Step::Raise
-            }
+            Answer::Refused(refusal) => refuse(lease, pool, refusal),
             Answer::Place(ticket) => {
-                turn.get().begin(ticket);
+                future.get().begin(py, ticket);
                 (*lease).thread = me;
                 (*lease).phase.reset(WAITING);
-                (*lease).wait.set(Some(Box::new(Waiting {
-                    turn: TaskRef::new(&turn),
-                    parking: ptr::null_mut(),
-                    wait,
-                })));
-                let ready = join(pool, &turn)
-                    .and_then(|()| if this.is_managed() { follow_up(pool) } else { Ok(()) })
-                    .and_then(|()| Alarms::set(pool, turn.get().event_loop(py), at))
-                    .and_then(|()| watch_for_deadlock(pool, &turn, now));
-                if let Err(error) = ready {
-                    abandon(lease);
-                    error.restore(py);
-                    return Step::Raise;
+                let wait = Waiting { future: FutureRef::new(&future), parking: ptr::null_mut(), waited };
+                (*lease).wait.set(Some(Box::new(wait)));
+                let event_loop = future.get().event_loop(py);
+                let ready = join_hook_loops(pool, event_loop)
+                    .and_then(|()| follow_up_if_managed(pool))
+                    .and_then(|()| set_timer(pool, event_loop, at))
+                    .and_then(|()| watch_for_deadlock(pool, event_loop, now));
+                match ready {
+                    Ok(()) => suspend(lease, future),
+                    Err(error) => {
+                        abandon(py, lease);
+                        raise(py, error)
+                    }
                 }
-                suspend(lease, turn)
             }
         }
     }
+}
+
+unsafe fn refuse(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, refusal: Refusal) -> Step {
+    // SAFETY: as in `begin`.
+    unsafe { (*lease).phase.reset(OVER) };
+    let _raised: Raised<'_> = errors::refused(pool, refusal);
+    Step::Raise
 }
 
 /// Gives the event loop what resumes the task later.
-unsafe fn suspend(lease: *mut AsyncLease, turn: Bound<'_, Turn>) -> Step {
-    // SAFETY: as in `step`.
+unsafe fn suspend(lease: *mut AsyncLease, future: Bound<'_, PoolFuture>) -> Step {
+    // SAFETY: as in `begin`; the lease waits for this future.
     unsafe {
-        if turn.get().is_a_future() {
-            return Step::Yield(turn.into_ptr());
+        if future.get().is_asyncio() {
+            return Step::Yield(future.into_ptr());
         }
-        let py = turn.py();
+        let py = future.py();
         let Some(mut wait) = (*lease).wait.take() else { return Step::Raise };
-        match call_python(py, c"opool._event_loops", c"park", &[turn.as_any()]) {
-            Ok(coroutine) => discard(ptr::replace(&raw mut wait.parking, coroutine.into_ptr())),
+        let parking = python_side::PARK_TRIO_TASK.call(py, &[future.as_any()]);
+        match parking {
+            Ok(coroutine) => {
+                discard(ptr::replace(&raw mut wait.parking, coroutine.into_ptr()));
+                (*lease).wait.set(Some(wait));
+                go_on(lease, Pool::bound(py, &(*lease).pool), ffi::Py_None())
+            }
             Err(error) => {
                 (*lease).wait.set(Some(wait));
-                abandon(lease);
-                error.restore(py);
-                return Step::Raise;
+                abandon(py, lease);
+                raise(py, error)
             }
         }
-        (*lease).wait.set(Some(wait));
-        go_on(lease, Pool::bound(&(*lease).pool), ffi::Py_None())
     }
 }
 
-/// The event loop goes on with the task: on to what suspends it, if that is not over, else it looks.
+/// The event loop resumes the task: on to what suspends it, if that is not over, else it collects.
+///
+/// # Safety
+/// As for `begin`, but the lease is WAITING. `sent` is alive for the call, or null.
 pub(crate) unsafe fn go_on(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, sent: *mut PyObject) -> Step {
-    // SAFETY: as in `step`; the coroutine is kept alive meanwhile.
+    // SAFETY: as promised; the coroutine is kept alive meanwhile.
     unsafe {
-        let parking = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.parking);
+        let py = pool.py();
+        let parking = AsyncLease::parking(lease);
         if parking.is_null() {
-            return look(lease, pool);
+            return collect(lease, pool);
         }
-        ffi::Py_INCREF(parking);
+        let parking = Bound::from_borrowed_ptr(py, parking);
         let sent = if sent.is_null() { ffi::Py_None() } else { sent };
-        let yielded = resume(parking, sent);
-        ffi::Py_DECREF(parking);
-        match yielded {
+        match resume(&parking, &Bound::from_borrowed_ptr(py, sent)) {
             Step::Return(nothing) => {
                 decref(nothing);
-                look(lease, pool)
+                collect(lease, pool)
             }
             Step::Raise => {
-                let in_flight = Exception::take();
-                abandon(lease);
-                in_flight.put_back();
+                keeping_exception(py, || abandon(py, lease));
                 Step::Raise
             }
             step => step,
@@ -190,94 +186,79 @@ pub(crate) unsafe fn go_on(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, sent:
 }
 
 /// One step of a coroutine.
-unsafe fn resume(coroutine: *mut PyObject, sent: *mut PyObject) -> Step {
-    // SAFETY: both are alive, and the thread is attached.
-    unsafe {
-        let py = Python::assume_attached();
-        let coroutine = Bound::from_borrowed_ptr(py, coroutine);
-        match coroutine.call_method1(intern!(py, "send"), (Bound::from_borrowed_ptr(py, sent),)) {
-            Ok(yielded) => Step::Yield(yielded.into_ptr()),
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(none()),
-            Err(error) => {
-                error.restore(py);
-                Step::Raise
-            }
-        }
+fn resume(coroutine: &Bound<'_, PyAny>, sent: &Bound<'_, PyAny>) -> Step {
+    let py = coroutine.py();
+    match coroutine.call_method1(intern!(py, "send"), (sent,)) {
+        Ok(yielded) => Step::Yield(yielded.into_ptr()),
+        // SAFETY: attached.
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(unsafe { none() }),
+        Err(error) => raise(py, error),
     }
 }
 
-/// Somebody has woken the task: is it its turn?
-unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
-    // SAFETY: as in `step`.
+/// The task was woken: takes what it was given, if it was given something.
+unsafe fn collect(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
+    // SAFETY: as in `go_on`.
     unsafe {
-        let this = pool.get();
+        let (py, this) = (pool.py(), pool.get());
         let Some(wait) = (*lease).wait.take() else {
-            errors::used_twice();
+            used_twice(py);
             return Step::Raise;
         };
-        let (turn, now) = (wait.turn.get(pool.py()).clone(), this.now());
-        // Without a ticket: the event loop stood still for a while, and somebody ended the wait for us.
-        let Some(ticket) = turn.get().take_ticket() else {
-            return queue(lease, pool, now, wait.wait);
+        let (future, now) = (wait.future.get(py).clone(), this.now());
+        // Without a ticket: the event loop did not run for a while, and the wait was ended for us.
+        let Some(ticket) = future.get().take_ticket(py) else {
+            return queue(lease, pool, wait.waited, now);
         };
-        let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
-        match this.with(|core| core.collect(ticket, asker)) {
+        match this.with(py, |core| core.collect(ticket, asker(lease, now, Nanos::MAX))) {
             Turned::Slot(slot, _waker) => finish(lease, pool, slot),
             Turned::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
-                this.with(|core| core.note_timeout());
-                let counts = this.counts();
-                let WaitedFor { since, deadline, spent } = wait.wait;
-                errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, Some(before), now);
+                this.with(py, |core| core.note_timeout());
+                let _raised = errors::timed_out(pool, wait.waited, this.counts(py), Some(before), now);
                 Step::Raise
             }
-            Turned::Refused(refusal, _waker) => {
-                (*lease).phase.reset(OVER);
-                errors::refused(pool, refusal);
-                Step::Raise
-            }
+            Turned::Refused(refusal, _waker) => refuse(lease, pool, refusal),
             // Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours.
             Turned::NotYet(ticket) => {
-                turn.get().begin(ticket);
+                future.get().begin(py, ticket);
                 (*lease).wait.set(Some(wait));
-                suspend(lease, turn)
+                suspend(lease, future)
             }
         }
     }
 }
 
-/// An event loop in which somebody waits looks after a pool whose hooks are coroutine functions.
-fn join(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>) -> PyResult<()> {
+/// An event loop in which somebody waits runs the hooks of a pool whose hooks are coroutine functions.
+fn join_hook_loops(pool: &Bound<'_, Pool>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
     if !pool.get().works_in_tasks() {
         return Ok(());
     }
-    let event_loop = turn.get().event_loop(pool.py());
-    call_python(pool.py(), c"opool._hook_tasks", c"add_loop", &[pool.as_any(), event_loop]).map(drop)
+    python_side::ADD_HOOK_LOOP.call(pool.py(), &[pool.as_any(), event_loop]).map(drop)
 }
 
-/// Somebody looks once in a while whether all who hold something wait: one timer a pool, not one a wait.
-fn watch_for_deadlock(pool: &Bound<'_, Pool>, turn: &Bound<'_, Turn>, now: Nanos) -> PyResult<()> {
+/// Has somebody look once in a while whether every holder waits: one timer a pool, not one a wait.
+fn watch_for_deadlock(pool: &Bound<'_, Pool>, event_loop: &Bound<'_, PyAny>, now: Nanos) -> PyResult<()> {
     let this = pool.get();
-    if this.looks_for_deadlock.is_later(now) || this.clock().is_some() {
+    if this.deadlock_watch_at.is_later(now) || this.clock().is_some() {
         return Ok(());
     }
-    this.look_for_deadlock_later();
-    let event_loop = turn.get().event_loop(pool.py());
-    call_python(pool.py(), c"opool._deadlock", c"watch", &[pool.as_any(), event_loop]).map(drop)
+    this.note_deadlock_watch();
+    python_side::WATCH_FOR_DEADLOCK.call(pool.py(), &[pool.as_any(), event_loop]).map(drop)
 }
 
 /// For a task of the event loop that this thread runs.
-pub(crate) fn new_turn<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Turn>> {
+pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>> {
     let py = pool.py();
     // First: trio may be the guest of an event loop of asyncio, which runs as well then.
     if is_loaded(py, intern!(py, "trio")) {
-        let event_loop = call_python(py, c"opool._event_loops", c"running_trio_loop", &[])?;
+        let event_loop = python_side::RUNNING_TRIO_LOOP.call(py, &[])?;
         if !event_loop.is_none() {
-            return Turn::new(pool, event_loop, false);
+            return PoolFuture::new(pool.as_any(), event_loop, false);
         }
     }
     let event_loop = running_loop(py)?;
-    if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(pool, event_loop, true) }
+    if event_loop.is_none() { Err(errors::no_event_loop()) } else { PoolFuture::new(pool.as_any(), event_loop, true) }
 }
 
 /// Whether a module of that name was imported.

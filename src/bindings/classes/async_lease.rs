@@ -1,45 +1,51 @@
-//! `opool.AsyncLease` as a type: how an `await` and an event loop find their way into `async_lease.rs`.
+//! The type `opool.AsyncLease`: how an `await` and an event loop find their way into `async_lease/step.rs`.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
-use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 
-use crate::bindings::async_lease::step::{
-    AsyncLease, HELD, Mode, NEW, Step, WAITING, abandon, alone, clear, dealloc, step, traverse,
-};
-use crate::bindings::ffi::raw::{Exception, method, slot};
-use crate::bindings::ffi::refcount::{decref, incref};
-use crate::bindings::ffi::self_descriptor;
+use crate::bindings::async_lease::step::step;
+use crate::bindings::async_lease::transitions::{abandon, clear, dealloc, exclusively};
+use crate::bindings::classes::docs;
+use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::refcount::{decref, new_reference, none};
+use crate::bindings::ffi::self_method::{self, SelfMethod};
+use crate::bindings::ffi::slots::{TypeBuilder, visit_all};
 use crate::bindings::ffi::stop_iteration;
-use crate::bindings::lease::hot::none;
-use crate::bindings::pool::errors;
-use crate::sync::Attached;
+use crate::bindings::lease::errors;
+use crate::bindings::objects::async_lease::{AsyncLease, HELD, Mode, NEW, Step, WAITING, set_type};
 
-static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+unsafe extern "C" fn traverse(this: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the interpreter calls this on a live object and lets nothing else run meanwhile.
+    unsafe {
+        let lease: *mut AsyncLease = this.cast();
+        let wait = (*(*lease).wait.as_ptr()).as_ref();
+        let (future, parking) =
+            wait.map_or((ptr::null_mut(), ptr::null_mut()), |wait| (wait.future.as_ptr(), wait.parking));
+        visit_all([ffi::Py_TYPE(this).cast(), (*lease).pool, future, parking], visit, arg)
+    }
+}
 
-pub(crate) fn async_lease_type() -> *mut ffi::PyTypeObject {
-    // SAFETY: only called by functions of the module, so the thread is attached.
-    let py = unsafe { Python::assume_attached() };
-    TYPE.get(py).map_or(ptr::null_mut(), |made| made.as_ptr().cast())
+unsafe fn phase(lease: *mut AsyncLease) -> u8 {
+    // SAFETY: the caller is attached and has a live object.
+    unsafe { (*lease).phase.get(attached(Python::assume_attached())) }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The protocol of an awaitable
 
-/// What `await` iterates over: itself, unless a task waits for it already, which would wait for ever then.
+/// What `await` iterates over: itself, unless a task waits for it already, which would never be resumed then.
 unsafe extern "C" fn itself(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: alive for the call.
     unsafe {
-        if (*this.cast::<AsyncLease>()).phase.get(Attached::assume()) == WAITING {
-            return errors::used_twice();
+        if phase(this.cast()) == WAITING {
+            return errors::used_twice(Python::assume_attached()).null();
         }
-        incref(this);
-        this
+        new_reference(this)
     }
 }
 
@@ -100,22 +106,26 @@ unsafe extern "C" fn send_value(this: *mut PyObject, sent: *mut PyObject) -> *mu
 /// `throw(type, value=None, traceback=None)` or `throw(value)`: what a task does when it is cancelled.
 unsafe extern "C" fn throw(this: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method, called with a tuple.
-    unsafe { alone(this.cast(), || throw_alone(this.cast(), args), ptr::null_mut()) }
+    unsafe {
+        let py = Python::assume_attached();
+        exclusively(py, this.cast(), || throw_exclusively(this.cast(), args), ptr::null_mut())
+    }
 }
 
-unsafe fn throw_alone(lease: *mut AsyncLease, args: *mut PyObject) -> *mut PyObject {
+unsafe fn throw_exclusively(lease: *mut AsyncLease, args: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `throw`.
     unsafe {
-        if (*lease).phase.get(Attached::assume()) == WAITING {
-            let parking = (*(*lease).wait.as_ptr()).as_ref().map_or(ptr::null_mut(), |wait| wait.parking);
+        let py = Python::assume_attached();
+        if phase(lease) == WAITING {
+            let parking = AsyncLease::parking(lease);
             if !parking.is_null() {
-                return throw_on(lease, parking, args);
+                return throw_on(py, lease, parking, args);
             }
-            abandon(lease);
+            abandon(py, lease);
         }
         let count = ffi::PyTuple_GET_SIZE(args);
         if count == 0 {
-            return errors::wrong_call(count);
+            return errors::wrong_call(py, count).null();
         }
         let first = ffi::PyTuple_GET_ITEM(args, 0);
         let value = if count > 1 { ffi::PyTuple_GET_ITEM(args, 1) } else { ffi::Py_None() };
@@ -133,7 +143,12 @@ unsafe fn throw_alone(lease: *mut AsyncLease, args: *mut PyObject) -> *mut PyObj
 }
 
 /// As `throw`, to the coroutine that suspends the task.
-unsafe fn throw_on(lease: *mut AsyncLease, parking: *mut PyObject, args: *mut PyObject) -> *mut PyObject {
+unsafe fn throw_on(
+    py: Python<'_>,
+    lease: *mut AsyncLease,
+    parking: *mut PyObject,
+    args: *mut PyObject,
+) -> *mut PyObject {
     // SAFETY: as in `go_on`.
     unsafe {
         ffi::Py_INCREF(parking);
@@ -142,26 +157,24 @@ unsafe fn throw_on(lease: *mut AsyncLease, parking: *mut PyObject, args: *mut Py
         ffi::Py_XDECREF(throw);
         ffi::Py_DECREF(parking);
         if yielded.is_null() {
-            let in_flight = Exception::take();
-            abandon(lease);
-            in_flight.put_back();
+            keeping_exception(py, || abandon(py, lease));
         }
         yielded
     }
 }
 
-/// `close()`: the coroutine that awaits it goes.
+/// `close()`: the coroutine that awaits it is closed.
 unsafe extern "C" fn close(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method.
     unsafe {
-        let lease: *mut AsyncLease = this.cast();
+        let (py, lease) = (Python::assume_attached(), this.cast());
         let end = || {
-            if (*lease).phase.get(Attached::assume()) == WAITING {
-                abandon(lease);
+            if phase(lease) == WAITING {
+                abandon(py, lease);
             }
             none()
         };
-        alone(lease, end, ptr::null_mut())
+        exclusively(py, lease, end, ptr::null_mut())
     }
 }
 
@@ -169,7 +182,7 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: called by the interpreter on a live object.
     unsafe {
         let lease: *mut AsyncLease = this.cast();
-        let state = match (*lease).phase.get(Attached::assume()) {
+        let state = match phase(lease) {
             NEW => c"not awaited",
             WAITING => c"waiting",
             HELD => c"entered",
@@ -183,25 +196,6 @@ unsafe extern "C" fn repr(this: *mut PyObject) -> *mut PyObject {
 // ---------------------------------------------------------------------------------------------------------------------
 // The type
 
-const DOC: &CStr = c"What `Pool.lease_async` and `ObjectMgr.lease_async` return.
-
-In an `async with` it is the object, from the moment that there is one until the
-block is left. Awaited, it is a `Lease`, which is yours to release. It can be
-used once, in one of the two ways.
-
-Example:
-    >>> import asyncio, opool
-    >>> pool = opool.Pool([\"a\"])
-    >>> async def main():
-    ...     async with pool.lease_async() as obj:
-    ...         print(obj)
-    >>> asyncio.run(main())
-    a
-";
-
-const ENTER_DOC: &CStr = c"Waits for an object, and returns it.";
-const EXIT_DOC: &CStr = c"Gives the object back. An exception of the body passes through.";
-
 /// Nobody makes one by hand. (There is a flag that says so, but only from CPython 3.10 on.)
 unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: attached, as every slot.
@@ -214,70 +208,33 @@ unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut Py
     }
 }
 
-fn make_type(py: Python<'_>) -> PyResult<Py<PyType>> {
-    let methods = Box::leak(Box::new([
-        method(c"send", ffi::PyMethodDefPointer { PyCFunction: send_value }, ffi::METH_O, c"See generators."),
-        method(c"throw", ffi::PyMethodDefPointer { PyCFunction: throw }, ffi::METH_VARARGS, c"See generators."),
-        method(c"close", ffi::PyMethodDefPointer { PyCFunction: close }, ffi::METH_NOARGS, c"See generators."),
-        ffi::PyMethodDef::zeroed(),
-    ]));
-    let members = Box::leak(Box::new([
-        ffi::PyMemberDef {
-            name: c"_thread".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: offset_of!(AsyncLease, thread) as Py_ssize_t,
-            flags: ffi::Py_READONLY,
-            doc: c"The thread that asked.".as_ptr(),
-        },
-        ffi::PyMemberDef {
-            name: c"_pool".as_ptr(),
-            type_code: ffi::Py_T_OBJECT_EX,
-            offset: offset_of!(AsyncLease, pool) as Py_ssize_t,
-            flags: ffi::Py_READONLY,
-            doc: c"Not there once it is over.".as_ptr(),
-        },
-        ffi::PyMemberDef {
-            name: c"__vectorcalloffset__".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: offset_of!(AsyncLease, vectorcall) as Py_ssize_t,
-            flags: ffi::Py_READONLY,
-            doc: ptr::null(),
-        },
-        ffi::PyMemberDef::default(),
-    ]));
-    let mut slots = [
-        slot(ffi::Py_tp_doc, DOC.as_ptr().cast_mut().cast()),
-        slot(ffi::Py_tp_new, new as *mut c_void),
-        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
-        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
-        slot(ffi::Py_tp_clear, clear as *mut c_void),
-        slot(ffi::Py_tp_repr, repr as *mut c_void),
-        slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
-        slot(ffi::Py_am_await, itself as *mut c_void),
-        slot(ffi::Py_tp_iter, itself as *mut c_void),
-        slot(ffi::Py_tp_iternext, next as *mut c_void),
-        #[cfg(Py_3_10)]
-        slot(ffi::Py_am_send, send as *mut c_void),
-        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
-        slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
-        slot(0, ptr::null_mut()),
-    ];
-    let mut spec = ffi::PyType_Spec {
-        name: c"opool.AsyncLease".as_ptr(),
-        basicsize: size_of::<AsyncLease>() as c_int,
-        itemsize: 0,
-        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_HAVE_VECTORCALL) as _,
-        slots: slots.as_mut_ptr(),
-    };
-    // SAFETY: the spec is complete, and the tables that the type keeps pointers to are never freed.
-    let made: Bound<'_, PyType> =
-        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&raw mut spec))?.cast_into_unchecked() };
-    self_descriptor::install(&made, [("__aenter__", 0, ENTER_DOC), ("__aexit__", 3, EXIT_DOC)])?;
-    Ok(made.unbind())
-}
-
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let py = module.py();
-    let made = TYPE.get_or_try_init(py, || make_type(py))?;
-    module.add("AsyncLease", made)
+    let send_value = ffi::PyMethodDefPointer { PyCFunction: send_value };
+    let throw = ffi::PyMethodDefPointer { PyCFunction: throw };
+    let close = ffi::PyMethodDefPointer { PyCFunction: close };
+    let builder = TypeBuilder::new::<AsyncLease>(c"opool.AsyncLease")
+        .doc(docs::ASYNC_LEASE)
+        .collected(dealloc, traverse, clear)
+        .vectorcall(offset_of!(AsyncLease, vectorcall))
+        .slot(ffi::Py_tp_new, new as *mut c_void)
+        .slot(ffi::Py_tp_repr, repr as *mut c_void)
+        .slot(ffi::Py_am_await, itself as *mut c_void)
+        .slot(ffi::Py_tp_iter, itself as *mut c_void)
+        .slot(ffi::Py_tp_iternext, next as *mut c_void)
+        .method(c"send", send_value, ffi::METH_O, docs::ASYNC_LEASE_SEND)
+        .method(c"throw", throw, ffi::METH_VARARGS, docs::ASYNC_LEASE_THROW)
+        .method(c"close", close, ffi::METH_NOARGS, docs::ASYNC_LEASE_CLOSE);
+    #[cfg(Py_3_10)]
+    let builder = builder.slot(ffi::Py_am_send, send as *mut c_void);
+    let class = builder.make(module.py())?;
+    let wrong_call = errors::wrong_call;
+    self_method::install(
+        &class,
+        [
+            SelfMethod { name: c"__aenter__", arguments: 0, doc: docs::ASYNC_LEASE_ENTER, wrong_call },
+            SelfMethod { name: c"__aexit__", arguments: 3, doc: docs::ASYNC_LEASE_EXIT, wrong_call },
+        ],
+    )?;
+    set_type(class.clone().into_ptr().cast());
+    module.add("AsyncLease", class)
 }

@@ -44,6 +44,27 @@ pub(crate) unsafe fn decref(object: *mut PyObject) {
     }
 }
 
+/// The object, with one more reference.
+///
+/// # Safety
+/// The object is alive and the thread attached.
+#[inline(always)]
+pub(crate) unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as the caller's.
+    unsafe { incref(object) };
+    object
+}
+
+/// A new reference to None, as functions of the C API return it.
+///
+/// # Safety
+/// The thread is attached.
+#[inline(always)]
+pub(crate) unsafe fn none() -> *mut PyObject {
+    // SAFETY: None is always there.
+    unsafe { new_reference(ffi::Py_None()) }
+}
+
 /// One more reference to an object that may be about to die; false if it is. Without a GIL only the thread that owns it
 /// can tell, so it is false in all others.
 ///

@@ -1,4 +1,4 @@
-//! `ObjectMgr`: what is about several ids, or about particular ones. Converts first, then asks the core in one step.
+//! The methods of `ObjectMgr` for several ids, or for particular ones. They convert first, then ask the core in one step.
 
 use std::ptr::NonNull;
 
@@ -8,21 +8,19 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyRange};
 
-use crate::bindings::ids::object::{ObjectMgr, attached, index, raised, refused};
+use crate::bindings::ffi::call::attached;
+use crate::bindings::ids::object::ObjectMgr;
+use crate::bindings::ids::range::{index, shown};
+use crate::bindings::objects::id_errors::{raised, refused};
 use crate::ids::{Error, Ids, Sink};
 
-/// How many, as a caller says it. More than there can be is as good as any number that is too large.
+/// How many ids are asked for. More than there can be is as good as any number that is too large.
 pub(crate) fn count(k: &Bound<'_, PyAny>) -> PyResult<u64> {
     let k = index(k)?;
     if k.lt(0)? {
         return Err(PyValueError::new_err(format!("k must not be negative: {}", shown(&k))));
     }
     Ok(k.extract::<u64>().unwrap_or(u64::MAX))
-}
-
-/// An int in a message: Python refuses to write out one of many thousand digits.
-pub(crate) fn shown(int: &Bound<'_, PyAny>) -> String {
-    int.repr().map_or_else(|_| "an int of thousands of digits".to_owned(), |int| int.to_string())
 }
 
 /// The id that an object is; what is no int of 64 bits is none, and `fault` says so.
@@ -43,7 +41,7 @@ pub(crate) fn get_many<'py>(mgr: &ObjectMgr, py: Python<'py>, k: u64) -> PyResul
         return Ok(None);
     }
     list_of(py, &taken).map(Some).inspect_err(|_| {
-        // Nobody got them. Somebody may have guessed one and freed it in the meantime; it is free already then.
+        // The caller did not get them. Another thread may have guessed one and freed it in the meantime; then it is free.
         mgr.ids.with(attached(py), |ids| {
             for &id in taken.iter().rev() {
                 let (Ok(()) | Err(_)) = ids.untake(id);
@@ -73,7 +71,7 @@ fn list_of<'py>(py: Python<'py>, ids: &[i64]) -> PyResult<Bound<'py, PyAny>> {
     }
 }
 
-/// The elements of a buffer that can be written to. Others may write there too, so they are never borrowed.
+/// The elements of a writable buffer. Others may write there too, so they are never borrowed.
 struct Cells<T>(NonNull<[T]>);
 
 /// A kind of int that a buffer may hold.
@@ -121,7 +119,7 @@ impl<T: Int> Sink for Cells<T> {
     }
 }
 
-/// Does something with a buffer of whichever kind of int it holds; `None` if it holds none of them.
+/// Does something with a buffer, whatever kind of int it holds; `None` if it holds none of them.
 macro_rules! with_ints {
     ($buffer:expr, $typed:ident => $done:expr) => {{
         let buffer = $buffer;

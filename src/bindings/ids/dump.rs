@@ -1,16 +1,20 @@
-//! `ObjectMgr`: as bytes, pickled, and what it takes to go through the ids that are out.
+//! `ObjectMgr` as bytes and pickled, its snapshots, and iteration over the ids that are given.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyMemoryError, PyValueError};
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 
-use crate::bindings::ids::object::{ObjectMgr, attached, raised};
-use crate::ids::{Ids, Unreadable};
+use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::python_side;
+use crate::bindings::ids::object::ObjectMgr;
+use crate::bindings::objects::id_errors::raised;
+use crate::ids::{Error, Ids, Unreadable};
 use crate::sync::Guarded;
 
-/// The whole state.
+/// The whole state, as bytes.
 pub(crate) fn dump<'py>(mgr: &ObjectMgr, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = mgr.ids.with(attached(py), |ids| ids.dump()).map_err(|error| raised(py, error))?;
     PyBytes::new_with(py, bytes.len(), |into| {
@@ -46,7 +50,7 @@ pub(crate) fn load<'py>(class: &Bound<'py, PyType>, data: &Bound<'py, PyAny>) ->
 /// What `pickle` and `copy` keep: the bytes, and what a subclass has added to an instance.
 pub(crate) fn reduce<'py>(slf: &Bound<'py, ObjectMgr>) -> PyResult<Bound<'py, PyTuple>> {
     let py = slf.py();
-    let make = py.import("copyreg")?.getattr("__newobj__")?;
+    let make = python_side::NEW_OBJECT.get(py)?;
     let added = slf.getattr_opt("__dict__")?;
     let state = (dump(slf.get(), py)?, added).into_pyobject(py)?;
     (make, (slf.get_type(),), state).into_pyobject(py)
@@ -74,7 +78,7 @@ pub(crate) fn equal(one: &ObjectMgr, other: &ObjectMgr, py: Python<'_>) -> PyRes
     Ok(dumped(one)? == dumped(other)?)
 }
 
-/// Goes through the ids that are out. It keeps nothing but where it is, so the manager may change meanwhile.
+/// Iterates over the ids that are given. It keeps nothing but where it is, so the manager may change meanwhile.
 #[pyclass(frozen, module = "opool._opool", name = "_ObjectMgrIterator")]
 pub(crate) struct Given {
     mgr: Py<ObjectMgr>,
@@ -99,7 +103,7 @@ impl Given {
             let from = self.from.with(attached(py), |from| *from)?;
             let next = self.mgr.get().ids.with(attached(py), |ids| ids.next_given(from));
             let then = next.and_then(|id| id.checked_add(1));
-            // Another thread may have taken this step in between; then the next one is ours.
+            // Another thread may have taken this step in between; then this one takes the next.
             let mine = self.from.with(attached(py), |now| {
                 let mine = *now == Some(from);
                 if mine {
@@ -116,4 +120,21 @@ impl Given {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.mgr)
     }
+}
+
+/// Calls `add` with every id of a snapshot. Ctrl-C gets through.
+pub(crate) fn fill(
+    py: Python<'_>,
+    ids: Result<impl Iterator<Item = i64>, Error>,
+    add: impl Fn(Bound<'_, PyAny>) -> PyResult<()>,
+) -> PyResult<()> {
+    for (i, id) in ids.map_err(|error| raised(py, error))?.enumerate() {
+        if i % (1 << 16) == 0 {
+            py.check_signals()?;
+        }
+        // SAFETY: attached, and what comes back is null with an exception set, or a reference of our own.
+        // Not `into_pyobject`: that panics where there is no memory for the int.
+        add(unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLongLong(id)) }?)?;
+    }
+    Ok(())
 }

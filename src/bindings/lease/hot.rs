@@ -3,11 +3,11 @@
 //! A cycle costs what the interpreter needs for an empty context manager, because nothing here is done twice:
 //!
 //! * **Nothing is allocated.** Each slot of the pool keeps the `Lease` object that served it last, its *shell*, and the
-//!   next lease of that slot is the same Python object, provided that nobody but the pool still refers to it. Whoever
-//!   kept a lease keeps a dead one: it stays released for ever, and the slot gets a new shell.
+//!   next lease of that slot is the same Python object, provided that nobody but the pool still refers to it. A lease
+//!   that somebody kept stays released for ever, and the slot gets a new shell.
 //! * **Nothing is bound.** Up to CPython 3.13 `with` looks up `__enter__` and `__exit__` and binds them, which allocates
 //!   two method objects. Here the descriptors return the lease itself and calling the lease does the work:
-//!   no argument enters, three leave (see `lease_type.rs`). From 3.14 on ordinary methods are faster.
+//!   no argument enters, three leave (see `ffi/self_method.rs`). From 3.14 on ordinary methods are faster.
 //! * **Nothing is locked** while there is a GIL (see `sync.rs`).
 //!
 //! Who owns what: a slot owns its object for good. It owns its shell (one reference) while the slot is idle, handed to
@@ -17,55 +17,27 @@
 //! What must never happen here: a call into the interpreter inside `core.with` (it could run a destructor or the
 //! collector, which may come back to this pool); a panic (these functions are `extern "C"`: it would abort); a
 //! `Py<T>` that is dropped (PyO3 does not know that this thread is attached, and would postpone it).
+//!
+//! CPython calls these functions attached; that is what `Attached::assume` and `Python::assume_attached` rest on here.
 
 use std::ptr;
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
 
-use crate::bindings::args::timeout::{self as timeouts, Wait};
-use crate::bindings::classes::lease as lease_type;
-#[cfg(Py_GIL_DISABLED)]
-use crate::bindings::ffi::refcount::travel::Travel;
-use crate::bindings::ffi::refcount::{decref, incref, is_unique};
+use crate::bindings::args::timeout::{self, Wait};
+use crate::bindings::ffi::exception::or_null;
+use crate::bindings::ffi::refcount::{decref, incref, is_unique, new_reference, none};
+use crate::bindings::lease::errors;
+use crate::bindings::lease::shell;
+use crate::bindings::objects::item::HolderTag;
+use crate::bindings::objects::lease::{DISCARDED, ENTERED, Lease, NEW, RELEASED};
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::pool::errors;
-use crate::bindings::pool::give_back as giving_back;
-use crate::bindings::pool::wait as waiting;
+use crate::bindings::pool::errors::not_acquired;
+use crate::bindings::pool::give_back;
+use crate::bindings::pool::wait;
 use crate::pool::SlotId;
-use crate::sync::{Attached, Phase, this_thread};
-
-/// A lease that was handed out and not entered yet.
-pub(crate) const NEW: u8 = 0;
-/// Inside its `with`.
-pub(crate) const ENTERED: u8 = 1;
-/// Over. A lease never comes back from here, only its shell does.
-pub(crate) const RELEASED: u8 = 2;
-/// Over as well: its object was discarded. Leaving the `with` then has nothing more to do.
-pub(crate) const DISCARDED: u8 = 4;
-/// Over as well: a fork has left its holder behind, in the other process.
-pub(crate) const FORKED: u8 = 3;
-
-/// `opool.Lease`. Made in `lease_type.rs`.
-#[repr(C)]
-pub(crate) struct Lease {
-    pub(crate) head: PyObject,
-    /// [`call`], where CPython's vectorcall protocol looks for it.
-    pub(crate) vectorcall: Option<ffi::vectorcallfunc>,
-    /// The leased object. Owned, from birth to death.
-    pub(crate) object: *mut PyObject,
-    /// While out: the pool (owned). Else null. Of a lease made by hand: whatever it goes back to (owned, for good).
-    pub(crate) pool: *mut PyObject,
-    /// A weak reference to the pool (owned), so that a lease that is over can still name it. Null if made by hand.
-    pub(crate) home: *mut PyObject,
-    /// The slot of the pool, or `NONE` if made by hand.
-    pub(crate) slot: SlotId,
-    pub(crate) phase: Phase,
-    /// The thread that entered it, once it is entered: after a fork that is who has the object.
-    pub(crate) holder: usize,
-    /// Whether the shell goes from thread to thread.
-    #[cfg(Py_GIL_DISABLED)]
-    pub(crate) travel: Travel,
-}
+use crate::sync::{Attached, this_thread};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Taking
@@ -109,7 +81,7 @@ unsafe extern "C" fn lease_within(
 ) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let Some(wait) = timeouts::parse(args, count, names) else { return ptr::null_mut() };
+        let Ok(wait) = timeout::parse(Python::assume_attached(), args, count, names) else { return ptr::null_mut() };
         match take_leased(this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
             None => wait_for_lease(this, wait),
@@ -122,10 +94,11 @@ unsafe extern "C" fn lease_within(
 unsafe fn wait_for_lease(this: *mut PyObject, wait: Wait) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::bound(&this);
-        match waiting::wait_for_slot(pool, wait) {
-            Some(slot) => hand_out(this, slot, pool.get().shell(slot)),
-            None => ptr::null_mut(),
+        let py = Python::assume_attached();
+        let pool = Pool::bound(py, &this);
+        match wait::wait_for_slot(pool, wait) {
+            Ok(slot) => hand_out(this, slot, pool.get().shell(py, slot)),
+            Err(raised) => raised.null(),
         }
     }
 }
@@ -136,21 +109,22 @@ pub(crate) unsafe extern "C" fn try_lease(this: *mut PyObject, _: *mut PyObject)
     unsafe {
         match take_leased(this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
-            None => try_harder(this),
+            None => try_slowly(this),
         }
     }
 }
 
-/// `Pool.try_lease` where objects are looked at before they go out, or there is none.
+/// `Pool.try_lease` where objects are checked before they go out, or none is idle.
 #[cold]
-unsafe fn try_harder(this: *mut PyObject) -> *mut PyObject {
+unsafe fn try_slowly(this: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::bound(&this);
-        match waiting::take_now(pool) {
-            Some(slot) => hand_out(this, slot, pool.get().shell(slot)),
-            None if ffi::PyErr_Occurred().is_null() => none(),
-            None => ptr::null_mut(),
+        let py = Python::assume_attached();
+        let pool = Pool::bound(py, &this);
+        match wait::take_now(pool) {
+            Ok(Some(slot)) => hand_out(this, slot, pool.get().shell(py, slot)),
+            Ok(None) => none(),
+            Err(raised) => raised.null(),
         }
     }
 }
@@ -160,7 +134,7 @@ unsafe fn try_harder(this: *mut PyObject) -> *mut PyObject {
 unsafe fn take_leased(this: *mut PyObject) -> Option<(SlotId, *mut Lease)> {
     // SAFETY: as in `lease`.
     unsafe {
-        let me = this_thread();
+        let me = HolderTag::this_thread();
         Pool::from_raw(this).core.with(Attached::assume(), |core| {
             let slot = core.lease()?;
             core.value_mut(slot).map(|item| {
@@ -178,7 +152,7 @@ unsafe fn hand_out(this: *mut PyObject, slot: SlotId, shell: *mut Lease) -> *mut
     // thread can come to refer to it either, and the slot's reference becomes the caller's.
     unsafe {
         if shell.is_null() || !is_ours(shell) {
-            return lease_type::new_shell(this, slot, shell);
+            return new_shell(this, slot, shell);
         }
         incref(this);
         (*shell).pool = this;
@@ -187,8 +161,14 @@ unsafe fn hand_out(this: *mut PyObject, slot: SlotId, shell: *mut Lease) -> *mut
     }
 }
 
-/// The lease of a slot that the calling thread has just taken for somebody else: for an `await`.
-pub(crate) unsafe fn hand_out_to(this: *mut PyObject, slot: SlotId, holder: usize) -> *mut PyObject {
+#[cold]
+unsafe extern "C" fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Lease) -> *mut PyObject {
+    // SAFETY: as in `hand_out`.
+    unsafe { or_null(shell::new_shell(Python::assume_attached(), this, slot, old, call)) }
+}
+
+/// The lease of a slot that was taken for an `await`, which `holder` gets.
+pub(crate) unsafe fn hand_out_to(this: *mut PyObject, slot: SlotId, holder: HolderTag) -> *mut PyObject {
     // SAFETY: as in `lease`; the slot is the caller's.
     unsafe {
         let shell = Pool::from_raw(this).core.with(Attached::assume(), |core| {
@@ -238,7 +218,7 @@ pub(crate) unsafe extern "C" fn acquire(
     // SAFETY: as in `lease`.
     unsafe {
         if count == 0 && names.is_null() {
-            let me = this_thread();
+            let me = HolderTag::this_thread();
             let taken = Pool::from_raw(this).core.with(Attached::assume(), |core| {
                 let slot = core.acquire_quickly()?;
                 core.value_mut(slot).map(|item| {
@@ -264,18 +244,19 @@ unsafe extern "C" fn acquire_within(
 ) -> *mut PyObject {
     // SAFETY: as in `lease`; the slot keeps its object alive.
     unsafe {
+        let py = Python::assume_attached();
         let plain = count == 0 && names.is_null();
-        let wait = if plain { Some(Wait::Default) } else { timeouts::parse(args, count, names) };
-        let Some(wait) = wait else { return ptr::null_mut() };
-        let pool = Pool::from_raw(this);
+        let wait = if plain { Ok(Wait::Default) } else { timeout::parse(py, args, count, names) };
+        let Ok(wait) = wait else { return ptr::null_mut() };
+        let pool = Pool::bound(py, &this);
         let slot = match take_leased(this) {
             Some((slot, _)) => slot,
-            None => match waiting::wait_for_slot(Pool::bound(&this), wait) {
-                Some(slot) => slot,
-                None => return ptr::null_mut(),
+            None => match wait::wait_for_slot(pool, wait) {
+                Ok(slot) => slot,
+                Err(raised) => return raised.null(),
             },
         };
-        let object = pool.core.with(Attached::assume(), |core| {
+        let object = pool.get().with(py, |core| {
             core.acquire(slot);
             core.value_mut(slot).map(|item| new_reference(item.object.as_ptr()))
         });
@@ -303,12 +284,15 @@ pub(crate) unsafe extern "C" fn release(this: *mut PyObject, object: *mut PyObje
 unsafe extern "C" fn release_slowly(this: *mut PyObject, object: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::from_raw(this);
-        match pool.core.with(Attached::assume(), |core| core.release(object as usize)) {
+        let py = Python::assume_attached();
+        let pool = Pool::bound(py, &this);
+        match pool.get().with(py, |core| core.release(object as usize)) {
             Ok(None) => none(),
-            Ok(Some(slot)) if giving_back::give_back_and_make_way(Pool::bound(&this), slot) => none(),
-            Ok(Some(_)) => ptr::null_mut(),
-            Err(why) => errors::not_acquired(pool, object, why),
+            Ok(Some(slot)) => match give_back::give_back_and_yield_gil(pool, slot) {
+                Ok(()) => none(),
+                Err(raised) => raised.null(),
+            },
+            Err(why) => not_acquired(pool.get(), Bound::ref_from_ptr(py, &object), why).null(),
         }
     }
 }
@@ -319,18 +303,18 @@ pub(crate) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call and owns its object.
     unsafe {
         if !(*lease).phase.advance(Attached::assume(), NEW, ENTERED) {
-            return errors::cannot_enter(lease);
+            return cannot_enter(lease);
         }
         (*lease).holder = this_thread();
         new_reference((*lease).object)
     }
 }
 
-/// The lease is over: the phase that it was in.
+/// Ends the lease. Returns the phase that it was in.
 ///
 /// Without a GIL two threads may leave one lease at the same time, and an atomic exchange decides which of them gives
 /// back. But if the caller's is the only reference, no other thread can reach the lease to leave it: a slot's pointer to
-/// it is used by others to look (`watch.rs`), never to move it on, except in a fork's child, which has one thread.
+/// it is used by others to look (`Item::thread`), never to move it on, except in a fork's child, which has one thread.
 #[inline(always)]
 unsafe fn end(lease: *mut Lease) -> u8 {
     // SAFETY: the caller has a living lease.
@@ -346,12 +330,12 @@ unsafe fn end(lease: *mut Lease) -> u8 {
 /// Leaving, of a lease that a pool made. Whatever happened in the body passes through.
 #[inline(always)]
 pub(crate) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
-    // SAFETY: `lease` is alive for the call. Whoever moves the phase to RELEASED, and nobody else, gives back; until
-    // then the lease owns its pool.
+    // SAFETY: `lease` is alive for the call. The one that moves the phase to RELEASED, and no other, gives back;
+    // until then the lease owns its pool.
     unsafe {
         let before = end(lease);
         if before >= RELEASED {
-            return if before == DISCARDED { none() } else { errors::released_twice(lease, before) };
+            return if before == DISCARDED { none() } else { released_twice(lease, before) };
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         let pool = Pool::from_raw(this);
@@ -370,7 +354,30 @@ pub(crate) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
 #[inline(never)]
 pub(crate) unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: SlotId) -> bool {
     // SAFETY: as in `leave`, which keeps the pool alive meanwhile.
-    unsafe { giving_back::give_back_and_make_way(Pool::bound(&this), slot) }
+    unsafe { give_back::give_back_and_yield_gil(Pool::bound(Python::assume_attached(), &this), slot).is_ok() }
+}
+
+/// Raises. On its own for the same reason.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn cannot_enter(lease: *mut Lease) -> *mut PyObject {
+    // SAFETY: as in `enter`.
+    unsafe { errors::cannot_enter(Python::assume_attached(), lease).null() }
+}
+
+/// Raises. On its own for the same reason.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn released_twice(lease: *mut Lease, before: u8) -> *mut PyObject {
+    // SAFETY: as in `leave`.
+    unsafe { errors::released_twice(Python::assume_attached(), lease, before).null() }
+}
+
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn wrong_call(count: Py_ssize_t) -> *mut PyObject {
+    // SAFETY: as in `call`.
+    unsafe { errors::wrong_call(Python::assume_attached(), count).null() }
 }
 
 /// `Lease.discard()`: the lease is over, and its object leaves the pool.
@@ -378,21 +385,25 @@ pub(crate) unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: Slot
 pub(crate) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: as in `leave`.
     unsafe {
+        let py = Python::assume_attached();
         if (*lease).slot == SlotId::NONE {
-            return errors::made_by_hand(lease);
+            return errors::made_by_hand(py, lease).null();
         }
         let before = (*lease).phase.replace(Attached::assume(), RELEASED);
         if before >= RELEASED {
-            return errors::released_twice(lease, before);
+            return released_twice(lease, before);
         }
         if before == ENTERED {
             (*lease).phase.reset(DISCARDED);
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         give_to_slot(lease);
-        let well = giving_back::discard(Pool::bound(&this), (*lease).slot);
+        let discarded = give_back::discard(Pool::bound(py, &this), (*lease).slot);
         decref(this);
-        if well { none() } else { ptr::null_mut() }
+        match discarded {
+            Ok(()) => none(),
+            Err(raised) => raised.null(),
+        }
     }
 }
 
@@ -424,22 +435,7 @@ pub(crate) unsafe fn dispatch(
                 _ => {}
             }
         }
-        errors::wrong_call(ffi::PyVectorcall_NARGS(count))
-    }
-}
-
-#[inline(always)]
-pub(crate) unsafe fn none() -> *mut PyObject {
-    // SAFETY: None is always there.
-    unsafe { new_reference(ffi::Py_None()) }
-}
-
-#[inline(always)]
-unsafe fn new_reference(object: *mut PyObject) -> *mut PyObject {
-    // SAFETY: the caller names an object that is alive.
-    unsafe {
-        incref(object);
-        object
+        wrong_call(ffi::PyVectorcall_NARGS(count))
     }
 }
 
@@ -464,7 +460,7 @@ pub(crate) unsafe fn abandon(lease: *mut Lease) {
             core.give_back_quickly(slot)
         });
         if !done {
-            giving_back::give_back(Pool::bound(&this), slot);
+            give_back::give_back(Pool::bound(Python::assume_attached(), &this), slot);
         }
         decref(this);
     }

@@ -1,4 +1,4 @@
-//! The memory of an async lease between two uses.
+//! The memory of an async lease that is over, for the next one.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -11,7 +11,7 @@ use pyo3::ffi::PyObject;
 pub(crate) struct Spare(AtomicPtr<PyObject>);
 
 impl Spare {
-    /// It is only looked at.
+    /// The one that is kept, borrowed; or null.
     pub(crate) fn get(&self) -> *mut PyObject {
         self.0.load(Relaxed)
     }

@@ -1,132 +1,108 @@
 //! The end of a pool: `close`, and what `aclose` shares with it.
 
-use std::ptr;
 use std::sync::Arc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
 
-use crate::bindings::args::timeout::{Deadline, Timeout};
-use crate::bindings::objects::pool::{Item, Pool};
+use crate::bindings::args::timeout::Deadline;
+use crate::bindings::ffi::keywords::float;
+use crate::bindings::ffi::python_side;
+use crate::bindings::objects::item::Item;
+use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::background::{self, follow_up};
+use crate::bindings::pool::background::follow_up;
 use crate::bindings::pool::errors;
-use crate::bindings::pool::holders as watch;
-use crate::bindings::pool::wait::{self as waiting, Stop};
+use crate::bindings::pool::log::tell;
+use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
 use crate::pool::{Hold, Nanos};
 use crate::sync::{Parker, this_thread};
-
-/// The `timeout` of `close`, if it is given.
-pub(crate) struct CloseTimeout(Option<Timeout>);
-
-impl CloseTimeout {
-    /// The pool's own.
-    pub(crate) const DEFAULT: CloseTimeout = CloseTimeout(None);
-
-    /// How many seconds; None is for ever.
-    pub(crate) fn seconds(&self, pool: &Pool) -> Option<f64> {
-        self.0.as_ref().map_or(pool.default_timeout(), |timeout| timeout.0)
-    }
-}
-
-impl<'a, 'py> FromPyObject<'a, 'py> for CloseTimeout {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        if value.is(value.py().Ellipsis()) {
-            return Ok(CloseTimeout(None));
-        }
-        Timeout::named("timeout", &value).map(|timeout| CloseTimeout(Some(timeout)))
-    }
-}
 
 /// How long `close` waits for background threads when everything is back.
 const GRACE: Nanos = 1_000_000_000;
 
 /// Nothing goes out any more.
-pub(crate) fn begin(slf: &Bound<'_, Pool>, force: bool) {
-    let this = slf.get();
+pub(crate) fn begin(pool: &Bound<'_, Pool>, force: bool) {
+    let (this, py) = (pool.get(), pool.py());
     this.manage();
-    this.membership.join(this);
-    this.with(|core| {
+    this.join_registry(py);
+    this.with(py, |core| {
         let mut copy = |item: &Item| {
             // SAFETY: the slot owns the object, and the thread is attached.
             unsafe { ffi::Py_INCREF(item.object.as_ptr()) };
-            Item { object: item.object, shell: ptr::null_mut(), holder: 0 }
+            Item::new(item.object)
         };
         core.close(if force { Some(&mut copy) } else { None });
     });
 }
 
-/// `close`: see there.
-pub(crate) fn end(slf: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> PyResult<()> {
-    let (this, py) = (slf.get(), slf.py());
-    if !force && needs_this_event_loop(slf)? {
-        return Err(errors::only_aclose(this));
+/// `Pool.close`.
+pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> PyResult<()> {
+    let (this, py) = (pool.get(), pool.py());
+    if !force && needs_this_event_loop(pool)? {
+        return Err(errors::only_aclose(this, py).into());
     }
     let deadline = Deadline::after(seconds, this.now());
     let parker = Arc::new(Parker::new());
-    begin(slf, force);
-    this.with(|core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
-    let mut back_since = None;
-    let result = follow_up(slf).and_then(|()| {
-        loop {
-            let now = this.now();
-            let (back, over) = this.with(|core| core.is_over());
-            if over {
-                return Ok(());
-            }
-            if back && nobody_is_at_work(slf)? {
-                background::tell(slf, background::LOG, c"closed_without_loop", &[]);
-                return Ok(());
-            }
-            // The deadline is for what is out.
-            let left = match back {
-                true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
-                false => deadline.left(now),
-            };
-            match waiting::reason_to_stop(left) {
-                Some(Stop::TimedOut) if back => {
-                    background::tell(slf, background::LOG, c"hook_still_running", &[]);
-                    return Ok(());
-                }
-                Some(Stop::Raised) => return Err(PyErr::fetch(py)),
-                Some(_) => {
-                    let seconds = PyFloat::new(py, deadline.seconds);
-                    let arguments = [slf.as_any(), seconds.as_any()];
-                    // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
-                    let error = background::call_python(py, c"opool._holders", c"close_timeout_error", &arguments)?;
-                    return Err(PyErr::from_value(error));
-                }
-                None => {}
-            }
-            if !this.sleep(slf, &parker, left) {
-                return Err(PyErr::fetch(py));
-            }
-            follow_up(slf)?;
-        }
-    });
-    drop(this.with(|core| core.no_closer(|closer| closer.is(&parker))));
+    begin(pool, force);
+    this.with(py, |core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
+    let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &parker));
+    drop(this.with(py, |core| core.no_closer(|closer| closer.is(&parker))));
     result
 }
 
+fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) -> PyResult<()> {
+    let (this, py) = (pool.get(), pool.py());
+    let mut back_since = None;
+    loop {
+        let now = this.now();
+        let (back, over) = this.with(py, |core| core.is_over());
+        if over {
+            return Ok(());
+        }
+        if back && has_no_hook_loop(pool)? {
+            tell(pool, &python_side::LOG_CLOSED_WITHOUT_LOOP, &[]);
+            return Ok(());
+        }
+        // The deadline is for what is out.
+        let left = match back {
+            true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
+            false => deadline.left(now),
+        };
+        match reason_to_stop(py, left) {
+            Some(Stop::TimedOut) if back => {
+                tell(pool, &python_side::LOG_HOOK_STILL_RUNNING, &[]);
+                return Ok(());
+            }
+            Some(Stop::Raised(raised)) => return Err(raised.into()),
+            Some(_) => {
+                let arguments = [pool.as_any(), &float(py, deadline.seconds)?];
+                // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
+                let error = python_side::CLOSE_TIMEOUT_ERROR.call(py, &arguments)?;
+                return Err(PyErr::from_value(error));
+            }
+            None => {}
+        }
+        sleep(pool, parker, left)?;
+        follow_up(pool)?;
+    }
+}
+
 /// Whether what has to happen before everything is over happens in the event loop that this thread runs, or never.
-fn needs_this_event_loop(slf: &Bound<'_, Pool>) -> PyResult<bool> {
-    let (this, me) = (slf.get(), this_thread());
+fn needs_this_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
+    let (this, py, me) = (pool.get(), pool.py(), this_thread());
     let out = |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired);
-    let mine =
-        || this.with(|core| core.values().any(|(_, item, hold, _)| out(hold) && watch::holder(item, hold) == me));
+    let mine = || this.with(py, |core| core.values().any(|(_, item, hold, _)| out(hold) && item.thread(hold) == me));
     if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
         return Ok(false);
     }
-    background::call_python(slf.py(), c"opool._event_loops", c"has_running_loop", &[])?.is_truthy()
+    python_side::HAS_RUNNING_LOOP.call(py, &[])?.is_truthy()
 }
 
 /// Whether there is something to do for coroutine functions, and no event loop that runs them.
-fn nobody_is_at_work(slf: &Bound<'_, Pool>) -> PyResult<bool> {
-    if !slf.get().works_in_tasks() {
+fn has_no_hook_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
+    if !pool.get().works_in_tasks() {
         return Ok(false);
     }
-    background::call_python(slf.py(), c"opool._hook_tasks", c"has_no_running_loop", &[slf.as_any()])?.is_truthy()
+    python_side::HAS_NO_HOOK_LOOP.call(pool.py(), &[pool.as_any()])?.is_truthy()
 }

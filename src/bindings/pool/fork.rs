@@ -3,7 +3,7 @@
 //! The C library calls a hook in the child before `fork` returns there, so before any Python runs. It goes through all
 //! pools at once: were a pool settled later, when it is used, or from a hook of `os.register_at_fork`, before which
 //! those of others run, threads of the child (whose numbers may be those of the parent's dead ones) could hold objects
-//! by then, and nobody could tell them from the dead.
+//! by then, and could not be told from the dead.
 //!
 //! With a GIL there is no lock that a thread which is not there could hold. Without one, `os.fork` stops the world first
 //! (CPython's `PyOS_BeforeFork`): every other thread is detached, or at a point where the interpreter may suspend it,
@@ -11,79 +11,46 @@
 //! `posix_spawn`; that child runs no Python before another program takes its place. So the hook never waits for a lock:
 //! one that is taken means that there is nothing to settle.
 
-use std::collections::HashSet;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::bindings::async_lease::step as async_lease;
-use crate::bindings::lease::hot::{ENTERED, FORKED};
+use crate::bindings::objects::async_lease;
+use crate::bindings::objects::item::HolderTag;
+use crate::bindings::objects::lease::{ENTERED, FORKED};
 use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::registry::{Address, POOLS};
 use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::holders as watch;
 use crate::pool::Hold;
-use crate::sync::{Attached, Guarded, this_thread};
-
-/// Where the pools are that hold something or are waited for. A pool leaves the set when it is dropped.
-static POOLS: LazyLock<Guarded<HashSet<Address>>> = LazyLock::new(|| Guarded::new(HashSet::new()));
-
-#[derive(PartialEq, Eq, Hash, Clone, Copy)]
-struct Address(*const Pool);
-
-// SAFETY: it is only a number until the hook looks behind it, in the only thread of its process.
-unsafe impl Send for Address {}
-
-/// A pool's membership in the set.
-#[derive(Default)]
-pub(crate) struct Membership(AtomicBool);
-
-impl Membership {
-    /// Puts the pool into the set, once. It does not move any more: it lives in its Python object.
-    pub(crate) fn join(&self, pool: &Pool) {
-        if !self.0.load(Relaxed) {
-            // SAFETY: the callers are methods of the pool, which are attached.
-            POOLS.with(unsafe { Attached::assume() }, |pools| pools.insert(Address(pool)));
-            self.0.store(true, Relaxed);
-        }
-    }
-
-    pub(crate) fn leave(&self, pool: *const Pool) {
-        if self.0.load(Relaxed) {
-            // SAFETY: Python objects die attached.
-            POOLS.with(unsafe { Attached::assume() }, |pools| pools.remove(&Address(pool)));
-        }
-    }
-}
+use crate::sync::{Attached, this_thread};
 
 /// Called by the C library in the child, in its only thread.
 #[cfg(unix)]
 extern "C" fn after_fork_in_child() {
-    // SAFETY: asks, without needing anything. `os.fork` keeps the thread attached; whoever forks without being attached
-    // may have done so in the middle of anything, and can only be about to run another program.
+    // SAFETY: asks, without needing anything. `os.fork` keeps the thread attached; a thread that forks without being
+    // attached may have done so in the middle of anything, and can only be about to run another program.
     if unsafe { ffi::PyGILState_Check() } == 0 {
         return;
     }
     // SAFETY: attached, as just found.
-    let attached = unsafe { Attached::assume() };
+    let (py, attached) = unsafe { (Python::assume_attached(), Attached::assume()) };
     // None: not a fork of Python's (see the top).
     let (Some(()) | None) = POOLS.try_with(attached, |pools| {
         for &Address(pool) in pools.iter() {
             // SAFETY: a pool that dies leaves the set first, which it cannot do before this section is over.
-            let (Some(()) | None) = settle(unsafe { &*pool }, attached);
+            let (Some(()) | None) = settle(unsafe { &*(pool as *const Pool) }, py, attached);
         }
     });
 }
 
-/// Takes back what threads that do not exist in this process held, and forgets that they waited.
+/// Takes back what threads that do not exist in this process held, and forgets that they waited. `None`: one of them has
+/// a lock.
 ///
 /// Their leases are over: should one still be reachable, it raises when it is used.
-fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
+fn settle(pool: &Pool, py: Python<'_>, attached: Attached<'_>) -> Option<()> {
     let forked = pool.core.try_with(attached, |core| {
         let survivor = this_thread();
-        let runs_here = |waker: &Waker| waker.runs_in(survivor);
+        let runs_here = |waker: &Waker| waker.runs_in(py, survivor);
         core.keep_only(survivor, runs_here, |item, hold| {
             let lease = if hold == Hold::Leased { item.shell } else { std::ptr::null_mut() };
             // SAFETY: a leased slot's shell is null, or the one that served before (over since then), or the lease
@@ -94,11 +61,11 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
                     _ => None,
                 }
             };
-            let orphan = entered_by.unwrap_or(watch::holder(item, Hold::Acquired)) != survivor;
-            if orphan && let Some(lease) = watch::async_lease(item) {
+            let orphan = entered_by.unwrap_or(item.thread(Hold::Acquired)) != survivor;
+            if orphan && let Some(lease) = item.async_lease() {
                 // Here it ends, too.
                 lease.phase.reset(async_lease::FORKED);
-                item.holder = 0;
+                item.holder = HolderTag::NOBODY;
             }
             if orphan && !lease.is_null() {
                 // SAFETY: as above. Here it ends: the slot forgets it, and the lease knows that it holds nothing.
@@ -110,17 +77,17 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
     })?;
     // A task of another thread may end here, and must not end a wait that is not there any more.
     for waker in &forked.wakers {
-        waker.forget_ticket(this_thread());
+        waker.forget_ticket(py, attached, this_thread());
     }
-    // What used to wake the forgotten is forgotten too: dropping it might run Python.
+    // The wakers of the forgotten are forgotten too: dropping one might run Python.
     std::mem::forget(forked.wakers);
     // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.
-    if let Some(lender) = pool.lender() {
-        forked.back.into_iter().try_for_each(|item| lender.take_back_in_child(item, attached))?;
+    if let Some(ids) = pool.id_source() {
+        forked.back.into_iter().try_for_each(|item| ids.take_back_in_child(item, attached))?;
     }
     for waker in forked.wake {
         if !waker.unpark() {
-            // A task: that takes Python, which has to wait until the fork is over. Whoever uses the pool next does it.
+            // A task: that takes Python, which has to wait until the fork is over. The next use of the pool does it.
             pool.manage();
             pool.core.try_with(attached, |core| core.wake_later(waker))?;
         }
@@ -130,7 +97,7 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
 
 pub(crate) fn register() -> PyResult<()> {
     // Not at the first use, which a fork may interrupt.
-    LazyLock::force(&POOLS);
+    std::sync::LazyLock::force(&POOLS);
     #[cfg(unix)]
     // SAFETY: the function lives as long as the process; extension modules are never unloaded.
     if unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) } != 0 {

@@ -1,8 +1,9 @@
-//! The figures of a pool, as Python reads them.
+//! The statistics of a pool, as Python reads them.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::bindings::args::timeout::to_seconds;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::{BOUNDS, Histogram, Reason};
 
@@ -23,7 +24,7 @@ fn name(reason: Reason) -> &'static str {
 /// Everything, of one moment.
 pub(crate) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>> {
     let (py, this) = (pool.py(), pool.get());
-    let (counts, figures, rules) = this.with(|core| (core.counts(), *core.figures(), *core.rules()));
+    let (counts, figures, rules) = this.with(py, |core| (core.counts(), *core.figures(), *core.rules()));
     let dict = PyDict::new(py);
     for (name, value) in [
         ("size", counts.size),
@@ -54,8 +55,8 @@ pub(crate) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>>
     for (name, Histogram { buckets, sum }) in
         [("wait_time", figures.wait), ("create_time", figures.create), ("use_time", figures.hold)]
     {
-        dict.set_item(name, (buckets.to_vec(), sum as f64 / 1e9))?;
+        dict.set_item(name, (buckets.to_vec(), to_seconds(sum)))?;
     }
-    dict.set_item("bounds", BOUNDS.map(|bound| bound as f64 / 1e9).to_vec())?;
+    dict.set_item("bounds", BOUNDS.map(|bound| to_seconds(bound)).to_vec())?;
     Ok(dict)
 }

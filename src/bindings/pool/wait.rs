@@ -1,70 +1,39 @@
-//! What happens when nothing is idle: the slow half of `lease.rs`.
+//! What a thread does that finds nothing idle: the slow half of `lease/hot.rs`.
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::{Deadline, Wait};
-use crate::bindings::ffi::call as outside;
-use crate::bindings::objects::lender::RETRY;
-use crate::bindings::objects::pool::{Core, Pool};
+use crate::bindings::ffi::exception::{OrRaised, Raises};
+use crate::bindings::ffi::python_side;
+use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::waited::Waited;
 use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::background::{follow_up, tell};
+use crate::bindings::pool::asker::{Waiting, asker, held};
+use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
+use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
 use crate::bindings::pool::give_back::give_back;
-use crate::bindings::pool::holders as watch;
-use crate::pool::{Answer, Asker, Hold, Nanos, SlotId, Spent, Ticket, Turned};
+use crate::bindings::pool::holders::note_holders;
+use crate::bindings::pool::log::tell;
+use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
+use crate::pool::{Answer, Asker, Hold, Nanos, SlotId, Ticket, Turned};
 use crate::sync::{Parker, this_thread};
 
-/// How long everybody who holds something has to be waiting before it is called a deadlock: where objects come from the
-/// pool alone, and where somebody might still add one.
-const STUCK_AFTER: Nanos = 100_000_000;
-const SEEMS_STUCK_AFTER: Nanos = 1_000_000_000;
+/// How long every holder has to be waiting before it is called a deadlock: where objects come from the pool alone, and
+/// where somebody might still add one.
+const DEADLOCK_AFTER: Nanos = 100_000_000;
+const PROBABLE_DEADLOCK_AFTER: Nanos = 1_000_000_000;
 
-/// How often the main thread looks for signals although nothing woke it.
-///
-/// A signal that arrives after the last look and just before the system call that sleeps does not interrupt it; this
-/// bounds how late it is seen. CPython's own locks have the same gap, and no bound.
-const SIGNAL_BACKSTOP: Duration = Duration::from_millis(20);
-
-thread_local! {
-    /// How many waits this thread is in: a signal handler or a destructor may begin one inside another.
-    static WAITS: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Counts a wait for as long as it lasts.
-struct Waiting;
-
-impl Waiting {
-    fn begin() -> Self {
-        WAITS.set(WAITS.get() + 1);
-        Waiting
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        WAITS.set(WAITS.get() - 1);
-    }
-}
-
-/// Who asks the core, and when.
-pub(crate) fn asker(pool: &Pool) -> Asker {
-    Asker { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0, deadline: Nanos::MAX }
-}
-
-/// Takes an idle slot if there is one that may go out. `None` with or without an exception set.
-pub(crate) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
-    let this = pool.get();
+/// Takes an idle slot, if there is one that may go out.
+pub(crate) fn take_now<'py>(pool: &Bound<'py, Pool>) -> Raises<'py, Option<SlotId>> {
+    let (this, py) = (pool.get(), pool.py());
     if this.needs_event_loop() {
-        errors::only_for_tasks(this);
-        return None;
+        return Err(errors::only_for_tasks(this, py));
     }
     let now = this.now();
-    let (slot, closed) = this.with(|core| {
+    let (slot, closed) = this.with(py, |core| {
         let slot = held(core.take(now), core);
         if slot.is_none() {
             core.wish(now);
@@ -73,81 +42,61 @@ pub(crate) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     });
     let slot = match slot {
         Some(slot) => Some(slot),
-        None => borrowed(pool, now)?,
+        None => borrow(pool, now).or_raised(py)?,
     };
-    let slot = taken(pool, slot);
-    // SAFETY: attached.
-    if closed && slot.is_none() && unsafe { ffi::PyErr_Occurred() }.is_null() {
-        errors::closed(this);
-    }
-    slot
-}
-
-/// Notes who has the slot, in the critical section that takes it.
-pub(crate) fn held(slot: Option<SlotId>, core: &mut Core) -> Option<SlotId> {
-    let item = core.value_mut(slot?)?;
-    item.holder = this_thread();
-    slot
-}
-
-/// What there is to do outside after the pool was asked for an object.
-pub(crate) fn taken(pool: &Bound<'_, Pool>, slot: Option<SlotId>) -> Option<SlotId> {
-    let this = pool.get();
-    if !this.is_managed() {
-        return slot;
-    }
-    if let Some(slot) = slot
-        && this.tracks()
-    {
-        this.note_place(slot);
-    }
-    match follow_up(pool) {
-        Ok(()) => slot,
-        Err(error) => {
-            if let Some(slot) = slot {
-                give_back(pool, slot);
-            }
-            error.restore(pool.py());
-            None
+    match slot {
+        Some(slot) => taken(pool, slot).map(Some),
+        None => {
+            follow_up_if_managed(pool).or_raised(py)?;
+            if closed { Err(errors::closed(this, py)) } else { Ok(None) }
         }
     }
 }
 
-/// Waits for the turn of the calling thread; `None` with the exception set when it does not come.
-pub(crate) fn wait_for_slot(pool: &Bound<'_, Pool>, wait: Wait) -> Option<SlotId> {
-    let this = pool.get();
+/// What there is to do after a slot was taken on a slow path. If that fails, the slot is given back.
+pub(crate) fn taken<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py, SlotId> {
+    let (this, py) = (pool.get(), pool.py());
+    if !this.is_managed() {
+        return Ok(slot);
+    }
+    if this.tracks() {
+        this.places.note(py, slot);
+    }
+    match follow_up(pool) {
+        Ok(()) => Ok(slot),
+        Err(error) => {
+            give_back(pool, slot);
+            Err(error).or_raised(py)
+        }
+    }
+}
+
+/// Waits until the calling thread gets a slot.
+pub(crate) fn wait_for_slot<'py>(pool: &Bound<'py, Pool>, wait: Wait) -> Raises<'py, SlotId> {
+    let (this, py) = (pool.get(), pool.py());
     if this.needs_event_loop() {
-        errors::only_for_tasks(this);
-        return None;
+        return Err(errors::only_for_tasks(this, py));
     }
     let asker = asker(this);
-    let slot = match this.with(|core| held(core.lease_or_take_back(asker), core)) {
+    let slot = match this.with(py, |core| held(core.lease_or_take_back(asker), core)) {
         Some(slot) => Some(slot),
-        None => borrowed(pool, asker.now)?,
+        None => borrow(pool, asker.now).or_raised(py)?,
     };
     match slot {
-        Some(slot) => taken(pool, Some(slot)),
+        Some(slot) => taken(pool, slot),
         None => queue(pool, wait, asker),
     }
 }
 
-/// What there is elsewhere, for a pool whose objects are somebody else's. `None` alone with an exception set.
-pub(crate) fn borrowed(pool: &Bound<'_, Pool>, now: Nanos) -> Option<Option<SlotId>> {
-    match pool.get().lender() {
-        None => Some(None),
-        Some(lender) => lender.draw(pool, now).map_err(|error| error.restore(pool.py())).ok(),
-    }
-}
-
 /// However this ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
-/// is returned, or passed on before the exception is raised.
+/// is returned, or given back before the exception comes out.
 #[cold]
-fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
-    let this = pool.get();
-    this.membership.join(this);
-    let deadline = Deadline::after(wait.seconds(this.default_timeout()), first.now);
+fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Asker) -> Raises<'py, SlotId> {
+    let (this, py) = (pool.get(), pool.py());
+    this.join_registry(py);
+    let deadline = Deadline::after(wait.seconds(py, this.default_timeout()), first.now);
     let parker = Arc::new(Parker::new());
-    let (answer, spent) = this.with(|core| {
+    let (answer, spent) = this.with(py, |core| {
         let spent = core.spent(first.now);
         let answer = core.lease_or_queue(first, Waker::Thread(Arc::clone(&parker)));
         if let Answer::Slot(slot) = answer {
@@ -156,34 +105,29 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
         (answer, spent)
     });
     let mut ticket = match answer {
-        Answer::Slot(slot) => return taken(pool, Some(slot)),
-        Answer::Refused(refusal) => {
-            errors::refused(pool, refusal);
-            return None;
-        }
+        Answer::Slot(slot) => return taken(pool, slot),
+        Answer::Refused(refusal) => return Err(errors::refused(pool, refusal)),
         Answer::Place(ticket) => ticket,
     };
     let _waiting = Waiting::begin();
-    let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
+    let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
     loop {
         // Each time: a signal handler may have forked, and what was under way for this wait is the other process's then.
-        if this.is_managed()
-            && let Err(error) = follow_up(pool)
-        {
-            error.restore(pool.py());
-            return wait.stop(ticket, Stop::Raised);
+        if let Err(raised) = follow_up_if_managed(pool).or_raised(py) {
+            return queued.stop(ticket, Stop::Raised(raised));
         }
         let now = this.now();
         let left = deadline.left(now);
-        if let Some(reason) = reason_to_stop(left).or_else(|| wait.look_for_deadlock(now)) {
-            return wait.stop(ticket, reason);
+        if let Some(reason) = reason_to_stop(py, left).or_else(|| queued.look_for_deadlock(now)) {
+            return queued.stop(ticket, reason);
         }
-        let retry = this.lender().map(|_| RETRY);
-        if !this.sleep(pool, &parker, [left, wait.until_look(now), retry].into_iter().flatten().min()) {
-            return wait.stop(ticket, Stop::Raised);
+        let retry = this.id_source().map(|_| RETRY);
+        let limit = [left, queued.until_look(now), retry].into_iter().flatten().min();
+        if let Err(raised) = sleep(pool, &parker, limit) {
+            return queued.stop(ticket, Stop::Raised(raised));
         }
         let now = asker(this);
-        let turned = this.with(|core| {
+        let turned = this.with(py, |core| {
             let turned = core.collect(ticket, now);
             if let Turned::Slot(slot, _) = turned {
                 held(Some(slot), core);
@@ -191,153 +135,83 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
             turned
         });
         ticket = match turned {
-            Turned::Slot(slot, _waker) => return taken(pool, Some(slot)),
-            Turned::Refused(refusal, _waker) => {
-                errors::refused(pool, refusal);
-                return None;
-            }
+            Turned::Slot(slot, _waker) => return taken(pool, slot),
+            Turned::Refused(refusal, _waker) => return Err(errors::refused(pool, refusal)),
             Turned::NotYet(ticket) => ticket,
         };
     }
 }
 
-impl Pool {
-    /// Sleeps until somebody calls, or for `limit` nanoseconds; in the main thread for a moment only, because of signals.
-    /// On a clock of a test, time passes instead. False with the exception set if that is impossible.
-    pub(crate) fn sleep(&self, pool: &Bound<'_, Pool>, parker: &Parker, limit: Option<Nanos>) -> bool {
-        if let Some(clock) = self.clock() {
-            let until = limit.map(|limit| self.now().saturating_add(limit));
-            let passed = clock.bind(pool.py()).call_method1("_advance_until", (pool, until));
-            return passed.inspect_err(|error| error.clone_ref(pool.py()).restore(pool.py())).is_ok();
-        }
-        let limit = limit.map(Duration::from_nanos);
-        let nap = if sees_signals() {
-            Some(limit.map_or(SIGNAL_BACKSTOP, |limit| limit.min(SIGNAL_BACKSTOP)))
-        } else {
-            limit
-        };
-        // SAFETY: attached before and after. A thread that comes back while the interpreter goes down never returns from
-        // the second call; nothing that it holds is needed by anybody else.
-        unsafe {
-            let thread = ffi::PyEval_SaveThread();
-            parker.park(nap);
-            ffi::PyEval_RestoreThread(thread);
-        }
-        true
-    }
-}
-
-/// Why somebody stops waiting.
-#[derive(Clone, Copy)]
-pub(crate) enum Stop {
-    /// Something raised; the exception is set, and must come out even if the slot has just been handed over.
-    Raised,
-    /// The interpreter is going down.
-    Finalizing,
-    /// The time is up.
-    TimedOut,
-    /// Nothing can come any more: those who hold something wait themselves.
-    Stuck,
-}
-
-/// What makes a waiting thread stop, if anything does.
-pub(crate) fn reason_to_stop(left: Option<Nanos>) -> Option<Stop> {
-    // SAFETY: attached.
-    if !outside::check_signals(unsafe { Python::assume_attached() }) {
-        return Some(Stop::Raised);
-    }
-    if errors::finalizing() {
-        return Some(Stop::Finalizing);
-    }
-    (left == Some(0)).then_some(Stop::TimedOut)
-}
-
-/// One wait in the queue.
-pub(crate) struct Waited<'a, 'py> {
-    pub(crate) pool: &'a Bound<'py, Pool>,
-    pub(crate) since: Nanos,
-    pub(crate) deadline: Deadline,
-    /// What the pool had done for those who wait when this wait began.
-    pub(crate) spent: Spent,
-    /// Whether somebody has looked for a deadlock.
+/// A thread in the queue.
+struct Queued<'a, 'py> {
+    pool: &'a Bound<'py, Pool>,
+    waited: Waited,
+    /// Whether it has looked for a deadlock.
     looked: bool,
 }
 
-impl<'a, 'py> Waited<'a, 'py> {
-    /// A wait that somebody else ended.
-    pub(crate) fn over(pool: &'a Bound<'py, Pool>, since: Nanos, deadline: Deadline, spent: Spent) -> Self {
-        Waited { pool, since, deadline, spent, looked: true }
-    }
-
-    fn stop(&self, ticket: Ticket, reason: Stop) -> Option<SlotId> {
-        let (pool, this) = (self.pool, self.pool.get());
+impl<'py> Queued<'_, 'py> {
+    fn stop(&self, ticket: Ticket, reason: Stop<'py>) -> Raises<'py, SlotId> {
+        let (pool, this, py) = (self.pool, self.pool.get(), self.pool.py());
         // What the message is about, while this thread still waits.
-        let (counts, now) = (this.counts(), this.now());
-        let before = this.with(|core| core.before(&ticket));
-        let (slot, _waker) = this.with(|core| {
+        let (counts, now) = (this.counts(py), this.now());
+        let before = this.with(py, |core| core.before(&ticket));
+        let (slot, _waker) = this.with(py, |core| {
             let (slot, waker) = core.cancel(ticket, now);
-            if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Stuck) {
+            if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Deadlock) {
                 core.note_timeout();
             }
             (held(slot, core), waker)
         });
         match (slot, reason) {
-            (Some(slot), Stop::Raised) => give_back(pool, slot),
-            (Some(slot), _) => return taken(pool, Some(slot)),
-            (None, Stop::Finalizing) => errors::shutting_down(this, counts),
-            (None, Stop::TimedOut) => errors::timed_out(self, counts, before, now),
-            (None, Stop::Stuck) => errors::deadlock(pool),
-            (None, Stop::Raised) => {}
+            (Some(slot), Stop::Raised(raised)) => {
+                give_back(pool, slot);
+                Err(raised)
+            }
+            (Some(slot), _) => taken(pool, slot),
+            (None, Stop::Raised(raised)) => Err(raised),
+            (None, Stop::Finalizing) => Err(errors::shutting_down(this, py, counts)),
+            (None, Stop::TimedOut) => Err(errors::timed_out(pool, self.waited, counts, before, now)),
+            (None, Stop::Deadlock) => Err(errors::deadlock(pool)),
         }
-        None
     }
 
     /// When it is worth looking for a deadlock.
     fn look_at(&self) -> Nanos {
-        let makes = self.pool.get().with(|core| core.rules().makes);
-        self.since.saturating_add(if makes { STUCK_AFTER } else { SEEMS_STUCK_AFTER })
+        let makes = self.pool.get().with(self.pool.py(), |core| core.rules().makes);
+        self.waited.since.saturating_add(if makes { DEADLOCK_AFTER } else { PROBABLE_DEADLOCK_AFTER })
     }
 
     fn until_look(&self, now: Nanos) -> Option<Nanos> {
         (!self.looked).then(|| self.look_at().saturating_sub(now))
     }
 
-    /// Once, after a moment: whether all who hold something wait for this pool themselves. The last of them to begin
-    /// sees it, so one look each is enough.
-    fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop> {
+    /// Once, after a while: whether every holder waits for this pool. The last of them to begin its wait sees it, so one
+    /// look each is enough.
+    fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop<'py>> {
         if self.looked || now < self.look_at() {
             return None;
         }
         self.looked = true;
-        let this = self.pool.get();
-        watch::look_at_holders(this, now);
-        let (stuck, entered, makes) = this.with(|core| {
-            // Only one who holds something can end it by giving up: the last of those to begin a wait looks as well.
+        let (this, py) = (self.pool.get(), self.pool.py());
+        note_holders(this, py, now);
+        let (stuck, entered, makes) = this.with(py, |core| {
+            // Only a holder can end it by giving up: the last of those to begin a wait looks as well.
             let me = this_thread();
-            let stuck =
-                core.values().any(|(_, item, hold, _)| watch::holder(item, hold) == me) && core.is_stuck(watch::holder);
-            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && watch::is_entered(item));
+            let stuck = core.values().any(|(_, item, hold, _)| item.thread(hold) == me)
+                && core.is_stuck(|item, hold| item.thread(hold));
+            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered());
             (stuck, entered, core.rules().makes)
         });
-        let stuck = stuck && !this.lender().is_some_and(|lender| lender.has_given_others(self.pool.py()));
-        if !stuck {
+        if !stuck || this.id_source().is_some_and(|ids| ids.has_given_others(py)) {
             return None;
         }
         // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
-        // make its objects itself, somebody may add one. So that is only suspicious.
+        // make its objects itself, somebody may add one. So that is only probable.
         if makes && entered {
-            return Some(Stop::Stuck);
+            return Some(Stop::Deadlock);
         }
-        tell(self.pool, c"opool._deadlock", c"report_deadlock", &[]);
+        tell(self.pool, &python_side::REPORT_DEADLOCK, &[]);
         None
     }
-}
-
-/// Whether the calling thread is the one that runs signal handlers.
-fn sees_signals() -> bool {
-    #[cfg(target_os = "linux")]
-    // SAFETY: neither call has preconditions.
-    return unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) };
-    #[cfg(not(target_os = "linux"))]
-    true
 }
