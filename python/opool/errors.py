@@ -211,9 +211,7 @@ def thread_name(ident: int, known: Mapping[int, str] | None = None) -> str:
     return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
 
 
-def _timeout_error(
-    *, cause: BaseException | None, oldest: Mapping[str, Any] | None, **facts: Any
-) -> PoolTimeout:
+def _timeout_error(*, cause: BaseException | None, oldest: Mapping[str, Any] | None, **facts: Any) -> PoolTimeout:
     """Make the error of a wait that timed out. `facts` are the other fields of `TimeoutFacts`."""
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()

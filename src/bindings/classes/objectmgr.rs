@@ -49,8 +49,8 @@ impl ObjectMgr {
 
     /// The ids that were never given, in the order in which they will be given.
     ///
-    /// Ids that were reserved or excluded before are in it all the same. With the order "lowest" it is the ids beyond all
-    /// that were given, and with "random" it is empty: see `freed_objects`.
+    /// Ids that were reserved or excluded before are in it all the same. With the order "lowest" it is the ids beyond
+    /// all that were given, and with "random" it is empty: see `freed_objects`.
     ///
     /// Type:
     ///     range
@@ -188,7 +188,7 @@ impl ObjectMgr {
         batch::get_many(self, py, batch::count(k)?)
     }
 
-    /// Fills a buffer with ids, in the order in which `get_object` would give them, in a tenth of the time of a list.
+    /// Fills a buffer with ids, in the order of `get_object`, in a tenth of the time of a list.
     ///
     /// Args:
     ///     buffer (array.array | numpy.ndarray | memoryview): where to write the ids: as many as it has elements. It
@@ -308,7 +308,7 @@ impl ObjectMgr {
         batch::exclude(self, ids)
     }
 
-    /// Moves the end of the range. Freed ids beyond a new end are forgotten; if it moves back, they count as never given.
+    /// Moves the end of the range. Freed ids beyond it are forgotten; if it moves back, they count as never given.
     ///
     /// Args:
     ///     n (int): the end of the range, at most 2**63. At or before the start, there are no ids.

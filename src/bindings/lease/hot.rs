@@ -342,8 +342,21 @@ pub(crate) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
-        let well =
-            pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot)) || give_back_slowly(this, slot);
+        if !pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot)) {
+            return leave_slowly(this, slot);
+        }
+        decref(this);
+        none()
+    }
+}
+
+/// Leaving where somebody waits, or there is more to do. Takes the lease's reference to the pool.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn leave_slowly(this: *mut PyObject, slot: SlotId) -> *mut PyObject {
+    // SAFETY: as in `leave`.
+    unsafe {
+        let well = give_back_slowly(this, slot);
         decref(this);
         if well { none() } else { ptr::null_mut() }
     }

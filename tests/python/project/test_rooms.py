@@ -1,7 +1,7 @@
 """The rooms of the source: which file uses which, no circle, and nothing uses a room above its own.
 
-Only imports and paths are read. What a type's methods do elsewhere (an `impl` block, `#[pymethods]` or a `Drop` that stands
-in a higher room) is found by the compiler, and is the way to keep a struct below what its methods need.
+Only imports and paths are read. An `impl` block, `#[pymethods]` or a `Drop` may stand in a higher room than its struct:
+that is how a struct stays below what its methods need.
 """
 
 from __future__ import annotations
@@ -63,9 +63,8 @@ def use_paths(tokens: list[str]) -> Iterator[tuple[list[str], str]]:
             if token == "as":
                 yield path, tokens.pop(0)
                 return
-            if token != "::":
-                if token != "self" or not path:
-                    path.append(token)
+            if token != "::" and (token != "self" or not path):
+                path.append(token)
             if not tokens or tokens[0] in (",", "}", ";"):
                 yield path, path[-1]
                 return
@@ -359,7 +358,7 @@ def test_a_file_of_rust_is_short_or_one_thing() -> None:
         "use crate::again::thing;",
         "use crate::again::*;",
         "use crate::once_more::thing;",
-        'const X: &str = "}"; fn f<\'a>(x: &\'a u8) -> char { \'{\' } use crate::b::thing; // use crate::c;',
+        "const X: &str = \"}\"; fn f<'a>(x: &'a u8) -> char { '{' } use crate::b::thing; // use crate::c;",
     ],
 )
 def test_a_use_is_seen_however_it_is_written(text: str) -> None:
