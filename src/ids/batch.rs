@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::errors::{Error, Refusal};
 use super::freed::Freed;
 use super::manager::Ids;
-use super::{Error, Refusal};
 
 /// Where ids are written to.
 pub trait Sink {

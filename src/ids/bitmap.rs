@@ -3,17 +3,9 @@
 use std::iter;
 use std::ops::Range;
 
-use super::Error;
-use super::spans::window;
+use super::errors::Error;
+use super::page::{PAGE_BITS, WORD_BITS, bits, copied, mask, next_in, offset, run_of, window, words_of, zeroed};
 use super::sparse::{Container, Sparse};
-
-/// Positions on one page. It is also what one container of the Roaring format holds.
-pub const PAGE_BITS: u64 = 1 << 16;
-
-/// Words on one page.
-pub const PAGE_WORDS: usize = (PAGE_BITS / WORD_BITS) as usize;
-
-const WORD_BITS: u64 = u64::BITS as u64;
 
 /// How many pages the table may skip. Each costs 16 bytes there; what lies farther out is kept in a tree.
 const SKIP: u64 = 4096;
@@ -361,70 +353,4 @@ impl Entry<'_> {
     pub fn remove(self) {
         *self.word &= !self.mask;
     }
-}
-
-/// The first place from `from` on whose bit is set.
-fn next_in(words: &[u64], from: u64) -> Option<u64> {
-    let first = (from / WORD_BITS) as usize;
-    let head = words.get(first)? & (u64::MAX << (from % WORD_BITS));
-    let rest = words.iter().enumerate().skip(first + 1).map(|(index, &word)| (index, word));
-    let mut words = iter::once((first, head)).chain(rest);
-    words.find(|&(_, word)| word != 0).map(|(index, word)| index as u64 * WORD_BITS + u64::from(word.trailing_zeros()))
-}
-
-/// How many words a page needs where the positions end at `end`.
-fn words_of(page: u64, end: u64) -> usize {
-    end.saturating_sub(page * PAGE_BITS).min(PAGE_BITS).div_ceil(WORD_BITS) as usize
-}
-
-/// The word within its page.
-#[inline(always)]
-fn offset(position: u64) -> usize {
-    (position % PAGE_BITS / WORD_BITS) as usize
-}
-
-/// The bit within its word.
-#[inline(always)]
-fn mask(position: u64) -> u64 {
-    1 << (position % WORD_BITS)
-}
-
-/// The bits that are set in `word`, lowest first.
-pub fn bits(mut word: u64) -> impl Iterator<Item = u64> {
-    iter::from_fn(move || {
-        let lowest = word.trailing_zeros();
-        word &= word.checked_sub(1)?;
-        Some(lowest.into())
-    })
-}
-
-/// Where the first `len` neighbouring bits of `word` begin that are all set.
-fn run_of(mut word: u64, len: u64) -> Option<u64> {
-    if len > WORD_BITS {
-        return None;
-    }
-    // A bit stays if the `known` bits from it on are set.
-    let mut known = 1;
-    while known < len && word != 0 {
-        let step = known.min(len - known);
-        word &= word >> step;
-        known += step;
-    }
-    (word != 0).then(|| word.trailing_zeros().into())
-}
-
-/// `len` zeros, or the news that there is no room for them.
-pub(super) fn zeroed<T: Copy + Default>(len: usize) -> Result<Box<[T]>, Error> {
-    let mut items = Vec::new();
-    items.try_reserve_exact(len)?;
-    items.resize(len, T::default());
-    Ok(items.into_boxed_slice())
-}
-
-/// A copy of `items`, or the news that there is no room for it.
-fn copied<T: Copy>(items: &[T]) -> Result<Box<[T]>, Error> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(items.len())?;
-    copy.extend_from_slice(items);
-    Ok(copy.into_boxed_slice())
 }

@@ -5,8 +5,8 @@
 
 use memmap2::MmapMut;
 
-use super::Error;
-use super::bitmap::zeroed;
+use super::errors::Error;
+use super::page::zeroed;
 
 /// Room for a fixed number of positions.
 pub trait Block: Sized {

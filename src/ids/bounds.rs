@@ -1,8 +1,8 @@
 //! Which ids may be given at all: particular ones that are asked for, those that must not be, and where the range ends.
 
+use super::errors::{Error, Refusal};
 use super::freed::{Freed, Stale};
 use super::manager::{Ids, MOST};
-use super::{Error, Refusal};
 
 impl Ids {
     /// Gives this very id; false if it is out already.

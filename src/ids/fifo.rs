@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::Error;
 use super::block::Block;
+use super::errors::Error;
 
 /// A queue in blocks of one length.
 ///

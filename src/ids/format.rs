@@ -24,55 +24,19 @@
 //!
 //! Of all that could be read, a state is written in one form only: managers are equal if their dumps are.
 
-use std::fmt;
 use std::ops::Range;
 
-use super::Error;
-use super::bitmap::{Bitmap, PAGE_BITS, PAGE_WORDS, Page};
+use super::bitmap::{Bitmap, Page};
+use super::errors::{Error, Unreadable};
 use super::freed::{Freed, Order};
 use super::lowest::LINE_BITS;
 use super::manager::Ids;
+use super::page::{PAGE_BITS, PAGE_WORDS, window};
 use super::roaring::{self, Numbered, Reader};
-use super::spans::window;
 use super::sparse::Container;
 
 const MAGIC: [u8; 8] = *b"opoolids";
 const VERSION: u8 = 1;
-
-/// Why some bytes are no manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// What is wrong with them.
-    Broken(&'static str),
-    /// The system has no memory for what they say.
-    OutOfMemory,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unreadable::Broken(why) => why,
-            Unreadable::OutOfMemory => "out of memory",
-        })
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-impl From<Error> for Unreadable {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::OutOfMemory => Unreadable::OutOfMemory,
-            _ => Unreadable::Broken("its ids contradict each other"),
-        }
-    }
-}
-
-impl From<std::collections::TryReserveError> for Unreadable {
-    fn from(_: std::collections::TryReserveError) -> Self {
-        Unreadable::OutOfMemory
-    }
-}
 
 impl Ids {
     /// The whole state as bytes. Fails only where there is no memory for them.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Error;
 use super::block::{Narrow, Small, Wide};
+use super::errors::Error;
 use super::fifo::Fifo;
 use super::lowest::Lowest;
 use super::random::Random;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bitmap::{PAGE_BITS, bits};
+use super::page::{PAGE_BITS, bits};
 
 /// Positions of a line: eight words, what the processor reads at once. A page has 128 of them, the bits of a `u128`.
 pub const LINE_BITS: u64 = 512;

@@ -1,89 +1,16 @@
 //! Which id comes next, and which ones are out.
 
-use std::collections::TryReserveError;
-use std::fmt;
 use std::ops::Range;
 
-use super::bitmap::{Bitmap, PAGE_BITS};
+use super::bitmap::Bitmap;
+use super::errors::Error;
 use super::freed::{Freed, Order, Stale, queue};
 use super::lent::Lent;
+use super::page::PAGE_BITS;
 use super::spans::Spans;
 
 /// How many ids there are at most: far enough from the end of the numbers that no position overflows.
 pub(super) const MOST: u64 = 1 << 63;
-
-/// Why an operation changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// The id is not given out at the moment.
-    NotAllocated,
-    /// The id is lent, and comes back by itself.
-    Lent,
-    /// Ids reach from −2⁶³ to 2⁶³ − 1, and there are at most 2⁶³.
-    OutOfReach,
-    /// The system has no memory for the next page or block.
-    OutOfMemory,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::NotAllocated => "the id is not allocated",
-            Error::Lent => "a lease has the id, which only the lease gives back",
-            Error::OutOfReach => "ids reach from -2**63 to 2**63 - 1, and a range has at most 2**63 of them",
-            Error::OutOfMemory => "out of memory",
-        })
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<TryReserveError> for Error {
-    fn from(_: TryReserveError) -> Self {
-        Error::OutOfMemory
-    }
-}
-
-/// The same for operations that name ids. A type of its own: the quick paths return theirs in registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The id is not given out at the moment.
-    NotGiven(i64),
-    /// The id stands twice among those that are to be freed.
-    Repeated(i64),
-    /// The id is lent, and comes back by itself.
-    Lent(i64),
-    /// The id does not lie in the range.
-    NotInRange(i64),
-    /// The id must not be given.
-    Excluded(i64),
-    /// The id is out, and would have to be free.
-    Given(i64),
-    /// Nothing is wrong with an id.
-    Other(Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::NotGiven(id) => write!(f, "{id} is not currently allocated"),
-            Refusal::Repeated(id) => write!(f, "{id} stands among the ids more than once"),
-            Refusal::Lent(id) => write!(f, "a lease has {id}: leave its `with`, or release the lease"),
-            Refusal::NotInRange(id) => write!(f, "{id} is not an id of the range"),
-            Refusal::Excluded(id) => write!(f, "{id} is excluded"),
-            Refusal::Given(id) => write!(f, "{id} is currently allocated"),
-            Refusal::Other(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Refusal::Other(error)
-    }
-}
 
 /// Hands out the ids of a range, each to one holder at a time.
 ///

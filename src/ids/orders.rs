@@ -1,11 +1,10 @@
 //! The orders without a queue: the lowest id, and any id.
 
-use super::Error;
-use super::bitmap::bits;
+use super::errors::Error;
 use super::freed::Freed;
 use super::lowest::LINE_BITS;
 use super::manager::Ids;
-use super::spans::window;
+use super::page::{bits, window};
 
 impl Ids {
     /// Takes the lowest of the freed, or any free id; `None` when there is none.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Error;
-use super::bitmap::{PAGE_BITS, PAGE_WORDS, bits, zeroed};
+use super::errors::Error;
+use super::page::{PAGE_BITS, PAGE_WORDS, bits, zeroed};
 
 /// Up to so many positions a page is a list: 8 KiB, what the bits would take.
 pub const FEW: usize = 4096;

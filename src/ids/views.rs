@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Error;
+use super::errors::Error;
 use super::freed::Freed;
 use super::manager::Ids;
 
