@@ -112,25 +112,6 @@ impl Ids {
         search(from..self.end).or_else(|| if from == first { None } else { again() })
     }
 
-    /// Notes that the free positions of a range are given now: their bits are set, and `stale` has room for them.
-    pub(super) fn claim(&mut self, run: Range<u64>) {
-        let known = run.start..run.end.min(self.fresh).max(run.start);
-        let beyond = known.end..run.end;
-        // Beyond the watermark, what stands in a gap was reserved once, and is freed.
-        let reserved: Vec<Range<u64>> = gaps_of(self, &beyond);
-        if !beyond.is_empty() {
-            self.lane = self.lane.min(beyond.start).max(self.fresh);
-            self.gaps.insert(beyond);
-        }
-        let len = known.end - known.start;
-        match &mut self.freed {
-            Freed::Lowest(lowest) => lowest.len -= len,
-            Freed::Random(random) => random.given += len,
-            _ => known.chain(reserved.into_iter().flatten()).for_each(|position| self.stale.add(position)),
-        }
-        self.forget_stale();
-    }
-
     /// Takes all ids back, in this order.
     pub fn free_many(&mut self, ids: impl Iterator<Item = i64> + Clone) -> Result<(), Refusal> {
         let mut done = 0;
@@ -175,15 +156,4 @@ impl Ids {
         }
         Ok(())
     }
-}
-
-/// The parts of a range that lie in gaps.
-fn gaps_of(ids: &Ids, range: &Range<u64>) -> Vec<Range<u64>> {
-    let mut found = Vec::new();
-    let mut at = range.start;
-    while let Some(gap) = ids.gaps.next(at).filter(|gap| gap.start < range.end && at < range.end) {
-        found.push(gap.start.max(at)..gap.end.min(range.end));
-        at = gap.end;
-    }
-    found
 }

@@ -1,7 +1,7 @@
 //! Which ids may be given at all: particular ones that are asked for, those that must not be, and where the range ends.
 
 use super::errors::{Error, Refusal};
-use super::freed::{Freed, Stale};
+use super::freed::Freed;
 use super::manager::{Ids, MOST};
 
 impl Ids {
@@ -84,27 +84,5 @@ impl Ids {
         self.fresh = if let Freed::Random(_) = self.freed { end } else { self.fresh.min(end) };
         self.lane = self.fresh;
         Ok(())
-    }
-
-    /// Makes the queue anew, for positions below `end`, of the entries that count and that `keep` keeps.
-    fn rebuild(&mut self, end: u64, mut keep: impl FnMut(u64) -> bool) -> Result<(), Error> {
-        let mut queue = Freed::new(self.order(), end);
-        let mut stale = self.stale.copied()?;
-        let mut pushed = Ok(());
-        self.freed.each(|position| {
-            if !stale.skips(position) && keep(position) && pushed.is_ok() {
-                pushed = queue.push(position);
-            }
-        });
-        pushed?;
-        (self.freed, self.stale) = (queue, Stale::default());
-        Ok(())
-    }
-
-    /// Cleans the queue when more than half of it does not count. That it may not succeed changes nothing.
-    pub(super) fn forget_stale(&mut self) {
-        if self.stale.total() > 64 && self.stale.total() > self.freed.queued() / 2 {
-            let (Ok(()) | Err(_)) = self.rebuild(self.end, |_| true);
-        }
     }
 }

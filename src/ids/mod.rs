@@ -16,6 +16,7 @@ mod batch;
 mod bitmap;
 mod block;
 mod bounds;
+mod claiming;
 mod errors;
 mod fifo;
 mod format;
@@ -30,6 +31,7 @@ mod random;
 mod roaring;
 mod spans;
 mod sparse;
+mod taking;
 mod views;
 
 pub use batch::Sink;

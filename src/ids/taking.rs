@@ -1,0 +1,138 @@
+//! Taking the next id, and freeing one: what is called for every id.
+
+use super::errors::Error;
+use super::freed::{Freed, queue};
+use super::manager::Ids;
+
+impl Ids {
+    /// Gives the next id if that is done with a bit, and a step of the watermark or of the queue. `None` says nothing:
+    /// [`take`](Self::take) goes on from there.
+    #[inline(always)]
+    pub fn take_quickly(&mut self) -> Option<i64> {
+        let position = if self.fresh < self.lane {
+            let position = self.fresh;
+            self.given.insert_quickly(position)?;
+            self.fresh += 1;
+            position
+        } else {
+            if self.fresh < self.end || self.stale.total() != 0 {
+                return None;
+            }
+            queue!(&mut self.freed, fifo => {
+                let position = fifo.peek()?;
+                self.given.insert_quickly(position)?;
+                fifo.skip();
+                position
+            }, else return None)
+        };
+        Some(self.id(position))
+    }
+
+    /// Gives the next id, or `None` when all of them are out.
+    pub fn take(&mut self) -> Result<Option<i64>, Error> {
+        if self.fresh < self.lane {
+            self.given.insert(self.fresh, self.end)?;
+            self.fresh += 1;
+            Ok(Some(self.id(self.fresh - 1)))
+        } else if self.fresh < self.end {
+            self.take_beyond_the_lane()
+        } else if let Freed::Lowest(_) | Freed::Random(_) = self.freed {
+            self.take_in_order()
+        } else {
+            self.take_oldest()
+        }
+    }
+
+    fn take_beyond_the_lane(&mut self) -> Result<Option<i64>, Error> {
+        if let Freed::Lowest(lowest) = &self.freed
+            && lowest.len > 0
+        {
+            return self.take_in_order();
+        }
+        self.open_lane();
+        self.take()
+    }
+
+    /// Puts the watermark on the next fresh id, and the end of the lane before the next gap.
+    pub(super) fn open_lane(&mut self) {
+        while let Some(gap) = self.gaps.next(self.fresh) {
+            if gap.start > self.fresh {
+                self.lane = gap.start;
+                return;
+            }
+            self.fresh = gap.end;
+            self.gaps.remove(gap);
+        }
+        self.lane = self.end;
+    }
+
+    /// Takes what has been in the queue for longest, of what counts.
+    fn take_oldest(&mut self) -> Result<Option<i64>, Error> {
+        while let Some(position) = self.freed.pop() {
+            if self.stale.total() != 0 && self.stale.skips(position) {
+                continue;
+            }
+            if let Err(error) = self.given.insert(position, self.end) {
+                self.freed.unpop(position)?;
+                return Err(error);
+            }
+            return Ok(Some(self.id(position)));
+        }
+        Ok(None)
+    }
+
+    /// Undoes a [`take`](Self::take) whose id reached nobody: it is the next to be given again.
+    ///
+    /// With other takes in between, a fresh id cannot be fresh again and becomes the oldest of the freed.
+    #[cold]
+    pub fn untake(&mut self, id: i64) -> Result<(), Error> {
+        let position = self.position(id);
+        if !self.given.contains(position) {
+            return Err(Error::NotAllocated);
+        }
+        if self.lent.contains(position) {
+            return Err(Error::Lent);
+        }
+        let queues = queue!(&self.freed, _fifo => true, else false);
+        if queues && position + 1 == self.fresh {
+            self.fresh = position;
+        } else {
+            self.freed.unpop(position)?;
+            self.settle(position);
+        }
+        self.given.remove(position);
+        Ok(())
+    }
+
+    /// Takes an id back if that is done with a bit and an entry of the queue. False says nothing: [`free`](Self::free)
+    /// goes on from there.
+    #[inline(always)]
+    pub fn free_quickly(&mut self, id: i64) -> bool {
+        if self.watched {
+            return false;
+        }
+        let position = self.position(id);
+        let Some(entry) = self.given.entry(position) else { return false };
+        let pushed = queue!(&mut self.freed, fifo => fifo.push_quickly(position), else false);
+        if pushed {
+            entry.remove();
+        }
+        pushed
+    }
+
+    /// Takes an id back.
+    pub fn free(&mut self, id: i64) -> Result<(), Error> {
+        let position = self.position(id);
+        if !self.given.contains(position) {
+            return Err(Error::NotAllocated);
+        }
+        if self.lent.contains(position) {
+            return Err(Error::Lent);
+        }
+        self.freed.push(position)?;
+        self.settle(position);
+        self.given.remove(position);
+        self.given.tidy(position);
+        Ok(())
+    }
+}
