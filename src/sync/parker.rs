@@ -1,9 +1,10 @@
-//! One thread's place to sleep until somebody wakes it.
+//! What one thread sleeps on until another wakes it.
+#![allow(unsafe_code)]
 
 use std::time::Duration;
 
-use super::atomic::AtomicU32;
-use super::atomic::Ordering::{Acquire, Release};
+use super::primitives::AtomicU32;
+use super::primitives::Ordering::{Acquire, Release};
 
 /// Why [`Parker::park`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ mod imp {
 
 #[cfg(any(not(target_os = "linux"), loom))]
 mod imp {
-    use super::super::{Condvar, Mutex};
+    use super::super::primitives::{Condvar, Mutex};
     use super::{Acquire, AtomicU32, Duration, PARKED};
 
     /// What a futex does, with a mutex around "compare and sleep". Nothing can panic while it is held.

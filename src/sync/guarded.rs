@@ -13,21 +13,7 @@
 //! count that may drop to zero, no user hook. Values that leave the state are returned, and dropped by the caller.
 #![allow(unsafe_code)]
 
-mod parker;
-
-pub use parker::{Parker, Woken};
-
 use std::marker::PhantomData;
-
-#[cfg(loom)]
-use loom::sync::{Condvar, Mutex, atomic};
-#[cfg(not(loom))]
-use std::sync::atomic;
-#[cfg(not(any(loom, target_os = "linux")))]
-use std::sync::{Condvar, Mutex};
-
-use atomic::AtomicU8;
-use atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Proof that the calling thread is attached to the interpreter, and stays so for `'a`.
 ///
@@ -74,89 +60,6 @@ impl<T> Guarded<T> {
     pub fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
         self.0.try_with(attached, critical)
     }
-}
-
-/// A small state that several threads may try to move on: one of them wins.
-///
-/// With a GIL plain loads and stores decide that; without one it takes an atomic exchange.
-pub struct Phase(AtomicU8);
-
-impl Phase {
-    /// Starts in `phase`.
-    pub fn new(phase: u8) -> Self {
-        Phase(AtomicU8::new(phase))
-    }
-
-    /// The phase at this moment.
-    #[inline(always)]
-    pub fn get(&self, _: Attached<'_>) -> u8 {
-        self.0.load(Acquire)
-    }
-
-    /// Moves from `from` to `to`; false if it was not in `from`.
-    #[inline(always)]
-    pub fn advance(&self, _: Attached<'_>, from: u8, to: u8) -> bool {
-        if cfg!(opool_gil) {
-            let right = self.0.load(Relaxed) == from;
-            if right {
-                self.0.store(to, Relaxed);
-            }
-            right
-        } else {
-            self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()
-        }
-    }
-
-    /// Moves to `to` from wherever it was, which is returned.
-    #[inline(always)]
-    pub fn replace(&self, _: Attached<'_>, to: u8) -> u8 {
-        if cfg!(opool_gil) {
-            let before = self.0.load(Relaxed);
-            self.0.store(to, Relaxed);
-            before
-        } else {
-            self.0.swap(to, AcqRel)
-        }
-    }
-
-    /// As `replace`, by a thread that alone can reach it: nobody else may move it on, though others may look.
-    #[inline(always)]
-    pub fn replace_alone(&self, _: Attached<'_>, to: u8) -> u8 {
-        let before = self.0.load(Relaxed);
-        self.0.store(to, Release);
-        before
-    }
-
-    /// As `replace`, for a value that nobody else can see yet.
-    #[inline(always)]
-    pub fn reset(&self, to: u8) {
-        self.0.store(to, Release);
-    }
-}
-
-/// A number that no other living thread of this process has, and that survives a fork.
-///
-/// Where the thread's own block lies: the ELF ABI for thread-local storage keeps its address at hand, so reading it is
-/// one instruction. A call of `pthread_self` would take twice as long as all the rest that a lease does with it.
-#[inline(always)]
-pub fn this_thread() -> usize {
-    let thread: usize;
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    // SAFETY: the first word of the block that fs points to is the block's address (System V ABI, TLS variant II).
-    unsafe {
-        std::arch::asm!("mov {}, fs:0", out(reg) thread, options(pure, readonly, nostack, preserves_flags));
-    }
-    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-    // SAFETY: reads a register that every thread has.
-    unsafe {
-        std::arch::asm!("mrs {}, tpidr_el0", out(reg) thread, options(pure, nomem, nostack, preserves_flags));
-    }
-    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-    {
-        thread_local!(static HERE: u8 = const { 0 });
-        thread = HERE.with(|here| std::ptr::from_ref(here) as usize);
-    }
-    thread
 }
 
 #[cfg(opool_gil)]
