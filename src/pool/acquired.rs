@@ -1,6 +1,6 @@
 //! Which bare objects are out: finds the slot of an object that somebody brings back with `release`.
 
-use super::{Identity, SlotId, slots::Slots};
+use super::slots::{Identity, SlotId, Slots};
 
 /// An open-addressed table from an object's identity to its slot, with room for every slot reserved beforehand.
 ///

@@ -1,6 +1,23 @@
 //! What a pool counts.
 
-use super::Nanos;
+use super::time::Nanos;
+
+/// How many objects there are, and what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// All objects: `idle` + `leased`.
+    pub size: usize,
+    /// Free to lease.
+    pub idle: usize,
+    /// Not idle: with the holder of a lease or of the bare object, on the way to a waiter, or in maintenance.
+    pub leased: usize,
+    /// Waiting callers.
+    pub waiting: usize,
+    /// Being made, and not in `size` yet.
+    pub creating: usize,
+    /// Of `leased`: those in maintenance.
+    pub checking: usize,
+}
 
 /// Why an object left the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

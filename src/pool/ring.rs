@@ -1,6 +1,6 @@
 //! The idle slots, in the order in which they are to be leased.
 
-use super::SlotId;
+use super::slots::SlotId;
 
 /// Which idle object goes out next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,14 @@ impl Ring {
     /// The one that would go out next.
     pub(super) fn first(&self) -> Option<SlotId> {
         (self.len > 0).then(|| self.slots[self.head & (self.slots.len() - 1)])
+    }
+
+    /// The one that has been here longest.
+    pub(super) fn oldest(&self) -> Option<SlotId> {
+        match self.order {
+            Order::Fifo => self.first(),
+            Order::Lifo => self.iter().last(),
+        }
     }
 
     /// The one that came last.

@@ -1,6 +1,6 @@
 //! What a pool was told about its objects: how many, how long, how fit.
 
-use super::Nanos;
+use super::time::Nanos;
 
 /// The rules of a pool. Without any of them ([`Rules::NONE`]) it only ever hands out what it was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,8 +57,8 @@ impl Rules {
         borrows: false,
     };
 
-    /// Whether a lease has to look at the object and at the clock. Else the fast path is enough.
-    pub(super) fn watches(&self) -> bool {
+    /// Whether leases are tracked: each looks at the object and at the clock. Else the fast path is enough.
+    pub(super) fn tracks(&self) -> bool {
         self.notes_leases
             || self.check_after.is_some()
             || self.max_idle.is_some()
@@ -68,6 +68,6 @@ impl Rules {
 
     /// Whether there may ever be something to do in the background.
     pub(super) fn works(&self) -> bool {
-        self.makes || self.disposes || self.resets || self.watches()
+        self.makes || self.disposes || self.resets || self.tracks()
     }
 }

@@ -4,7 +4,7 @@
 //! failure the next attempt waits, twice as long each time; and there is one attempt at a time, a probe, until one
 //! succeeds.
 
-use super::Nanos;
+use super::time::Nanos;
 
 /// An attempt to make an object. Its outcome is told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Nanos = 5_000 * MILLISECOND;
 /// How many attempts may be under way at the same time: more would be a storm on whatever makes the objects.
 const AT_ONCE: usize = 4;
 /// An attempt that takes longer probably hangs, and no longer counts as one of those.
-pub(super) const PATIENT_FOR: Nanos = 1_000 * MILLISECOND;
+pub(super) const PROMPT_FOR: Nanos = 1_000 * MILLISECOND;
 /// Who waits for an attempt that takes even longer has another one made.
 const ALONE_FOR: Nanos = 5_000 * MILLISECOND;
 /// After so many failures in a row, nobody is kept waiting for the next.
@@ -34,7 +34,7 @@ struct UnderWay {
 
 impl UnderWay {
     fn is_prompt(&self, now: Nanos) -> bool {
-        now.saturating_sub(self.began) < PATIENT_FOR
+        now.saturating_sub(self.began) < PROMPT_FOR
     }
 }
 
@@ -63,13 +63,24 @@ pub(super) struct Supply {
     gave_up: bool,
     retry_at: Nanos,
     failed_at: Nanos,
+    /// Whether a caller found nothing and did not wait, and no attempt has begun since.
+    demand: bool,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
         let random = 0x9E37_79B9_7F4A_7C15;
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, failed_at: 0, random }
+        Supply {
+            latest: 0,
+            under_way: Vec::new(),
+            failures: 0,
+            gave_up: false,
+            retry_at: 0,
+            failed_at: 0,
+            demand: false,
+            random,
+        }
     }
 
     /// Chooses where the random numbers begin.
@@ -141,7 +152,18 @@ impl Supply {
         AT_ONCE.saturating_sub(busy)
     }
 
+    /// A caller found nothing and does not wait: the next attempt is for the next caller.
+    pub(super) fn note_demand(&mut self) {
+        self.demand = true;
+    }
+
+    /// Whether an attempt is wanted only for that.
+    pub(super) fn has_unmet_demand(&self) -> bool {
+        self.demand && self.under_way.is_empty()
+    }
+
     pub(super) fn begin(&mut self, now: Nanos) -> Attempt {
+        self.demand = false;
         self.latest += 1;
         let attempt = Attempt(self.latest);
         self.under_way.push(UnderWay { attempt, began: now, stale: false, forsaken: false });
@@ -193,7 +215,7 @@ impl Supply {
     pub(super) fn due(&self, now: Nanos, limit: Option<Nanos>) -> Nanos {
         let of = |attempt: &UnderWay| {
             let over = limit.map_or(Nanos::MAX, |limit| attempt.began.saturating_add(limit));
-            let slow = [PATIENT_FOR, ALONE_FOR].map(|patience| attempt.began.saturating_add(patience));
+            let slow = [PROMPT_FOR, ALONE_FOR].map(|patience| attempt.began.saturating_add(patience));
             slow.into_iter().find(|&at| at > now).unwrap_or(Nanos::MAX).min(over)
         };
         let forgotten = self.retry_at().map(|at| at.saturating_add(LONGEST_PAUSE));
@@ -294,12 +316,12 @@ mod tests {
     fn those_who_hang_make_way_and_are_given_up_as_one_failure() {
         let mut supply = Supply::new();
         let attempts: Vec<_> = (0..AT_ONCE).map(|_| supply.begin(0)).collect();
-        assert_eq!((supply.may_begin(PATIENT_FOR - 1), supply.may_begin(PATIENT_FOR)), (0, AT_ONCE));
+        assert_eq!((supply.may_begin(PROMPT_FOR - 1), supply.may_begin(PROMPT_FOR)), (0, AT_ONCE));
         supply.forsake();
-        assert_eq!((supply.promising(0), supply.promising(PATIENT_FOR)), (AT_ONCE, AT_ONCE - 1));
-        assert_eq!(supply.give_up(2 * PATIENT_FOR, 2 * PATIENT_FOR), AT_ONCE);
+        assert_eq!((supply.promising(0), supply.promising(PROMPT_FOR)), (AT_ONCE, AT_ONCE - 1));
+        assert_eq!(supply.give_up(2 * PROMPT_FOR, 2 * PROMPT_FOR), AT_ONCE);
         assert_eq!(supply.failures, 1);
-        assert!(attempts.into_iter().all(|attempt| supply.end(attempt, 2 * PATIENT_FOR, true).is_none()));
+        assert!(attempts.into_iter().all(|attempt| supply.end(attempt, 2 * PROMPT_FOR, true).is_none()));
         assert!(supply.failing(), "what comes too late is no success");
     }
 }

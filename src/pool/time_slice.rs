@@ -1,60 +1,108 @@
-//! Whether the thread that gives an object back may have it again although somebody waits.
+//! Whether the thread that returns an object may lease it again although others wait.
 //!
-//! Strictly, never: what comes back goes to the first waiter. That is fair, and as fast as anything once bodies take
-//! longer than a change of threads. When they take less, it makes every lease wait for a change of threads, which under
-//! a GIL is all that the machine then does. So a thread whose bodies are short may keep its *turn* for a while: the
-//! object goes to the first waiter as always, but until the waiter has picked it up, the giver may take it back. The
-//! waiter keeps its place. When the turn is over, the giver queues like everybody else.
+//! Strictly, never: a returned object goes to the first waiter. That is fair, and costs nothing once bodies take longer
+//! than a switch of threads. When they take less, every lease waits for a switch of threads, which under a GIL is then
+//! all that the machine does. So a thread whose bodies are short may keep the object for its *time slice*: the object is
+//! handed to the first waiter as always, but until the waiter has collected it, the thread that returned it may take it
+//! back. The waiter keeps its place. When the slice is over, that thread queues like every other.
 
-/// Nanoseconds on a clock that never goes back. The core reads none itself.
-pub type Nanos = u64;
+use super::time::Nanos;
+use super::waiters::{HandOver, Ticket};
 
-/// How long a turn may last.
+/// How long a time slice may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// A body that takes longer ends the turn: handing over costs less than the body anyway.
+    /// A body that takes longer ends the slice: a switch of threads costs less than the body anyway.
     pub body: Nanos,
-    /// The whole turn.
+    /// The whole slice.
     pub turn: Nanos,
 }
 
 impl Patience {
-    /// No turns: every object goes to the first waiter, for good.
+    /// No slices: every hand-over is final.
     pub const NONE: Patience = Patience { body: 0, turn: 0 };
 }
 
 /// What one thread has done lately with no other thread of the pool in between.
 #[derive(Clone, Copy)]
-pub(super) struct Turn {
+struct Slice {
     thread: usize,
     began: Nanos,
     latest: Nanos,
 }
 
-impl Turn {
-    pub(super) const NOBODY: Turn = Turn { thread: 0, began: 0, latest: 0 };
+/// The current time slice, and the hand-over that its thread may revoke.
+pub(super) struct TimeSlices {
+    limits: Patience,
+    current: Slice,
+    /// The latest hand-over, while the thread that made it may take the object back.
+    revocable: Option<HandOver>,
+}
 
-    pub(super) fn begin(thread: usize, now: Nanos) -> Self {
-        Turn { thread, began: now, latest: now }
+impl TimeSlices {
+    pub(super) fn new() -> Self {
+        let nobody = Slice { thread: 0, began: 0, latest: 0 };
+        TimeSlices { limits: Patience::NONE, current: nobody, revocable: None }
     }
 
-    /// Ends with the arrival of another thread. The thread's own arrival changes nothing.
-    pub(super) fn interrupt(&mut self, thread: usize, now: Nanos) {
-        if self.thread != thread {
-            *self = Turn::begin(thread, now);
+    pub(super) fn set_limits(&mut self, limits: Patience) {
+        self.limits = limits;
+    }
+
+    /// An object was handed over. It may be taken back until the waiter looks, or something ends that.
+    pub(super) fn handed_over(&mut self, hand_over: HandOver) {
+        self.revocable = Some(hand_over);
+    }
+
+    pub(super) fn may_take_back(&self) -> bool {
+        self.revocable.is_some()
+    }
+
+    /// Makes the latest hand-over final.
+    pub(super) fn make_final(&mut self) {
+        self.revocable = None;
+    }
+
+    /// Makes the latest hand-over final if it was made to this waiter, who is about to look.
+    pub(super) fn make_final_for(&mut self, ticket: &Ticket) {
+        self.revocable = self.revocable.filter(|hand_over| !hand_over.is_for(ticket));
+    }
+
+    /// The hand-over that the thread may revoke, if its slice goes on. Either way it is no longer revocable.
+    pub(super) fn revoke(&mut self, thread: usize, now: Nanos) -> Option<HandOver> {
+        let hand_over = self.revocable.take()?;
+        self.go_on(thread, now).then_some(hand_over)
+    }
+
+    /// A thread joins the queue: that ends another thread's slice. Its own goes on.
+    pub(super) fn queued(&mut self, thread: usize, now: Nanos) {
+        if self.current.thread != thread {
+            self.begin(thread, now);
         }
+        self.revocable = None;
     }
 
-    /// Goes on, if it is the thread's turn still; else the thread's next one begins.
-    pub(super) fn go_on(&mut self, thread: usize, now: Nanos, patience: Patience) -> bool {
-        let on = self.thread == thread
-            && now.saturating_sub(self.latest) < patience.body
-            && now.saturating_sub(self.began) < patience.turn;
+    /// A thread has collected an object: its slice begins, and what the thread before it handed over is final.
+    pub(super) fn collected(&mut self, thread: usize, now: Nanos) {
+        self.begin(thread, now);
+        self.revocable = None;
+    }
+
+    /// Extends the thread's slice; if it is over, or another thread's, begins the thread's next one.
+    pub(super) fn go_on(&mut self, thread: usize, now: Nanos) -> bool {
+        let Slice { thread: current, began, latest } = self.current;
+        let on = current == thread
+            && now.saturating_sub(latest) < self.limits.body
+            && now.saturating_sub(began) < self.limits.turn;
         if on {
-            self.latest = now;
+            self.current.latest = now;
         } else {
-            *self = Turn::begin(thread, now);
+            self.begin(thread, now);
         }
         on
+    }
+
+    fn begin(&mut self, thread: usize, now: Nanos) {
+        self.current = Slice { thread, began: now, latest: now };
     }
 }

@@ -1,6 +1,7 @@
 //! The queue of those who wait: first come, first served, and anybody may leave at any time in constant time.
 
-use super::{Nanos, SlotId};
+use super::slots::SlotId;
+use super::time::Nanos;
 
 const NONE: u32 = u32::MAX;
 
@@ -9,12 +10,12 @@ const NONE: u32 = u32::MAX;
 #[must_use = "a ticket that is dropped leaves a ghost in the queue"]
 pub struct Ticket(u32);
 
-/// A value that was given to a waiter, until the waiter picks it up: then the node is somebody else's.
+/// A slot that was handed to a waiter. Valid until the waiter collects: then its node may be another waiter's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gift(u32);
+pub(super) struct HandOver(u32);
 
-impl Gift {
-    /// Whether it was given to the holder of the ticket.
+impl HandOver {
+    /// Whether it was made to the holder of the ticket.
     pub(super) fn is_for(self, ticket: &Ticket) -> bool {
         self.0 == ticket.0
     }
@@ -64,11 +65,11 @@ pub(super) struct Waiters<W> {
     first: u32,
     last: u32,
     free: u32,
-    /// How many there are; and [`WATCHED`], if whoever gives something back has to look further in any case.
+    /// How many there are; and [`SLOW_RETURNS`], if every return has to take the slow path.
     queued: usize,
 }
 
-const WATCHED: usize = 1 << (usize::BITS - 1);
+const SLOW_RETURNS: usize = 1 << (usize::BITS - 1);
 
 /// What became of a ticket.
 pub(super) enum Outcome<W> {
@@ -88,19 +89,19 @@ impl<W: Clone> Waiters<W> {
         self.first == NONE
     }
 
-    /// Whether nobody waits, and nothing else is to be minded: one test for the fast path.
+    /// Whether a return may take the quick path: nobody waits, and nothing else asks for the slow one. One test.
     #[inline(always)]
-    pub(super) fn is_calm(&self) -> bool {
+    pub(super) fn allows_quick_return(&self) -> bool {
         self.queued == 0
     }
 
-    /// Says whether there is something else to be minded.
-    pub(super) fn set_watched(&mut self, watched: bool) {
-        self.queued = self.len() | if watched { WATCHED } else { 0 };
+    /// Settles whether returns take the slow path even while nobody waits.
+    pub(super) fn set_slow_returns(&mut self, slow: bool) {
+        self.queued = self.len() | if slow { SLOW_RETURNS } else { 0 };
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queued & !WATCHED
+        self.queued & !SLOW_RETURNS
     }
 
     /// Queues a wait; `nested` says that the thread may be waiting already.
@@ -128,7 +129,7 @@ impl<W: Clone> Waiters<W> {
 
     /// Gives `slot` to the thread that has waited longest, to the wait that it is in; the caller wakes it after
     /// unlocking.
-    pub(super) fn give(&mut self, slot: SlotId) -> Option<(Gift, W)> {
+    pub(super) fn give(&mut self, slot: SlotId) -> Option<(HandOver, W)> {
         let mut index = self.first;
         if index == NONE {
             return None;
@@ -138,7 +139,7 @@ impl<W: Clone> Waiters<W> {
         }
         let wake = self.unlink(index)?;
         self.nodes[index as usize].phase = Phase::Given(slot, wake.clone());
-        Some((Gift(index), wake))
+        Some((HandOver(index), wake))
     }
 
     /// What an outer wait of the thread was given: for the wait inside it, which has to end first. The outer one is the
@@ -146,7 +147,7 @@ impl<W: Clone> Waiters<W> {
     pub(super) fn take_from_outer(&mut self, thread: usize) -> Option<SlotId> {
         let given = |node: &Node<W>| node.thread == thread && matches!(node.phase, Phase::Given(..));
         let index = u32::try_from(self.nodes.iter().position(given)?).ok()?;
-        self.take_back(Gift(index))
+        self.take_back(HandOver(index))
     }
 
     /// The wait inside this one, if it has not been given anything yet.
@@ -162,7 +163,7 @@ impl<W: Clone> Waiters<W> {
     }
 
     /// Takes a gift back that has not been picked up. The waiter is the first in the queue again.
-    pub(super) fn take_back(&mut self, Gift(index): Gift) -> Option<SlotId> {
+    pub(super) fn take_back(&mut self, HandOver(index): HandOver) -> Option<SlotId> {
         let node = &mut self.nodes[index as usize];
         let Phase::Given(slot, wake) = std::mem::replace(&mut node.phase, Phase::Free) else { return None };
         node.phase = Phase::Queued(wake);

@@ -1,6 +1,6 @@
 //! The background threads of a pool, as far as the pool knows them: who sleeps, and who has been called.
 
-use super::Nanos;
+use super::time::Nanos;
 
 /// A background thread. It registers when it first asks for work, and leaves when it is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +43,15 @@ impl<W> Workers<W> {
         WorkerId(self.latest)
     }
 
-    /// A thread comes from sleep. Whoever called it has taken it off the list.
-    pub(super) fn get_up(&mut self, id: WorkerId) {
-        match self.sleeping.iter().position(|sleeper| sleeper.id == id) {
-            Some(index) => drop(self.sleeping.swap_remove(index).id),
-            None => self.called = self.called.saturating_sub(1),
-        }
+    /// A thread comes from sleep: whether it was woken. The thread that woke it has taken it off the list.
+    pub(super) fn get_up(&mut self, id: WorkerId) -> bool {
+        let Some(index) = self.sleeping.iter().position(|sleeper| sleeper.id == id) else {
+            let before = self.called;
+            self.called = before.saturating_sub(1);
+            return before > 0;
+        };
+        self.sleeping.swap_remove(index);
+        false
     }
 
     pub(super) fn sleep(&mut self, id: WorkerId, wake: W, until: Nanos) {

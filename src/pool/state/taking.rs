@@ -1,0 +1,143 @@
+//! Taking objects, and waiting for them.
+
+use crate::pool::figures::Reason;
+use crate::pool::requests::{Answer, Asker, Turned};
+use crate::pool::slots::{Hold, Identity, SlotId};
+use crate::pool::time::Nanos;
+use crate::pool::waiters::{Outcome, Refusal, Ticket};
+
+use super::State;
+
+impl<T: Identity, W: Clone> State<T, W> {
+    /// idle → leased, if an idle object may be leased as it is.
+    #[inline(always)]
+    pub fn lease(&mut self) -> Option<SlotId> {
+        let id = self.idle.pop_ready()?;
+        self.slots.get(id).hold = Hold::Leased;
+        self.figures.leases += 1;
+        Some(id)
+    }
+
+    /// As [`lease`](Self::lease), with the look at the clock and at the object that the rules may ask for.
+    pub fn take(&mut self, now: Nanos) -> Option<SlotId> {
+        if !self.tracks {
+            return self.lease();
+        }
+        let id = self.take_fit(now)?;
+        self.slots.get(id).hold = Hold::Leased;
+        self.figures.leases += 1;
+        self.note_taken(id, now);
+        Some(id)
+    }
+
+    /// The next tracked object that needs no check. In order; but if that one needs a check, rather the newest than none.
+    fn take_fit(&mut self, now: Nanos) -> Option<SlotId> {
+        let mut first = self.idle.next_tracked()?;
+        if self.slots.record(first).expires <= now && self.may_replace(now) {
+            self.idle.pop_tracked();
+            self.discard(first, Reason::Lifetime);
+            self.replacement.add_missing();
+            first = self.idle.next_tracked()?;
+        }
+        for id in [first, self.idle.newest_tracked()?] {
+            if self.is_fit(id, now) {
+                self.idle.remove(id);
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn is_fit(&mut self, id: SlotId, now: Nanos) -> bool {
+        let idle_for = now.saturating_sub(self.slots.record(id).since);
+        self.rules.check_after.is_none_or(|limit| idle_for <= limit)
+    }
+
+    /// As [`take`](Self::take); else a place in the queue. One critical section, so no wake can be missed.
+    pub fn lease_or_queue(&mut self, asker: Asker, wake: W) -> Answer {
+        if self.closing.is_closed() {
+            return Answer::Refused(Refusal::Closed);
+        }
+        if let Some(slot) = self.take(asker.now) {
+            return Answer::Slot(slot);
+        }
+        if asker.nested
+            && let Some(slot) = self.waiters.take_from_outer(asker.thread)
+        {
+            self.slices.make_final();
+            self.take_over(slot, asker.now);
+            self.look_for_more(asker.now);
+            return Answer::Slot(slot);
+        }
+        if let Some(refusal) = self.reason_not_to_queue(asker.now) {
+            self.figures.refused += 1;
+            return Answer::Refused(refusal);
+        }
+        self.slices.queued(asker.thread, asker.now);
+        let ticket = self.waiters.push(asker.thread, asker.now, asker.deadline, wake, asker.nested);
+        self.look_for_more(asker.now);
+        Answer::Place(ticket)
+    }
+
+    /// As [`take`](Self::take); else handed → leased, if the caller made the latest hand-over, its time slice goes on and
+    /// the waiter has not collected. The waiter is the first in the queue again.
+    pub fn lease_or_take_back(&mut self, asker: Asker) -> Option<SlotId> {
+        if let Some(slot) = self.take(asker.now) {
+            return Some(slot);
+        }
+        let hand_over = self.slices.revoke(asker.thread, asker.now)?;
+        let slot = self.waiters.take_back(hand_over)?;
+        self.take_over(slot, asker.now);
+        self.look_for_more(asker.now);
+        Some(slot)
+    }
+
+    /// handed → leased, if the waiter was handed an object.
+    pub fn collect(&mut self, ticket: Ticket, asker: Asker) -> Turned<W> {
+        self.slices.make_final_for(&ticket);
+        match self.waiters.collect(ticket) {
+            Outcome::Queued(ticket) => Turned::NotYet(ticket),
+            Outcome::Refused(refusal, since, wake) => {
+                self.figures.wait.note(asker.now.saturating_sub(since));
+                Turned::Refused(refusal, wake)
+            }
+            Outcome::Given(slot, since, wake) => {
+                self.figures.wait.note(asker.now.saturating_sub(since));
+                self.take_over(slot, asker.now);
+                self.slices.collected(asker.thread, asker.now);
+                Turned::Slot(slot, wake)
+            }
+        }
+    }
+
+    /// Leaves the queue. If the object came first (handed → leased), it is the caller's to keep or give back. The waker is
+    /// to be dropped.
+    pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
+        self.slices.make_final_for(&ticket);
+        self.figures.wait.note(now.saturating_sub(self.waiters.since(&ticket)));
+        let (slot, wake) = self.waiters.cancel(ticket);
+        match slot {
+            Some(slot) => self.take_over(slot, now),
+            None => self.supply.forsake(),
+        }
+        (slot, wake)
+    }
+
+    /// Ends the waits whose deadline has passed; returns the next deadline.
+    pub fn expire(&mut self, now: Nanos) -> Option<Nanos> {
+        let expired = self.waiters.expire(now);
+        expired.iter().for_each(|_| self.supply.forsake());
+        self.to_wake.extend(expired);
+        self.next_deadline()
+    }
+
+    /// The earliest deadline of those who wait, if any has one.
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        Some(self.waiters.next_deadline()).filter(|&deadline| deadline < Nanos::MAX)
+    }
+
+    /// Has the next follow-up wake somebody.
+    pub fn wake_later(&mut self, wake: W) {
+        self.to_wake.push_back(wake);
+    }
+}
