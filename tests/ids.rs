@@ -106,7 +106,7 @@ impl Model {
         Ok(())
     }
 
-    fn untake(&mut self, id: i64) -> Result<(), Error> {
+    fn undo_take(&mut self, id: i64) -> Result<(), Error> {
         self.free(id)?;
         if let Order::Fifo = self.order {
             self.freed.pop_back();
@@ -225,13 +225,13 @@ enum Op {
     FreeAny(i64),
     /// Frees so many from this place on; the last one twice.
     FreeMany(usize, usize, bool),
-    Untake(usize),
+    UndoTake(usize),
     Lend(usize),
     TakeBack(usize),
     TakeBackAny(i64),
     Unlend(usize),
     ExcludeLent(usize),
-    UntakeAny(i64),
+    UndoTakeAny(i64),
     Reserve(i64),
     Exclude(i64, i64),
     Resize(u64),
@@ -248,13 +248,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (-3..200_i64).prop_map(Op::FreeAt),
         1 => any::<i64>().prop_map(Op::FreeAny),
         2 => (any::<usize>(), 0..60_usize, proptest::bool::weighted(0.2)).prop_map(|(a, b, c)| Op::FreeMany(a, b, c)),
-        1 => any::<usize>().prop_map(Op::Untake),
+        1 => any::<usize>().prop_map(Op::UndoTake),
         2 => (1..10_usize).prop_map(Op::Lend),
         3 => any::<usize>().prop_map(Op::TakeBack),
         1 => (-3..200_i64).prop_map(Op::TakeBackAny),
         1 => any::<usize>().prop_map(Op::Unlend),
         1 => any::<usize>().prop_map(Op::ExcludeLent),
-        1 => any::<i64>().prop_map(Op::UntakeAny),
+        1 => any::<i64>().prop_map(Op::UndoTakeAny),
         3 => prop_oneof![-2..120_i64, -2..400_i64, 65_000..200_000_i64].prop_map(Op::Reserve),
         1 => (-1..300_i64, 0..30_i64).prop_map(|(from, len)| Op::Exclude(from, len)),
         1 => prop_oneof![4 => 0..500_u64, 1 => 60_000..200_000_u64].prop_map(Op::Resize),
@@ -412,9 +412,9 @@ proptest! {
                     prop_assert_eq!(ids.take_back(at(distance)), Ok(()), "it is somebody else's");
                 },
                 Op::Unlend(place) => if let Some(id) = nth(&model.lent, place) {
-                    prop_assert_eq!(ids.unlend(id), Ok(()));
+                    prop_assert_eq!(ids.undo_lend(id), Ok(()));
                     model.lent.remove(&id);
-                    prop_assert_eq!(model.untake(id), Ok(()));
+                    prop_assert_eq!(model.undo_take(id), Ok(()));
                 },
                 Op::ExcludeLent(place) => if let Some(id) = nth(&model.lent, place) {
                     prop_assert_eq!(ids.exclude_lent(id), Ok(()));
@@ -423,12 +423,12 @@ proptest! {
                     prop_assert_eq!(model.free(id), Ok(()));
                     prop_assert_eq!(model.exclude(id, id), Ok(()));
                 },
-                Op::Untake(place) => if let Some(id) = nth(&(&(&model.given - &model.asked) - &model.lent), place) {
-                    prop_assert_eq!(ids.untake(id), Ok(()));
-                    prop_assert_eq!(model.untake(id), Ok(()));
+                Op::UndoTake(place) => if let Some(id) = nth(&(&(&model.given - &model.asked) - &model.lent), place) {
+                    prop_assert_eq!(ids.undo_take(id), Ok(()));
+                    prop_assert_eq!(model.undo_take(id), Ok(()));
                 },
-                Op::UntakeAny(id) if model.asked.contains(&id) => {}
-                Op::UntakeAny(id) => prop_assert_eq!(ids.untake(id), model.untake(id)),
+                Op::UndoTakeAny(id) if model.asked.contains(&id) => {}
+                Op::UndoTakeAny(id) => prop_assert_eq!(ids.undo_take(id), model.undo_take(id)),
                 Op::Reserve(distance) => prop_assert_eq!(ids.reserve(at(distance)), model.reserve(at(distance))),
                 Op::Exclude(from, len) => {
                     let Some(to) = at(from).checked_add(len) else { continue };
@@ -482,7 +482,7 @@ fn a_queue_goes_round_for_ever_in_step() {
         for turn in 0..3 * count as i64 + 20_000 {
             let id = turn % count as i64 + 1;
             assert_eq!(ids.take(), Ok(Some(id)));
-            assert_eq!(ids.untake(id), Ok(()));
+            assert_eq!(ids.undo_take(id), Ok(()));
             assert_eq!(ids.take(), Ok(Some(id)));
             assert_eq!(ids.free(id), Ok(()));
         }
@@ -498,7 +498,7 @@ fn takes_are_undone_newest_first_however_many_there_are() {
     }
     let taken: Vec<i64> = (0..25_000).map(|_| ids.take().expect("memory").expect("some are left")).collect();
     for &id in taken.iter().rev() {
-        ids.untake(id).expect("it is allocated");
+        ids.undo_take(id).expect("it is allocated");
     }
     assert!(ids.freed().expect("memory").eq((1..30_000).rev()));
 }

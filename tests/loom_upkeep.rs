@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread::{self, JoinHandle};
-use opool::pool::{Answer, Asker, FollowUp, Identity, Next, Reason, Rules, SlotId, State, Turned, Work};
+use opool::pool::{Answer, Caller, Collected, FollowUp, Identity, Next, Reason, Rules, SlotId, State, Work};
 use opool::sync::{Attached, Guarded, Parker};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -77,12 +77,12 @@ impl Pool {
             match next {
                 Next::Do(Work::Make(attempt)) => {
                     let token = Token(this.made.fetch_add(1, SeqCst));
-                    this.with(|core| core.made(attempt, token, now));
+                    this.with(|core| core.finish_attempt(attempt, token, now));
                     Pool::follow_up(this);
                 }
                 Next::Do(Work::Dispose(_, began)) => {
                     this.disposed.fetch_add(1, SeqCst);
-                    this.with(|core| core.disposed(began));
+                    this.with(|core| core.finish_disposal(began));
                     Pool::follow_up(this);
                 }
                 Next::Do(other) => panic!("nobody asked for {other:?}"),
@@ -100,20 +100,20 @@ impl Pool {
     }
 
     fn lease(this: &Arc<Self>, me: usize) -> Option<SlotId> {
-        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        let asker = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
         let parker = Arc::new(Parker::new());
         let mut ticket = match this.with(|core| core.lease_or_queue(asker, Arc::clone(&parker))) {
             Answer::Slot(slot) => return Some(slot),
             Answer::Refused(_) => return None,
-            Answer::Place(ticket) => ticket,
+            Answer::Queued(ticket) => ticket,
         };
         loop {
             Pool::follow_up(this);
             parker.park(None);
             ticket = match this.with(|core| core.collect(ticket, asker)) {
-                Turned::Slot(slot, _) => return Some(slot),
-                Turned::Refused(..) => return None,
-                Turned::NotYet(ticket) => ticket,
+                Collected::Slot(slot, _) => return Some(slot),
+                Collected::Refused(..) => return None,
+                Collected::Pending(ticket) => ticket,
             };
         }
     }
@@ -121,7 +121,7 @@ impl Pool {
     fn give_back(this: &Arc<Self>, me: usize, slot: SlotId) {
         if !this.with(|core| core.give_back_quickly(slot))
             && let Some(parker) =
-                this.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false, deadline: u64::MAX }))
+                this.with(|core| core.give_back(slot, Caller { thread: me, now: 0, nested: false, deadline: u64::MAX }))
         {
             parker.unpark();
         }
@@ -140,7 +140,7 @@ impl Pool {
         while this.with(|core| core.is_over()) != (true, true) {
             parker.park(None);
         }
-        drop(this.with(|core| core.no_closer(|closer| Arc::ptr_eq(closer, &parker))));
+        drop(this.with(|core| core.remove_closers(|closer| Arc::ptr_eq(closer, &parker))));
     }
 
     fn join_workers(&self) {

@@ -4,7 +4,7 @@ mod plain;
 
 use std::collections::VecDeque;
 
-use opool::pool::{Asker, Hold, Identity, NotAcquired, Order, Patience, SlotId, State, Ticket};
+use opool::pool::{Caller, Hold, Identity, NotAcquired, Order, SlotId, State, Ticket, TimeSlice};
 use plain::{Plain, counts};
 use proptest::prelude::*;
 
@@ -77,27 +77,27 @@ struct Run {
     next_waiter: usize,
     /// One tick a step.
     now: u64,
-    patience: Patience,
+    limits: TimeSlice,
     /// Who has handed something over lately, and whether it was in a turn that can go on.
     giver: Option<usize>,
 }
 
 impl Run {
-    fn new(order: Order, patience: Patience) -> Self {
+    fn new(order: Order, limits: TimeSlice) -> Self {
         let mut state = State::new();
         state.set_order(order);
-        state.set_patience(patience);
-        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, patience, giver: None }
+        state.set_time_slice(limits);
+        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, limits, giver: None }
     }
 
-    fn asker(&self, thread: usize) -> Asker {
-        Asker { thread, now: self.now, nested: false, deadline: u64::MAX }
+    fn asker(&self, thread: usize) -> Caller {
+        Caller { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
     /// The state may take back only what its asker gave and nobody has picked up; the model cannot know more.
     fn took_back(&mut self, who: usize, slot: SlotId) {
         let value = self.value(slot);
-        assert!(self.patience != Patience::NONE, "somebody else's object was taken back");
+        assert!(self.limits != TimeSlice::NONE, "somebody else's object was taken back");
         assert_eq!(self.giver, Some(who), "only the giver may take it back");
         let waiter = self.model.waiters.iter_mut().find(|(_, given, _)| *given == Some(value));
         waiter.expect("taken back from a waiter").1 = None;
@@ -368,9 +368,9 @@ proptest! {
     fn every_value_is_in_one_place_and_comes_out_in_order(
         steps in steps(),
         order in prop_oneof![Just(Order::Fifo), Just(Order::Lifo)],
-        patience in prop_oneof![Just(Patience::NONE), (1u64..5, 1u64..50).prop_map(|(body, turn)| Patience { body, turn })],
+        limits in prop_oneof![Just(TimeSlice::NONE), (1u64..5, 1u64..50).prop_map(|(body, turn)| TimeSlice { body, whole: turn })],
     ) {
-        let mut run = Run::new(order, patience);
+        let mut run = Run::new(order, limits);
         for step in steps {
             run.step(step);
             run.check();
@@ -398,11 +398,11 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
 
 #[test]
 fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
-    let patience = Patience { body: 10, turn: 100 };
-    let at = |thread, now| Asker { thread, now, nested: false, deadline: u64::MAX };
+    let limits = TimeSlice { body: 10, whole: 100 };
+    let at = |thread, now| Caller { thread, now, nested: false, deadline: u64::MAX };
     for (gap, rounds) in [(9, 11), (10, 0)] {
         let mut state: State<Value, &str> = State::new();
-        state.set_patience(patience);
+        state.set_time_slice(limits);
         state.put(Value { object: 1, serial: 1 });
         let mut slot = state.lease().expect("idle");
         let ticket = state.queue(at(OTHER, 0), "other").expect_err("nothing is idle");
@@ -430,9 +430,9 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
 /// before the inner one is over, so what it is given must reach the inner one.
 #[test]
 fn a_wait_inside_a_wait_of_the_same_thread_is_served_first() {
-    let outer = Asker { thread: ME, now: 0, nested: false, deadline: u64::MAX };
-    let inner = Asker { nested: true, ..outer };
-    let other = Asker { thread: OTHER, ..outer };
+    let outer = Caller { thread: ME, now: 0, nested: false, deadline: u64::MAX };
+    let inner = Caller { nested: true, ..outer };
+    let other = Caller { thread: OTHER, ..outer };
     for given_before in [false, true] {
         let mut state: State<Value, &str> = State::new();
         let outer_ticket = state.queue(outer, "outer").expect_err("empty");

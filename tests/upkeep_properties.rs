@@ -154,7 +154,7 @@ fn step(run: &mut Outside, step: Step) {
 /// What is true after every step.
 fn check(run: &mut Outside, size_before: usize) {
     let (counts, rules, now) = (run.state.counts(), *run.state.rules(), run.now);
-    let figures = run.state.figures();
+    let figures = run.state.statistics();
     let retired: u64 = figures.retired.iter().sum();
     assert_eq!(
         figures.created,
@@ -170,14 +170,14 @@ fn check(run: &mut Outside, size_before: usize) {
     // Every value is in one place.
     let mut seen = BTreeSet::new();
     let (mut leased, mut acquired) = (BTreeSet::new(), BTreeSet::new());
-    let (mut handed, mut tended, mut fit) = (0, 0, 0);
+    let (mut handed, mut in_maintenance, mut fit) = (0, 0, 0);
     for (_, value, hold, since) in run.state.values() {
         assert!(seen.insert(*value), "{value:?} is twice in the pool");
         match hold {
             Hold::Leased => drop(leased.insert(value.serial)),
             Hold::Acquired => drop(acquired.insert(value.serial)),
             Hold::Handed => handed += 1,
-            Hold::Tended => tended += 1,
+            Hold::InMaintenance => in_maintenance += 1,
             Hold::Idle => fit += usize::from(rules.check_after.is_none_or(|limit| now.saturating_sub(since) <= limit)),
             Hold::Vacant => panic!("a vacant slot has no value"),
         }
@@ -185,7 +185,7 @@ fn check(run: &mut Outside, size_before: usize) {
     assert_eq!(seen.len(), counts.size);
     assert_eq!(leased, run.leases.iter().map(|lease| lease.serial).collect());
     assert_eq!(acquired, run.acquired.iter().map(|lease| lease.serial).collect());
-    assert_eq!(counts.checking, tended);
+    assert_eq!(counts.checking, in_maintenance);
     assert_eq!(counts.waiting + handed + run.refused_tickets(), run.tickets.len());
     for value in run.state.leaving().copied().collect::<Vec<_>>() {
         assert!(seen.insert(value), "{value:?} is leaving and still here");

@@ -20,7 +20,7 @@ use super::timeouts::Deadline;
 use super::waiting::{self, Waited};
 use super::waker::{TaskRef, Turn, Waker, running_loop};
 use super::watch::TASK;
-use crate::pool::{Answer, Asker, Nanos, Refusal, SlotId, Spent, Turned};
+use crate::pool::{Answer, Caller, Collected, Nanos, Refusal, SlotId, Spent};
 use crate::sync::this_thread;
 
 /// While `WAITING`.
@@ -103,7 +103,7 @@ unsafe fn queue(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, now: Nanos, wait
             }
         };
         let at = wait.deadline.at().unwrap_or(Nanos::MAX);
-        let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: at };
+        let asker = Caller { thread: lease as usize | TASK, now, nested: false, deadline: at };
         // Should the core refuse it, it is dropped in there; but `turn` is not, so that runs nothing.
         let waker = Waker::Task(TaskRef::new(&turn));
         let answer = this.with(|core| core.lease_or_queue(asker, waker));
@@ -114,7 +114,7 @@ unsafe fn queue(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, now: Nanos, wait
                 errors::refused(pool, refusal);
                 Step::Raise
             }
-            Answer::Place(ticket) => {
+            Answer::Queued(ticket) => {
                 turn.get().begin(ticket);
                 (*lease).thread = me;
                 (*lease).phase.reset(WAITING);
@@ -220,10 +220,10 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
         let Some(ticket) = turn.get().take_ticket() else {
             return queue(lease, pool, now, wait.wait);
         };
-        let asker = Asker { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
+        let asker = Caller { thread: lease as usize | TASK, now, nested: false, deadline: Nanos::MAX };
         match this.with(|core| core.collect(ticket, asker)) {
-            Turned::Slot(slot, _waker) => finish(lease, pool, slot),
-            Turned::Refused(Refusal::TimedOut(before), _waker) => {
+            Collected::Slot(slot, _waker) => finish(lease, pool, slot),
+            Collected::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
                 this.with(|core| core.note_timeout());
                 let counts = this.counts();
@@ -231,13 +231,13 @@ unsafe fn look(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
                 errors::timed_out(&Waited::over(pool, since, deadline, spent), counts, Some(before), now);
                 Step::Raise
             }
-            Turned::Refused(refusal, _waker) => {
+            Collected::Refused(refusal, _waker) => {
                 (*lease).phase.reset(OVER);
                 errors::refused(pool, refusal);
                 Step::Raise
             }
             // Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours.
-            Turned::NotYet(ticket) => {
+            Collected::Pending(ticket) => {
                 turn.get().begin(ticket);
                 (*lease).wait.set(Some(wait));
                 suspend(lease, turn)

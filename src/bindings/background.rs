@@ -24,7 +24,7 @@ use super::outside;
 use super::pool::{Item, Pool, drop_items};
 use super::raw::Exception;
 use super::waker::Waker;
-use crate::pool::{Attempt, Care, FollowUp, Nanos, Next, Report, SlotId, Task, Work};
+use crate::pool::{Attempt, FollowUp, Maintenance, Nanos, Next, Report, SlotId, Task, Work};
 use crate::sync::{Attached, Guarded, Parker};
 
 /// The interpreter is about to go down: no more work.
@@ -93,7 +93,7 @@ pub(super) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
 /// The part of that which is done by the caller, or by threads.
 fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let this = pool.get();
-    let works = this.clock().is_none() && !this.works_in_tasks() && this.with(|core| core.works());
+    let works = this.clock().is_none() && !this.works_in_tasks() && this.with(|core| core.uses_background());
     loop {
         if let Some(lender) = this.lender() {
             lender.serve(pool);
@@ -112,7 +112,7 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
             FollowUp::Start => match start(pool) {
                 Ok(true) => {}
                 failed => {
-                    this.with(|core| core.not_started());
+                    this.with(|core| core.worker_not_started());
                     failed?;
                 }
             },
@@ -172,7 +172,7 @@ fn start(pool: &Bound<'_, Pool>) -> PyResult<bool> {
 pub(super) fn _stop_background(pools: Vec<Bound<'_, Pool>>) {
     STOPPING.store(true, Relaxed);
     for pool in pools {
-        for waker in pool.get().with(|core| core.call_all()) {
+        for waker in pool.get().with(|core| core.wake_all()) {
             waker.unpark();
         }
     }
@@ -195,7 +195,7 @@ impl Worker {
             let now = this.now();
             if STOPPING.load(Relaxed) {
                 if me.is_some() {
-                    this.with(|core| core.worker_gone());
+                    this.with(|core| core.worker_ended());
                 }
                 break;
             }
@@ -244,7 +244,7 @@ pub(super) fn no_coroutine(returned: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyA
 /// What is to be finished.
 enum Kind {
     Make(Attempt),
-    Tend(Task),
+    Maintain(Task),
     Dispose(Item, Nanos),
     Report(Report),
 }
@@ -273,11 +273,11 @@ impl Job {
         let object = |item: &Item| unsafe { Bound::from_borrowed_ptr(py, item.object.as_ptr()).unbind() };
         let (name, obj, kind) = match work {
             Work::Make(attempt) => ("create", None, Kind::Make(attempt)),
-            Work::Tend(task) => {
-                let name = if task.care == Care::Check { "check" } else { "reset" };
+            Work::Maintain(task) => {
+                let name = if task.kind == Maintenance::Check { "check" } else { "reset" };
                 // Once it is given up, the slot may be somebody else's.
                 let obj = pool.get().with(|core| core.task_value(task).map(|item| object(item)))?;
-                (name, Some(obj), Kind::Tend(task))
+                (name, Some(obj), Kind::Maintain(task))
             }
             Work::Dispose(item, began) => ("dispose", Some(object(&item)), Kind::Dispose(item, began)),
             Work::Report(report) => ("report", None, Kind::Report(report)),
@@ -309,18 +309,19 @@ impl Job {
         let result = result.and_then(no_coroutine);
         match (self.take(), &pool) {
             (Some(Kind::Make(attempt)), _) => self.end_making(py, pool.as_ref(), attempt, result),
-            (Some(Kind::Tend(task)), Some(pool)) => {
+            (Some(Kind::Maintain(task)), Some(pool)) => {
                 // None is what a function returns that would have raised.
-                let fit = result
-                    .and_then(|answer| Ok(task.care == Care::Reset || answer.is_none() || outside::is_true(&answer)?));
-                let hook = hook_name(py, task.care);
+                let fit = result.and_then(|answer| {
+                    Ok(task.kind == Maintenance::Reset || answer.is_none() || outside::is_true(&answer)?)
+                });
+                let hook = hook_name(py, task.kind);
                 match &fit {
                     Ok(true) => {}
                     Ok(false) => tell(pool, c"unfit", &[&hook, PyNone::get(py).as_any()]),
                     Err(error) => tell(pool, c"unfit", &[&hook, error.value(py).as_any()]),
                 }
                 let (fit, now) = (fit.unwrap_or(false), pool.get().now());
-                pool.get().with(|core| core.tended(task, fit, now));
+                pool.get().with(|core| core.finish_task(task, fit, now));
             }
             (Some(Kind::Dispose(item, began)), _) => {
                 if let (Err(error), Some(pool)) = (result, &pool) {
@@ -332,7 +333,7 @@ impl Job {
                     unsafe { drop_items([item]) };
                 }
                 if let Some(pool) = &pool {
-                    pool.get().with(|core| core.disposed(began));
+                    pool.get().with(|core| core.finish_disposal(began));
                 }
             }
             (Some(Kind::Report(report)), Some(pool)) => tell_report(pool, report),
@@ -361,7 +362,7 @@ impl Job {
                 let Some(object) = NonNull::new(object.into_ptr()) else { return };
                 let (item, now) = (Item { object, shell: ptr::null_mut(), holder: 0 }, pool.get().now());
                 let failing = pool.get().with(|core| {
-                    core.made(attempt, item, now);
+                    core.finish_attempt(attempt, item, now);
                     core.failing(now).is_some()
                 });
                 // What was given up and came late says nothing about those that failed since.
@@ -381,7 +382,7 @@ impl Job {
                 tell(pool, c"not_created", &[error.value(py).as_any()]);
                 pool.get().set_last_error(py, Some(error.into_value(py).into_any()));
                 let now = pool.get().now();
-                pool.get().with(|core| core.not_made(attempt, now));
+                pool.get().with(|core| core.fail_attempt(attempt, now));
             }
             (Err(_), None) => {}
         }
@@ -434,14 +435,14 @@ impl Job {
         let this = pool.get();
         let now = this.now();
         match kind {
-            Some(Kind::Make(attempt)) => this.with(|core| core.unmade(attempt, now)),
-            Some(Kind::Tend(task)) => this.with(|core| core.tended(task, false, now)),
+            Some(Kind::Make(attempt)) => this.with(|core| core.cancel_attempt(attempt, now)),
+            Some(Kind::Maintain(task)) => this.with(|core| core.finish_task(task, false, now)),
             Some(Kind::Dispose(item, began)) => {
                 if self.process == std::process::id() {
                     // SAFETY: attached, and the item is ours.
                     unsafe { drop_items([item]) };
                 }
-                this.with(|core| core.disposed(began));
+                this.with(|core| core.finish_disposal(began));
             }
             Some(Kind::Report(_)) | None => {}
         }
@@ -483,9 +484,9 @@ impl Job {
                 let this = pool.get();
                 let now = this.now();
                 this.with(|core| match kind {
-                    Kind::Make(attempt) => core.unmade(attempt, now),
-                    Kind::Tend(task) => core.untended(task),
-                    Kind::Dispose(item, began) => core.undisposed(item, began),
+                    Kind::Make(attempt) => core.cancel_attempt(attempt, now),
+                    Kind::Maintain(task) => core.requeue_task(task),
+                    Kind::Dispose(item, began) => core.requeue_disposal(item, began),
                     Kind::Report(_) => {}
                 });
                 not_done(&pool);
@@ -534,9 +535,9 @@ pub(super) fn tell(pool: &Bound<'_, Pool>, what: &CStr, more: &[&Bound<'_, PyAny
     }
 }
 
-/// What a log calls this kind of care.
-pub(super) fn hook_name(py: Python<'_>, care: Care) -> Bound<'_, PyAny> {
-    PyString::intern(py, if care == Care::Check { "check" } else { "reset" }).into_any()
+/// What a log calls this kind of maintenance.
+pub(super) fn hook_name(py: Python<'_>, kind: Maintenance) -> Bound<'_, PyAny> {
+    PyString::intern(py, if kind == Maintenance::Check { "check" } else { "reset" }).into_any()
 }
 
 fn tell_report(pool: &Bound<'_, Pool>, report: Report) {
@@ -548,10 +549,10 @@ fn tell_report(pool: &Bound<'_, Pool>, report: Report) {
             Ok(error) => tell(pool, c"not_created", &[&error]),
             Err(error) => error.write_unraisable(py, Some(pool.as_any())),
         },
-        Report::GaveUpTask(care) => {
+        Report::GaveUpTask(kind) => {
             let limit = rules.check_limit.unwrap_or(0) as f64 / 1e9;
             let error = PyTimeoutError::new_err(format!("it took longer than check_timeout ({limit} s)"));
-            tell(pool, c"unfit", &[&hook_name(py, care), error.value(py).as_any()]);
+            tell(pool, c"unfit", &[&hook_name(py, kind), error.value(py).as_any()]);
         }
     }
 }

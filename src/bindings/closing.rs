@@ -107,7 +107,7 @@ pub(super) fn end(slf: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> P
             follow_up(slf)?;
         }
     });
-    drop(this.with(|core| core.no_closer(|closer| closer.is(&parker))));
+    drop(this.with(|core| core.remove_closers(|closer| closer.is(&parker))));
     result
 }
 

@@ -23,7 +23,7 @@ fn name(reason: Reason) -> &'static str {
 /// Everything, of one moment.
 pub(super) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>> {
     let (py, this) = (pool.py(), pool.get());
-    let (counts, figures, rules) = this.with(|core| (core.counts(), *core.figures(), *core.rules()));
+    let (counts, figures, rules) = this.with(|core| (core.counts(), *core.statistics(), *core.rules()));
     let dict = PyDict::new(py);
     for (name, value) in [
         ("size", counts.size),

@@ -114,9 +114,9 @@ fn settle(pool: &Pool, attached: Attached<'_>) -> Option<()> {
     }
     // What used to wake the forgotten is forgotten too: dropping it might run Python.
     std::mem::forget(forked.wakers);
-    // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.
+    // The objects in `forked.inherited` keep their references for ever: dropping one might close a socket that the parent uses.
     if let Some(lender) = pool.lender() {
-        forked.back.into_iter().try_for_each(|item| lender.take_back_in_child(item, attached))?;
+        forked.borrowed.into_iter().try_for_each(|item| lender.take_back_in_child(item, attached))?;
     }
     for waker in forked.wake {
         if !waker.unpark() {

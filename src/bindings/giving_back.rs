@@ -9,7 +9,7 @@ use super::outside;
 use super::pool::Pool;
 use super::waiting::asker;
 use super::waker::Waker;
-use crate::pool::{Care, Reason, SlotId};
+use crate::pool::{Maintenance, Reason, SlotId};
 use crate::sync::this_thread;
 
 /// Gives a leased slot back where no exception may come out: in destructors, and when another is on its way. An object
@@ -29,7 +29,7 @@ pub(super) fn give_to_next(pool: &Bound<'_, Pool>, slot: SlotId) -> Option<Waker
     let asker = asker(this);
     this.with(|core| {
         if core.rules().resets && core.may_touch(slot) {
-            core.tend_leased(slot, asker.now);
+            core.reset_in_background(slot, asker.now);
             return None;
         }
         core.give_back(slot, asker)
@@ -100,7 +100,7 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     match outside::call(&hook, &[&object]).and_then(no_coroutine) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
-            tell(pool, c"unfit", &[&hook_name(py, Care::Reset), error.value(py).as_any()]);
+            tell(pool, c"unfit", &[&hook_name(py, Maintenance::Reset), error.value(py).as_any()]);
             // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
             error.restore(py);
             // SAFETY: attached; it is the one that was just set.

@@ -52,7 +52,7 @@ impl Lender {
             Some(object) => Ok(Some(Item { object, shell: ptr::null_mut(), holder: 0 })),
             None => {
                 // Somebody else may have done something with it since: then there is nothing to undo.
-                let (Ok(()) | Err(_)) = self.ids.with(attached(py), |ids| ids.unlend(id));
+                let (Ok(()) | Err(_)) = self.ids.with(attached(py), |ids| ids.undo_lend(id));
                 Err(PyErr::fetch(py))
             }
         }

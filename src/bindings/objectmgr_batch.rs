@@ -46,7 +46,7 @@ pub(super) fn get_many<'py>(mgr: &ObjectMgr, py: Python<'py>, k: u64) -> PyResul
         // Nobody got them. Somebody may have guessed one and freed it in the meantime; it is free already then.
         mgr.ids.with(attached(py), |ids| {
             for &id in taken.iter().rev() {
-                let (Ok(()) | Err(_)) = ids.untake(id);
+                let (Ok(()) | Err(_)) = ids.undo_take(id);
             }
         });
         mgr.settle_quietly(py);

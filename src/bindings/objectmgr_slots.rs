@@ -145,7 +145,7 @@ unsafe fn handed(slf: *mut ffi::PyObject, id: i64) -> *mut ffi::PyObject {
 #[cold]
 fn give_back(mgr: &ObjectMgr, py: Python<'_>, id: i64) {
     // Somebody may have guessed the id and freed it in the meantime. Then it is free already.
-    let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |ids| ids.untake(id));
+    let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |ids| ids.undo_take(id));
     mgr.settle_quietly(py);
 }
 

@@ -8,10 +8,10 @@ use super::background::call_python;
 use super::clock::Clock;
 use super::hooks::Hooks;
 use super::timeouts::Timeout;
-use crate::pool::{Nanos, Order, Patience, Rules};
+use crate::pool::{Nanos, Order, Rules, TimeSlice};
 
 /// How long a thread with short bodies keeps its turn, with `fairness="adaptive"`. `DESIGN.md` has the measurements.
-const PATIENCE: Patience = Patience { body: 10_000, turn: 500_000 };
+const PATIENCE: TimeSlice = TimeSlice { body: 10_000, whole: 500_000 };
 
 /// How many objects a pool with a factory makes at most, if nothing is said.
 const MAX_SIZE: usize = 10;
@@ -76,7 +76,7 @@ pub(super) struct Told {
 
 /// `fairness`: what it is called, and what it means.
 #[derive(Clone, Copy)]
-pub(super) struct Fairness(pub(super) &'static str, pub(super) Patience);
+pub(super) struct Fairness(pub(super) &'static str, pub(super) TimeSlice);
 
 impl Fairness {
     pub(super) const DEFAULT: Fairness = Fairness("adaptive", PATIENCE);
@@ -103,7 +103,7 @@ pub(super) fn objects<'py>(
 pub(super) fn read(given: Option<&Bound<'_, PyDict>>) -> PyResult<Told> {
     let given = Given(given);
     given.only_known()?;
-    let fairness = given.choice("fairness", [(Fairness::DEFAULT.0, PATIENCE), ("strict", Patience::NONE)])?;
+    let fairness = given.choice("fairness", [(Fairness::DEFAULT.0, PATIENCE), ("strict", TimeSlice::NONE)])?;
     let order = given.choice("order", [("fifo", Order::Fifo), ("lifo", Order::Lifo)])?;
     let mut options = Options {
         timeout: given.seconds("timeout", Options::DEFAULT.timeout)?,

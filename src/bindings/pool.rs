@@ -347,13 +347,13 @@ impl Pool {
         }
         this.with(|core| {
             core.set_order(order);
-            core.set_patience(patience);
+            core.set_time_slice(patience);
             core.set_rules(told.rules, seed);
         });
         // SAFETY: attached.
         let none = this.hooks.with(unsafe { Attached::assume() }, |hooks| std::mem::replace(hooks, told.hooks));
         drop(none);
-        if this.with(|core| core.works()) {
+        if this.with(|core| core.uses_background()) {
             this.manage();
         }
         if let Some(clock) = this.clock() {
@@ -596,7 +596,7 @@ impl Pool {
     }
 
     fn _no_closer(&self, turn: &Bound<'_, Turn>) {
-        drop(self.with(|core| core.no_closer(|closer| closer.is_task(turn))));
+        drop(self.with(|core| core.remove_closers(|closer| closer.is_task(turn))));
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -803,7 +803,7 @@ pub(super) unsafe fn drop_items(items: impl IntoIterator<Item = Item>) {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.membership.leave(self);
-        for waker in self.with(|core| core.call_all()) {
+        for waker in self.with(|core| core.wake_all()) {
             waker.unpark();
         }
         // A lease that is out owns the pool, so nothing is leased.

@@ -16,7 +16,7 @@ use super::pool::{Core, Pool};
 use super::timeouts::{Deadline, Wait};
 use super::waker::Waker;
 use super::watch;
-use crate::pool::{Answer, Asker, Hold, Nanos, SlotId, Spent, Ticket, Turned};
+use crate::pool::{Answer, Caller, Collected, Hold, Nanos, SlotId, Spent, Ticket};
 use crate::sync::{Parker, this_thread};
 
 /// How long everybody who holds something has to be waiting before it is called a deadlock: where objects come from the
@@ -52,8 +52,8 @@ impl Drop for Waiting {
 }
 
 /// Who asks the core, and when.
-pub(super) fn asker(pool: &Pool) -> Asker {
-    Asker { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0, deadline: Nanos::MAX }
+pub(super) fn asker(pool: &Pool) -> Caller {
+    Caller { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0, deadline: Nanos::MAX }
 }
 
 /// Takes an idle slot if there is one that may go out. `None` with or without an exception set.
@@ -67,7 +67,7 @@ pub(super) fn take_now(pool: &Bound<'_, Pool>) -> Option<SlotId> {
     let (slot, closed) = this.with(|core| {
         let slot = held(core.take(now), core);
         if slot.is_none() {
-            core.wish(now);
+            core.note_demand(now);
         }
         (slot, core.is_closed())
     });
@@ -142,7 +142,7 @@ pub(super) fn borrowed(pool: &Bound<'_, Pool>, now: Nanos) -> Option<Option<Slot
 /// However this ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
 /// is returned, or passed on before the exception is raised.
 #[cold]
-fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
+fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Caller) -> Option<SlotId> {
     let this = pool.get();
     this.membership.join(this);
     let deadline = Deadline::after(wait.seconds(this.default_timeout()), first.now);
@@ -161,7 +161,7 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
             errors::refused(pool, refusal);
             return None;
         }
-        Answer::Place(ticket) => ticket,
+        Answer::Queued(ticket) => ticket,
     };
     let _waiting = Waiting::begin();
     let mut wait = Waited { pool, since: first.now, deadline, spent, looked: false };
@@ -185,18 +185,18 @@ fn queue(pool: &Bound<'_, Pool>, wait: Wait, first: Asker) -> Option<SlotId> {
         let now = asker(this);
         let turned = this.with(|core| {
             let turned = core.collect(ticket, now);
-            if let Turned::Slot(slot, _) = turned {
+            if let Collected::Slot(slot, _) = turned {
                 held(Some(slot), core);
             }
             turned
         });
         ticket = match turned {
-            Turned::Slot(slot, _waker) => return taken(pool, Some(slot)),
-            Turned::Refused(refusal, _waker) => {
+            Collected::Slot(slot, _waker) => return taken(pool, Some(slot)),
+            Collected::Refused(refusal, _waker) => {
                 errors::refused(pool, refusal);
                 return None;
             }
-            Turned::NotYet(ticket) => ticket,
+            Collected::Pending(ticket) => ticket,
         };
     }
 }
@@ -273,7 +273,7 @@ impl<'a, 'py> Waited<'a, 'py> {
         let (pool, this) = (self.pool, self.pool.get());
         // What the message is about, while this thread still waits.
         let (counts, now) = (this.counts(), this.now());
-        let before = this.with(|core| core.before(&ticket));
+        let before = this.with(|core| core.ahead_of(&ticket));
         let (slot, _waker) = this.with(|core| {
             let (slot, waker) = core.cancel(ticket, now);
             if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Stuck) {

@@ -129,7 +129,7 @@ pub(super) fn holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyLis
                 out.push((slot, object, holder(item, hold), since, in_with, task));
             }
         }
-        core.watches_leases()
+        core.tracks_leases()
     });
     let list = PyList::empty(py);
     for (slot, object, thread, since, in_with, task) in out {
@@ -158,7 +158,7 @@ fn look(core: &mut super::pool::Core, now: Nanos) {
 pub(super) fn oldest(pool: &Pool, now: Nanos) -> Option<(usize, f64, bool, bool)> {
     pool.with(|core| {
         look(core, now);
-        let exact = core.watches_leases();
+        let exact = core.tracks_leases();
         let out = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
         let (_, item, hold, since) = out.min_by_key(|(_, _, _, since)| *since)?;
         let age = now.saturating_sub(since) as f64 / 1e9;

@@ -49,7 +49,7 @@ impl Ids {
             match taken {
                 Ok(0) | Err(_) => {
                     for place in (0..place).rev() {
-                        let (Ok(()) | Err(_)) = self.untake(sink.get(place));
+                        let (Ok(()) | Err(_)) = self.undo_take(sink.get(place));
                     }
                     return taken.map(|_| false);
                 }

@@ -9,7 +9,7 @@ impl Ids {
         let Some(id) = self.take()? else { return Ok(None) };
         if let Err(error) = self.lent.insert(self.position(id), self.end) {
             // It was given a moment ago. Should there be no memory to undo that either, it is given for good.
-            let (Ok(()) | Err(_)) = self.untake(id);
+            let (Ok(()) | Err(_)) = self.undo_take(id);
             return Err(error);
         }
         self.watch();
@@ -18,10 +18,10 @@ impl Ids {
 
     /// Undoes a [`lend`](Self::lend) whose id reached nobody.
     #[cold]
-    pub fn unlend(&mut self, id: i64) -> Result<(), Error> {
+    pub fn undo_lend(&mut self, id: i64) -> Result<(), Error> {
         let lent = self.lent.remove(self.position(id));
         self.watch();
-        if lent { self.untake(id) } else { Err(Error::NotAllocated) }
+        if lent { self.undo_take(id) } else { Err(Error::NotAllocated) }
     }
 
     /// Frees an id that is lent. One that is lent no longer is left alone: it is whose it is.

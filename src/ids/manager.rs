@@ -19,8 +19,8 @@ pub(super) const MOST: u64 = 1 << 63;
 /// ```text
 /// fresh ──take, reserve──► given ──free──► freed
 ///   ▲                       │ ▲              │
-///   └─────────untake────────┤ └─take, reserve┤
-///                           └────untake──────┘
+///   └────────undo_take──────┤ └─take, reserve┤
+///                           └───undo_take────┘
 /// fresh, freed ──exclude──► excluded
 /// ```
 ///

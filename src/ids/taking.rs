@@ -85,7 +85,7 @@ impl Ids {
     ///
     /// With other takes in between, a fresh id cannot be fresh again and becomes the oldest of the freed.
     #[cold]
-    pub fn untake(&mut self, id: i64) -> Result<(), Error> {
+    pub fn undo_take(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
         if !self.given.contains(position) {
             return Err(Error::NotAllocated);

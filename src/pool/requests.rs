@@ -6,7 +6,7 @@ use super::waiters::{Refusal, Ticket};
 
 /// The caller: which thread, and when. Thread number 0 belongs to no thread.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker {
+pub struct Caller {
     /// A number that no other living thread has.
     pub thread: usize,
     /// The time, read by the caller.
@@ -23,19 +23,19 @@ pub enum Answer {
     /// The object.
     Slot(SlotId),
     /// A place in the queue.
-    Place(Ticket),
+    Queued(Ticket),
     /// Nothing.
     Refused(Refusal),
 }
 
 /// What became of a place in the queue. The waker is to be dropped.
-pub enum Turned<W> {
+pub enum Collected<W> {
     /// The object was handed over: here it is.
     Slot(SlotId, Option<W>),
     /// The wait has ended without an object.
     Refused(Refusal, Option<W>),
     /// Neither yet; the ticket is still good.
-    NotYet(Ticket),
+    Pending(Ticket),
 }
 
 /// Why an object could not be released.
@@ -54,9 +54,9 @@ pub struct Forked<T, W> {
     /// What used to wake threads that do not exist here.
     pub wakers: Vec<W>,
     /// Values of the other process: never to be touched again.
-    pub left: Vec<T>,
-    /// Values that were borrowed and have no holder here: their lender takes them back.
-    pub back: Vec<T>,
+    pub inherited: Vec<T>,
+    /// Values that were borrowed and have no holder here: they go back to their lender.
+    pub borrowed: Vec<T>,
     /// Whom to wake.
     pub wake: Vec<W>,
 }

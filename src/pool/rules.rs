@@ -67,7 +67,7 @@ impl Rules {
     }
 
     /// Whether there may ever be something to do in the background.
-    pub(super) fn works(&self) -> bool {
+    pub(super) fn uses_background(&self) -> bool {
         self.makes || self.disposes || self.resets || self.tracks()
     }
 }

@@ -42,12 +42,12 @@ pub enum Hold {
     /// With a caller who took the bare object and will `release` it.
     Acquired,
     /// In maintenance: a background thread checks or resets it, or is going to.
-    Tended,
+    InMaintenance,
 }
 
 /// Why an object is in maintenance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Care {
+pub enum Maintenance {
     /// It is checked before it is leased again.
     Check,
     /// It came back without its holder's help, and is reset.
@@ -83,7 +83,7 @@ pub(super) struct Record {
     /// Whether its present holder was reported for keeping it too long.
     pub(super) reported: bool,
     /// The current task of its maintenance: the task's number, and why.
-    pub(super) task: Option<(u64, Care)>,
+    pub(super) task: Option<(u64, Maintenance)>,
     stale: bool,
     disposal: Disposal,
 }

@@ -31,11 +31,11 @@ use std::collections::VecDeque;
 use super::acquired::Acquired;
 use super::closing::Closing;
 use super::disposals::Disposals;
-use super::figures::{Figures, Stopwatch};
 use super::idle::Idle;
 use super::replacement::Replacement;
 use super::rules::Rules;
 use super::slots::{Identity, Slots};
+use super::statistics::{Statistics, Stopwatch};
 use super::supply::Supply;
 use super::time_slice::TimeSlices;
 use super::waiters::Waiters;
@@ -62,7 +62,7 @@ pub struct State<T, W> {
     closing: Closing<W>,
     /// Who is to be woken by the next follow-up.
     to_wake: VecDeque<W>,
-    figures: Figures,
+    statistics: Statistics,
     stopwatch: Stopwatch,
 }
 
@@ -84,7 +84,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             background: BackgroundWork::new(),
             closing: Closing::new(),
             to_wake: VecDeque::new(),
-            figures: Figures::default(),
+            statistics: Statistics::default(),
             stopwatch: Stopwatch::default(),
         }
     }

@@ -11,16 +11,16 @@ use super::waiters::{HandOver, Ticket};
 
 /// How long a time slice may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct TimeSlice {
     /// A body that takes longer ends the slice: a switch of threads costs less than the body anyway.
     pub body: Nanos,
     /// The whole slice.
-    pub turn: Nanos,
+    pub whole: Nanos,
 }
 
-impl Patience {
+impl TimeSlice {
     /// No slices: every hand-over is final.
-    pub const NONE: Patience = Patience { body: 0, turn: 0 };
+    pub const NONE: TimeSlice = TimeSlice { body: 0, whole: 0 };
 }
 
 /// What one thread has done lately with no other thread of the pool in between.
@@ -33,7 +33,7 @@ struct Slice {
 
 /// The current time slice, and the hand-over that its thread may revoke.
 pub(super) struct TimeSlices {
-    limits: Patience,
+    limits: TimeSlice,
     current: Slice,
     /// The latest hand-over, while the thread that made it may take the object back.
     revocable: Option<HandOver>,
@@ -42,10 +42,10 @@ pub(super) struct TimeSlices {
 impl TimeSlices {
     pub(super) fn new() -> Self {
         let nobody = Slice { thread: 0, began: 0, latest: 0 };
-        TimeSlices { limits: Patience::NONE, current: nobody, revocable: None }
+        TimeSlices { limits: TimeSlice::NONE, current: nobody, revocable: None }
     }
 
-    pub(super) fn set_limits(&mut self, limits: Patience) {
+    pub(super) fn set_limits(&mut self, limits: TimeSlice) {
         self.limits = limits;
     }
 
@@ -93,7 +93,7 @@ impl TimeSlices {
         let Slice { thread: current, began, latest } = self.current;
         let on = current == thread
             && now.saturating_sub(latest) < self.limits.body
-            && now.saturating_sub(began) < self.limits.turn;
+            && now.saturating_sub(began) < self.limits.whole;
         if on {
             self.current.latest = now;
         } else {

@@ -222,7 +222,7 @@ impl<W: Clone> Waiters<W> {
     }
 
     /// How many stand before the holder of the ticket in the queue, if it stands there still.
-    pub(super) fn before(&self, ticket: &Ticket) -> Option<usize> {
+    pub(super) fn ahead_of(&self, ticket: &Ticket) -> Option<usize> {
         let mut index = self.first;
         for before in 0.. {
             match index {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::slots::{Care, SlotId};
+use super::slots::{Maintenance, SlotId};
 use super::supply::Attempt;
 use super::time::Nanos;
 use super::workers::Workers;
@@ -13,14 +13,14 @@ pub struct Task {
     /// Which object.
     pub slot: SlotId,
     /// What is to be done with it.
-    pub care: Care,
+    pub kind: Maintenance,
     number: u64,
 }
 
 impl Task {
     /// What the slot's record holds while this task is the current one.
-    pub(super) fn key(self) -> (u64, Care) {
-        (self.number, self.care)
+    pub(super) fn key(self) -> (u64, Maintenance) {
+        (self.number, self.kind)
     }
 }
 
@@ -32,19 +32,19 @@ pub enum Report {
     /// An attempt to make an object took longer than its limit and was given up.
     GaveUpMaking,
     /// A check or reset took longer than its limit and was given up, and its object discarded.
-    GaveUpTask(Care),
+    GaveUpTask(Maintenance),
 }
 
 /// Something to do. Each ends with one call of a method that it names.
 #[derive(Debug)]
 pub enum Work<T> {
-    /// Make an object: [`State::made`](super::State::made), [`not_made`](super::State::not_made) or
-    /// [`unmade`](super::State::unmade).
+    /// Make an object: [`State::finish_attempt`](super::State::finish_attempt), [`fail_attempt`](super::State::fail_attempt) or
+    /// [`cancel_attempt`](super::State::cancel_attempt).
     Make(Attempt),
-    /// Check or reset an object: [`State::tended`](super::State::tended) or [`untended`](super::State::untended).
-    Tend(Task),
-    /// Dispose of an object, beginning at this time: [`State::disposed`](super::State::disposed) or
-    /// [`undisposed`](super::State::undisposed).
+    /// Check or reset an object: [`State::finish_task`](super::State::finish_task) or [`requeue_task`](super::State::requeue_task).
+    Maintain(Task),
+    /// Dispose of an object, beginning at this time: [`State::finish_disposal`](super::State::finish_disposal) or
+    /// [`requeue_disposal`](super::State::requeue_disposal).
     Dispose(T, Nanos),
     /// Write it to the log: no call follows.
     Report(Report),
@@ -108,9 +108,9 @@ impl<W> BackgroundWork<W> {
     }
 
     /// Begins the maintenance of an object.
-    pub(super) fn add_task(&mut self, slot: SlotId, care: Care) -> Task {
+    pub(super) fn add_task(&mut self, slot: SlotId, kind: Maintenance) -> Task {
         self.latest_task += 1;
-        let task = Task { slot, care, number: self.latest_task };
+        let task = Task { slot, kind, number: self.latest_task };
         self.in_maintenance += 1;
         self.tasks.push_back(task);
         task

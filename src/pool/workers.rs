@@ -87,7 +87,7 @@ impl<W> Workers<W> {
     }
 
     /// Calls all sleepers.
-    pub(super) fn call_all(&mut self) -> Vec<W> {
+    pub(super) fn wake_all(&mut self) -> Vec<W> {
         self.called += self.sleeping.len();
         self.sleeping.drain(..).map(|sleeper| sleeper.wake).collect()
     }

@@ -78,9 +78,9 @@ impl Outside {
     fn begin(&mut self, work: Work<Value>) -> Option<Job> {
         match work {
             Work::Make(attempt) => Some(Job::Make(attempt)),
-            Work::Tend(task) => {
+            Work::Maintain(task) => {
                 assert!(self.state.task_value(task).is_some(), "to look after nothing");
-                Some(Job::Tend(task))
+                Some(Job::Maintain(task))
             }
             Work::Dispose(value, began) => {
                 assert!(self.state.rules().disposes);
@@ -114,20 +114,20 @@ impl Outside {
         match job {
             Job::Make(attempt) if well => {
                 let value = self.new_value();
-                self.state.made(attempt, value, self.now);
+                self.state.finish_attempt(attempt, value, self.now);
             }
-            Job::Make(attempt) => self.state.not_made(attempt, self.now),
-            Job::Tend(task) => self.state.tended(task, well, self.now),
+            Job::Make(attempt) => self.state.fail_attempt(attempt, self.now),
+            Job::Maintain(task) => self.state.finish_task(task, well, self.now),
             Job::Dispose(value, began) => {
                 self.exit(value, Exit::Disposed);
-                self.state.disposed(began);
+                self.state.finish_disposal(began);
             }
         }
     }
 
     /// What is due has a thread that will look in time.
     pub fn check_that_work_is_seen_to(&self) {
-        if !self.threads || self.state.is_closed() || !self.state.works() {
+        if !self.threads || self.state.is_closed() || !self.state.uses_background() {
             return;
         }
         let coming = self.workers.iter().filter(|worker| matches!(worker.doing, Doing::Coming { .. })).count();

@@ -69,7 +69,7 @@ impl Outside {
         assert!(is_new(self), "not everything is replaced");
         self.go_on_until(|_| false);
         let rules = self.state.rules();
-        let calm = !self.state.watches_leases() && !rules.resets && self.state.counts().size <= rules.max_size;
+        let calm = !self.state.tracks_leases() && !rules.resets && self.state.counts().size <= rules.max_size;
         if calm && let Some(slot) = self.state.lease() {
             assert!(self.state.give_back_quickly(slot), "the quick path is still closed");
         }

@@ -29,7 +29,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let due = self.background.due();
         let needed_for_due = due < Nanos::MAX && !self.background.workers.someone_sleeps();
         if (tired && !needed_for_due) || self.closing.is_closed() {
-            self.worker_gone();
+            self.worker_ended();
             *worker = None;
             return Next::End;
         }
@@ -40,19 +40,19 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// A thread that has called [`next_work`](Self::next_work) ends without being told to.
-    pub fn worker_gone(&mut self) {
+    pub fn worker_ended(&mut self) {
         self.background.workers.leave();
         self.wake_closers();
     }
 
     /// A background thread could not be started.
-    pub fn not_started(&mut self) {
+    pub fn worker_not_started(&mut self) {
         self.background.workers.call_failed();
     }
 
     /// Wakes all sleeping background threads, to have them look for work; the caller uses the wakers.
-    pub fn call_all(&mut self) -> Vec<W> {
-        self.background.workers.call_all()
+    pub fn wake_all(&mut self) -> Vec<W> {
+        self.background.workers.wake_all()
     }
 
     /// The next thing to do in the background, if there is one now.
@@ -64,7 +64,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             return Some(Work::Report(report));
         }
         if let Some(task) = self.background.next_task() {
-            return Some(Work::Tend(task));
+            return Some(Work::Maintain(task));
         }
         if self.wanted(now) > 0 {
             self.replacement.attempt_began();
@@ -83,7 +83,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// The disposal that began at that time has ended, one way or another.
-    pub fn disposed(&mut self, began: Nanos) {
+    pub fn finish_disposal(&mut self, began: Nanos) {
         self.disposals.end(began);
         if self.closing.is_closed() {
             self.wake_closers();
@@ -91,9 +91,9 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// The disposal that was to begin at that time has not: another thread is to begin it.
-    pub fn undisposed(&mut self, value: T, began: Nanos) {
+    pub fn requeue_disposal(&mut self, value: T, began: Nanos) {
         self.disposals.put_back(value);
-        self.disposed(began);
+        self.finish_disposal(began);
     }
 
     /// What a caller does outside after a change, step by step until there is nothing more; `threads` is the time if
@@ -109,7 +109,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
             return Some(if disposal == Disposal::Leak { FollowUp::Leak(value) } else { FollowUp::Drop(value) });
         }
-        let now = threads.filter(|_| self.rules.works())?;
+        let now = threads.filter(|_| self.rules.uses_background())?;
         let pending = self.background.pending() + self.disposals.startable() + self.wanted(now);
         let due = self.background.due();
         let workers = &mut self.background.workers;

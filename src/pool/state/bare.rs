@@ -22,7 +22,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let id = self.idle.pop_ready()?;
         self.slots.get(id).hold = Hold::Acquired;
         self.acquired.insert(id, &mut self.slots);
-        self.figures.leases += 1;
+        self.statistics.leases += 1;
         Some(id)
     }
 

@@ -1,7 +1,7 @@
 //! The end of a pool.
 
-use crate::pool::figures::Reason;
 use crate::pool::slots::{Disposal, Hold, Identity};
+use crate::pool::statistics::Reason;
 use crate::pool::waiters::Refusal;
 
 use super::State;
@@ -25,7 +25,7 @@ impl<T: Identity, W: Clone> State<T, W> {
                 self.background.end_task();
                 self.discard(task.slot, Reason::Closed);
             }
-            self.to_wake.extend(self.background.workers.call_all());
+            self.to_wake.extend(self.background.workers.wake_all());
         }
         if let Some(copy) = force {
             self.closing.force();
@@ -56,13 +56,13 @@ impl<T: Identity, W: Clone> State<T, W> {
         (back, back && unfinished == 0)
     }
 
-    /// Has `closer` woken at each step towards the end of the pool, until [`no_closer`](Self::no_closer).
+    /// Has `closer` woken at each step towards the end of the pool, until [`remove_closers`](Self::remove_closers).
     pub fn add_closer(&mut self, closer: W) {
         self.closing.add_closer(closer);
     }
 
     /// Forgets those who waited for the end and for whom `is_it` is true; the wakers are to be dropped.
-    pub fn no_closer(&mut self, is_it: impl Fn(&W) -> bool) -> Vec<W> {
+    pub fn remove_closers(&mut self, is_it: impl Fn(&W) -> bool) -> Vec<W> {
         self.closing.remove_closers(is_it)
     }
 
@@ -78,7 +78,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         for id in self.slots.ids() {
             match self.slots.get(id).hold {
                 Hold::Acquired => self.acquired.remove_slot(id, &mut self.slots),
-                Hold::Tended => self.background.end_task(),
+                Hold::InMaintenance => self.background.end_task(),
                 _ => continue,
             }
             let ours = self.slots.disposal(id) != Disposal::Leak;

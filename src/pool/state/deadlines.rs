@@ -1,7 +1,7 @@
 //! What time alone makes due.
 
-use crate::pool::figures::Reason;
 use crate::pool::slots::{Hold, Identity, SlotId};
+use crate::pool::statistics::Reason;
 use crate::pool::supply::PROMPT_FOR;
 use crate::pool::time::Nanos;
 use crate::pool::work::Report;
@@ -35,7 +35,7 @@ impl<T: Identity, W: Clone> State<T, W> {
                     }
                 }
                 Hold::Leased | Hold::Acquired => self.report_leak(id, now),
-                Hold::Tended => {
+                Hold::InMaintenance => {
                     if self.watch_task(id, now) {
                         continue;
                     }
@@ -92,7 +92,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     fn give_up_attempts(&mut self, now: Nanos) {
         let Some(limit) = self.rules.make_limit else { return };
         let given_up = self.supply.give_up(now, limit);
-        self.figures.failed += given_up as u64;
+        self.statistics.failed += given_up as u64;
         for _ in 0..given_up {
             self.background.report(Report::GaveUpMaking);
         }

@@ -1,7 +1,7 @@
 //! The transitions of one slot, from which the others are composed.
 
-use crate::pool::figures::{Reason, Spent};
-use crate::pool::slots::{Care, Hold, Identity, SlotId};
+use crate::pool::slots::{Hold, Identity, Maintenance, SlotId};
+use crate::pool::statistics::{Reason, Spent};
 use crate::pool::supply::PROMPT_FOR;
 use crate::pool::time::Nanos;
 
@@ -13,7 +13,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let id = self.slots.insert(value);
         self.idle.reserve(self.slots.capacity());
         self.acquired.reserve(&mut self.slots);
-        self.figures.created += 1;
+        self.statistics.created += 1;
         if let Some(lifetime) = self.rules.max_lifetime {
             let shorter = self.rules.jitter * self.supply.random();
             let expires = now.saturating_add((lifetime as f64 * (1.0 - shorter)) as Nanos);
@@ -60,7 +60,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// handed → leased.
     pub(super) fn take_over(&mut self, id: SlotId, now: Nanos) {
         self.slots.get(id).hold = Hold::Leased;
-        self.figures.leases += 1;
+        self.statistics.leases += 1;
         self.note_taken(id, now);
     }
 
@@ -79,14 +79,14 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub(super) fn note_use(&mut self, id: SlotId, now: Nanos) {
         if self.rules.notes_leases {
             let since = self.slots.record(id).since;
-            self.figures.hold.note(now.saturating_sub(since));
+            self.statistics.hold.note(now.saturating_sub(since));
         }
     }
 
     /// → in maintenance, until its task ends or is given up.
-    pub(super) fn begin_task(&mut self, slot: SlotId, care: Care, now: Nanos) {
-        let task = self.background.add_task(slot, care);
-        self.slots.get(slot).hold = Hold::Tended;
+    pub(super) fn begin_task(&mut self, slot: SlotId, kind: Maintenance, now: Nanos) {
+        let task = self.background.add_task(slot, kind);
+        self.slots.get(slot).hold = Hold::InMaintenance;
         let record = self.slots.record(slot);
         (record.task, record.since) = (Some(task.key()), now);
         let limit = self.rules.check_limit.map_or(PROMPT_FOR, |limit| limit.min(PROMPT_FOR));
@@ -112,7 +112,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     pub(super) fn count_retired(&mut self, reason: Reason) {
-        self.figures.retired[reason as usize] += 1;
+        self.statistics.retired[reason as usize] += 1;
     }
 
     /// Wakes those who wait for the end of the pool: something has changed that they wait for.

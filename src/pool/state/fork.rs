@@ -1,8 +1,8 @@
 //! The new start of a pool in the child after a fork.
 
-use crate::pool::figures::Reason;
 use crate::pool::requests::Forked;
 use crate::pool::slots::{Disposal, Hold, Identity};
+use crate::pool::statistics::Reason;
 use crate::pool::time::Nanos;
 
 use super::State;
@@ -39,18 +39,18 @@ impl<T: Identity, W: Clone> State<T, W> {
             if orphan && hold == Hold::Acquired {
                 self.acquired.remove_slot(id, &mut self.slots);
             }
-            if orphan || hold == Hold::Tended {
+            if orphan || hold == Hold::InMaintenance {
                 free.push(id);
             }
         }
-        let mut left: Vec<T> = self.disposals.drain().map(|(value, _)| value).collect();
-        let mut back = if self.rules.borrows { std::mem::take(&mut left) } else { Vec::new() };
+        let mut inherited: Vec<T> = self.disposals.drain().map(|(value, _)| value).collect();
+        let mut borrowed = if self.rules.borrows { std::mem::take(&mut inherited) } else { Vec::new() };
         if self.rules.makes || self.closing.is_closed() {
             while let Some(id) = self.idle.pop_any() {
                 free.push(id);
             }
             for id in free {
-                left.extend(self.remove(id, Reason::Forked));
+                inherited.extend(self.remove(id, Reason::Forked));
             }
             for id in self.slots.ids() {
                 if self.slots.get(id).hold != Hold::Vacant {
@@ -59,11 +59,11 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         } else {
             wake.extend(free.into_iter().filter_map(|id| self.pass_on(id, 0)));
-            back.extend(self.disposals.drain().map(|(value, _)| value));
+            borrowed.extend(self.disposals.drain().map(|(value, _)| value));
             self.slices.make_final();
         }
-        self.background.set_due(if self.rules.works() { 0 } else { Nanos::MAX });
+        self.background.set_due(if self.rules.uses_background() { 0 } else { Nanos::MAX });
         self.mind();
-        Forked { wakers, left, back, wake }
+        Forked { wakers, inherited, borrowed, wake }
     }
 }

@@ -1,7 +1,7 @@
 //! How the maintenance of an object ends: the check or reset that a background thread does.
 
-use crate::pool::figures::Reason;
-use crate::pool::slots::{Care, Hold, Identity, SlotId};
+use crate::pool::slots::{Hold, Identity, Maintenance, SlotId};
+use crate::pool::statistics::Reason;
 use crate::pool::time::Nanos;
 use crate::pool::work::{Report, Task};
 
@@ -10,14 +10,14 @@ use super::State;
 impl<T: Identity, W: Clone> State<T, W> {
     /// in maintenance → idle, or handed to a waiter, if the object is `fit`; else → vacant. Nothing if the task was given
     /// up before.
-    pub fn tended(&mut self, task: Task, fit: bool, now: Nanos) {
-        let Task { slot, care, .. } = task;
+    pub fn finish_task(&mut self, task: Task, fit: bool, now: Nanos) {
+        let Task { slot, kind, .. } = task;
         if !self.is_current(task) {
             return;
         }
         self.slots.record(slot).task = None;
         self.background.end_task();
-        match if fit { self.reason_to_keep_out(slot, now) } else { Some(unfit(care)) } {
+        match if fit { self.reason_to_keep_out(slot, now) } else { Some(unfit(kind)) } {
             Some(reason) => self.discard(slot, reason),
             None => {
                 let wake = self.pass_on(slot, now);
@@ -30,7 +30,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Nobody has begun that task: another thread is to do it.
-    pub fn untended(&mut self, task: Task) {
+    pub fn requeue_task(&mut self, task: Task) {
         if !self.is_current(task) {
             return;
         }
@@ -48,22 +48,22 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     fn is_current(&mut self, task: Task) -> bool {
-        self.slots.get(task.slot).hold == Hold::Tended && self.slots.record(task.slot).task == Some(task.key())
+        self.slots.get(task.slot).hold == Hold::InMaintenance && self.slots.record(task.slot).task == Some(task.key())
     }
 
     /// in maintenance → vacant: the task has taken too long.
     pub(super) fn give_up_task(&mut self, slot: SlotId) {
-        let Some((_, care)) = self.slots.record(slot).task else { return };
+        let Some((_, kind)) = self.slots.record(slot).task else { return };
         self.background.give_up_task(slot);
-        self.discard(slot, unfit(care));
-        self.background.report(Report::GaveUpTask(care));
+        self.discard(slot, unfit(kind));
+        self.background.report(Report::GaveUpTask(kind));
     }
 }
 
 /// Why an object is discarded whose maintenance failed.
-fn unfit(care: Care) -> Reason {
-    match care {
-        Care::Check => Reason::Unfit,
-        Care::Reset => Reason::NotReset,
+fn unfit(kind: Maintenance) -> Reason {
+    match kind {
+        Maintenance::Check => Reason::Unfit,
+        Maintenance::Reset => Reason::NotReset,
     }
 }

@@ -1,7 +1,7 @@
 //! How attempts to make an object end.
 
-use crate::pool::figures::Reason;
 use crate::pool::slots::{Disposal, Identity};
+use crate::pool::statistics::Reason;
 use crate::pool::supply::Attempt;
 use crate::pool::time::Nanos;
 use crate::pool::waiters::Refusal;
@@ -11,15 +11,15 @@ use super::State;
 impl<T: Identity, W: Clone> State<T, W> {
     /// An attempt succeeded. The value is handed to a waiter or becomes idle; or it comes too late (the attempt was given
     /// up, or the pool became smaller), and is to be disposed of.
-    pub fn made(&mut self, attempt: Attempt, value: T, now: Nanos) {
+    pub fn finish_attempt(&mut self, attempt: Attempt, value: T, now: Nanos) {
         let ended = self.supply.end(attempt, now, true);
         if let Some(ended) = &ended {
-            self.figures.create.note(ended.took);
+            self.statistics.create.note(ended.took);
         }
         let closed = self.closing.is_closed();
         let room = self.slots.len() + self.supply.making() < self.rules.max_size;
         if closed || !room {
-            self.figures.created += 1;
+            self.statistics.created += 1;
             self.count_retired(if closed { Reason::Closed } else { Reason::Surplus });
             self.disposals.push(value, Disposal::Hook);
             if ended.is_some() {
@@ -39,15 +39,15 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// An attempt failed. If no object is left that could come back, those who wait are refused.
-    pub fn not_made(&mut self, attempt: Attempt, now: Nanos) {
+    pub fn fail_attempt(&mut self, attempt: Attempt, now: Nanos) {
         if self.supply.end(attempt, now, false).is_some() {
-            self.figures.failed += 1;
+            self.statistics.failed += 1;
             self.making_failed(now);
         }
     }
 
     /// An attempt was cancelled from outside, or never begun: another one may begin.
-    pub fn unmade(&mut self, attempt: Attempt, now: Nanos) {
+    pub fn cancel_attempt(&mut self, attempt: Attempt, now: Nanos) {
         if self.supply.break_off(attempt) {
             self.replacement.attempt_failed();
             self.look_for_more(now);

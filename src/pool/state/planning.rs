@@ -1,7 +1,7 @@
 //! What should be checked, made or replaced next.
 
-use crate::pool::figures::Reason;
-use crate::pool::slots::{Care, Disposal, Hold, Identity, SlotId};
+use crate::pool::slots::{Disposal, Hold, Identity, Maintenance, SlotId};
+use crate::pool::statistics::Reason;
 use crate::pool::supply::PROMPT_FOR;
 use crate::pool::time::Nanos;
 use crate::pool::waiters::Refusal;
@@ -32,7 +32,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         if self.background.in_maintenance() == 0 {
             return 0;
         }
-        let in_maintenance = self.slots.iter().filter(|(slot, _)| slot.hold == Hold::Tended);
+        let in_maintenance = self.slots.iter().filter(|(slot, _)| slot.hold == Hold::InMaintenance);
         in_maintenance.filter(|(_, record)| now.saturating_sub(record.since) < PROMPT_FOR).count()
     }
 
@@ -48,19 +48,19 @@ impl<T: Identity, W: Clone> State<T, W> {
         while self.waiters.len() > self.checks_that_promise(now)
             && let Some(id) = self.idle.pop_tracked()
         {
-            self.begin_task(id, Care::Check, now);
+            self.begin_task(id, Maintenance::Check, now);
         }
         self.replace_next(now);
         self.spent(now);
     }
 
     /// Notes that a caller found nothing and does not wait: the next one is to find something, if that can be helped.
-    pub fn wish(&mut self, now: Nanos) {
+    pub fn note_demand(&mut self, now: Nanos) {
         if self.closing.is_closed() || !self.waiters.is_empty() || self.checks_that_promise(now) > 0 {
             return;
         }
         match self.idle.pop_tracked() {
-            Some(id) => self.begin_task(id, Care::Check, now),
+            Some(id) => self.begin_task(id, Maintenance::Check, now),
             None => self.supply.note_demand(),
         }
     }

@@ -1,8 +1,8 @@
 //! Objects that come back, or leave from the hands of their holder.
 
-use crate::pool::figures::Reason;
-use crate::pool::requests::Asker;
-use crate::pool::slots::{Care, Hold, Identity, SlotId};
+use crate::pool::requests::Caller;
+use crate::pool::slots::{Hold, Identity, Maintenance, SlotId};
+use crate::pool::statistics::Reason;
 use crate::pool::time::Nanos;
 
 use super::State;
@@ -21,7 +21,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// leased → idle, or handed to the first waiter, whom the caller wakes, or vacant.
-    pub fn give_back(&mut self, id: SlotId, asker: Asker) -> Option<W> {
+    pub fn give_back(&mut self, id: SlotId, asker: Caller) -> Option<W> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
         self.note_use(id, asker.now);
         if let Some(reason) = self.reason_to_keep_out(id, asker.now) {
@@ -42,10 +42,10 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// leased → in maintenance: an object that came back without its holder's help is reset in the background.
-    pub fn tend_leased(&mut self, id: SlotId, now: Nanos) {
+    pub fn reset_in_background(&mut self, id: SlotId, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
         self.note_use(id, now);
-        self.begin_task(id, Care::Reset, now);
+        self.begin_task(id, Maintenance::Reset, now);
     }
 
     /// leased → vacant: the object is discarded, and another one made if it is needed.

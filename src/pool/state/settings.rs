@@ -1,18 +1,18 @@
 //! What the user chooses, when the pool is made or later.
 
-use crate::pool::figures::Reason;
 use crate::pool::ring::Order;
 use crate::pool::rules::Rules;
 use crate::pool::slots::{Hold, Identity};
+use crate::pool::statistics::Reason;
 use crate::pool::time::Nanos;
-use crate::pool::time_slice::Patience;
+use crate::pool::time_slice::TimeSlice;
 
 use super::State;
 
 impl<T: Identity, W: Clone> State<T, W> {
     /// Chooses how long a thread with short bodies may keep an object although others wait.
-    pub fn set_patience(&mut self, patience: Patience) {
-        self.slices.set_limits(patience);
+    pub fn set_time_slice(&mut self, limits: TimeSlice) {
+        self.slices.set_limits(limits);
     }
 
     /// Chooses which idle object is leased next.

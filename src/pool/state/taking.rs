@@ -1,8 +1,8 @@
 //! Taking objects, and waiting for them.
 
-use crate::pool::figures::Reason;
-use crate::pool::requests::{Answer, Asker, Turned};
+use crate::pool::requests::{Answer, Caller, Collected};
 use crate::pool::slots::{Hold, Identity, SlotId};
+use crate::pool::statistics::Reason;
 use crate::pool::time::Nanos;
 use crate::pool::waiters::{Outcome, Refusal, Ticket};
 
@@ -14,7 +14,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub fn lease(&mut self) -> Option<SlotId> {
         let id = self.idle.pop_ready()?;
         self.slots.get(id).hold = Hold::Leased;
-        self.figures.leases += 1;
+        self.statistics.leases += 1;
         Some(id)
     }
 
@@ -25,7 +25,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let id = self.take_fit(now)?;
         self.slots.get(id).hold = Hold::Leased;
-        self.figures.leases += 1;
+        self.statistics.leases += 1;
         self.note_taken(id, now);
         Some(id)
     }
@@ -54,7 +54,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// As [`take`](Self::take); else a place in the queue. One critical section, so no wake can be missed.
-    pub fn lease_or_queue(&mut self, asker: Asker, wake: W) -> Answer {
+    pub fn lease_or_queue(&mut self, asker: Caller, wake: W) -> Answer {
         if self.closing.is_closed() {
             return Answer::Refused(Refusal::Closed);
         }
@@ -70,18 +70,18 @@ impl<T: Identity, W: Clone> State<T, W> {
             return Answer::Slot(slot);
         }
         if let Some(refusal) = self.reason_not_to_queue(asker.now) {
-            self.figures.refused += 1;
+            self.statistics.refused += 1;
             return Answer::Refused(refusal);
         }
         self.slices.queued(asker.thread, asker.now);
         let ticket = self.waiters.push(asker.thread, asker.now, asker.deadline, wake, asker.nested);
         self.look_for_more(asker.now);
-        Answer::Place(ticket)
+        Answer::Queued(ticket)
     }
 
     /// As [`take`](Self::take); else handed → leased, if the caller made the latest hand-over, its time slice goes on and
     /// the waiter has not collected. The waiter is the first in the queue again.
-    pub fn lease_or_take_back(&mut self, asker: Asker) -> Option<SlotId> {
+    pub fn lease_or_take_back(&mut self, asker: Caller) -> Option<SlotId> {
         if let Some(slot) = self.take(asker.now) {
             return Some(slot);
         }
@@ -93,19 +93,19 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// handed → leased, if the waiter was handed an object.
-    pub fn collect(&mut self, ticket: Ticket, asker: Asker) -> Turned<W> {
+    pub fn collect(&mut self, ticket: Ticket, asker: Caller) -> Collected<W> {
         self.slices.make_final_for(&ticket);
         match self.waiters.collect(ticket) {
-            Outcome::Queued(ticket) => Turned::NotYet(ticket),
+            Outcome::Queued(ticket) => Collected::Pending(ticket),
             Outcome::Refused(refusal, since, wake) => {
-                self.figures.wait.note(asker.now.saturating_sub(since));
-                Turned::Refused(refusal, wake)
+                self.statistics.wait.note(asker.now.saturating_sub(since));
+                Collected::Refused(refusal, wake)
             }
             Outcome::Given(slot, since, wake) => {
-                self.figures.wait.note(asker.now.saturating_sub(since));
+                self.statistics.wait.note(asker.now.saturating_sub(since));
                 self.take_over(slot, asker.now);
                 self.slices.collected(asker.thread, asker.now);
-                Turned::Slot(slot, wake)
+                Collected::Slot(slot, wake)
             }
         }
     }
@@ -114,7 +114,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// to be dropped.
     pub fn cancel(&mut self, ticket: Ticket, now: Nanos) -> (Option<SlotId>, Option<W>) {
         self.slices.make_final_for(&ticket);
-        self.figures.wait.note(now.saturating_sub(self.waiters.since(&ticket)));
+        self.statistics.wait.note(now.saturating_sub(self.waiters.since(&ticket)));
         let (slot, wake) = self.waiters.cancel(ticket);
         match slot {
             Some(slot) => self.take_over(slot, now),

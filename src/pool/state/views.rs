@@ -1,8 +1,8 @@
 //! What a pool shows of itself.
 
-use crate::pool::figures::{Counts, Figures};
 use crate::pool::rules::Rules;
 use crate::pool::slots::{Disposal, Hold, Identity, SlotId};
+use crate::pool::statistics::{Counts, Statistics};
 use crate::pool::supply::Failing;
 use crate::pool::time::Nanos;
 use crate::pool::waiters::Ticket;
@@ -48,8 +48,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// What has happened so far.
-    pub fn figures(&self) -> &Figures {
-        &self.figures
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// The rules.
@@ -58,12 +58,12 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Whether there may ever be something to do in the background.
-    pub fn works(&self) -> bool {
-        self.rules.works()
+    pub fn uses_background(&self) -> bool {
+        self.rules.uses_background()
     }
 
     /// Whether it is known exactly how long each object has been leased.
-    pub fn watches_leases(&self) -> bool {
+    pub fn tracks_leases(&self) -> bool {
         self.tracks
     }
 
@@ -79,12 +79,12 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Counts a caller who got nothing in time.
     pub fn note_timeout(&mut self) {
-        self.figures.timeouts += 1;
+        self.statistics.timeouts += 1;
     }
 
     /// How many stand in the queue before the holder of the ticket.
-    pub fn before(&self, ticket: &Ticket) -> Option<usize> {
-        self.waiters.before(ticket)
+    pub fn ahead_of(&self, ticket: &Ticket) -> Option<usize> {
+        self.waiters.ahead_of(ticket)
     }
 
     /// Notes that somebody looked at who holds what: from now on it is known how long, at least. `is_new` is asked of

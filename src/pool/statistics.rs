@@ -93,7 +93,7 @@ impl Histogram {
 
 /// What has happened since the pool was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Statistics {
     /// Objects that came in: given, or made.
     pub created: u64,
     /// Objects that went, by [`Reason`].
