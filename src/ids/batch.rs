@@ -112,7 +112,7 @@ impl Ids {
         search(from..self.end).or_else(|| if from == first { None } else { again() })
     }
 
-    /// Takes all ids back, in this order.
+    /// Frees all ids, in this order.
     pub fn free_many(&mut self, ids: impl Iterator<Item = i64> + Clone) -> Result<(), Refusal> {
         let mut done = 0;
         let mut fault = None;

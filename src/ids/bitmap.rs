@@ -155,8 +155,8 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Gives a page all that is set on it at once. `quick` is for positions that ascend; they get a place in the table
-    /// if they are many, so that whoever says what is set cannot ask for much more memory than that takes to say.
+    /// Sets a whole page at once. `quick` is for positions that ascend; the page gets a place in the table if it has many
+    /// of them, so that a file cannot make much more memory be allocated than its own length.
     pub fn put(&mut self, page: u64, container: Container, end: u64, quick: bool) -> Result<(), Error> {
         let quick = quick && container.len() >= MANY;
         self.far.pages.insert(page, container);
@@ -197,7 +197,7 @@ impl Bitmap {
         (*word & mask(position) != 0).then_some(Entry { word, mask: mask(position) })
     }
 
-    /// Clears a bit that is set. It can be set again without memory, until somebody [`tidies`](Self::tidy).
+    /// Clears a bit that is set. It can be set again without memory, until [`tidy`](Self::tidy) is called.
     pub fn remove(&mut self, position: u64) {
         match self.word_mut(position) {
             Some(word) => *word &= !mask(position),

@@ -1,4 +1,4 @@
-//! Free ids that are taken by name or as a range, out of turn: what becomes of their entries in the queue.
+//! Free ids that are taken by name or as a range: what becomes of their entries in the queue.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ impl Ids {
         self.forget_stale();
     }
 
-    /// Makes the queue anew, for positions below `end`, of the entries that count and that `keep` keeps.
+    /// Rebuilds the queue, for positions below `end`, from the entries that count and that `keep` keeps.
     pub(super) fn rebuild(&mut self, end: u64, mut keep: impl FnMut(u64) -> bool) -> Result<(), Error> {
         let mut queue = Freed::new(self.order(), end);
         let mut stale = self.stale.copied()?;
@@ -41,7 +41,7 @@ impl Ids {
         Ok(())
     }
 
-    /// Cleans the queue when more than half of it does not count. That it may not succeed changes nothing.
+    /// Rebuilds the queue when more than half of its entries do not count. If that fails, nothing has changed.
     fn forget_stale(&mut self) {
         if self.stale.total() > 64 && self.stale.total() > self.freed.queued() / 2 {
             let (Ok(()) | Err(_)) = self.rebuild(self.end, |_| true);

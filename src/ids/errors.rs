@@ -6,9 +6,9 @@ use std::fmt;
 /// Why an operation changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The id is not given out at the moment.
+    /// The id is not allocated.
     NotAllocated,
-    /// The id is lent, and comes back by itself.
+    /// A lease holds the id, and only the lease frees it.
     Lent,
     /// Ids reach from −2⁶³ to 2⁶³ − 1, and there are at most 2⁶³.
     OutOfReach,
@@ -35,22 +35,22 @@ impl From<TryReserveError> for Error {
     }
 }
 
-/// The same for operations that name ids. A type of its own: the quick paths return theirs in registers.
+/// The same for operations that name ids. A type of its own, as the quick paths return [`Error`] in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The id is not given out at the moment.
+    /// The id is not allocated.
     NotGiven(i64),
-    /// The id stands twice among those that are to be freed.
+    /// The id occurs more than once among those that are to be freed.
     Repeated(i64),
-    /// The id is lent, and comes back by itself.
+    /// A lease holds the id, and only the lease frees it.
     Lent(i64),
     /// The id does not lie in the range.
     NotInRange(i64),
-    /// The id must not be given.
+    /// The id is excluded from the range.
     Excluded(i64),
-    /// The id is out, and would have to be free.
+    /// The id is allocated, and would have to be free.
     Given(i64),
-    /// Nothing is wrong with an id.
+    /// The error concerns no particular id.
     Other(Error),
 }
 
@@ -76,7 +76,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Why some bytes are no manager.
+/// Why some bytes are not a dump of a manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// What is wrong with them.

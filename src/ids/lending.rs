@@ -1,36 +1,36 @@
-//! Lending: ids that a lease holds, and that only the lease may free.
+//! Lent ids: held by a lease, and freed only by the lease.
 
 use super::errors::{Error, Refusal};
 use super::manager::Ids;
 
 impl Ids {
-    /// As [`take`](Self::take), for a lease: only [`take_back`](Self::take_back) frees the id.
+    /// As [`take`](Self::take), for a lease: the id is lent until [`take_back`](Self::take_back).
     pub fn lend(&mut self) -> Result<Option<i64>, Error> {
         let Some(id) = self.take()? else { return Ok(None) };
         if let Err(error) = self.lent.insert(self.position(id), self.end) {
-            // It was given a moment ago. Should there be no memory to undo that either, it is given for good.
+            // The id was just taken. If there is no memory to undo that either, it stays allocated.
             let (Ok(()) | Err(_)) = self.undo_take(id);
             return Err(error);
         }
-        self.watch();
+        self.update_quick_free();
         Ok(Some(id))
     }
 
-    /// Undoes a [`lend`](Self::lend) whose id reached nobody.
+    /// Undoes a [`lend`](Self::lend) whose id reached no caller.
     #[cold]
     pub fn undo_lend(&mut self, id: i64) -> Result<(), Error> {
         let lent = self.lent.remove(self.position(id));
-        self.watch();
+        self.update_quick_free();
         if lent { self.undo_take(id) } else { Err(Error::NotAllocated) }
     }
 
-    /// Frees an id that is lent. One that is lent no longer is left alone: it is whose it is.
+    /// Frees an id that is lent. Nothing if it is not: then its lease is not the holder any more.
     ///
     /// # Errors
-    /// Without memory to note that it is free, it is given, and not lent any more.
+    /// Without memory to note that it is free, it stays allocated, and is not lent any more.
     pub fn take_back(&mut self, id: i64) -> Result<(), Error> {
         let lent = self.lent.remove(self.position(id));
-        self.watch();
+        self.update_quick_free();
         if lent { self.free(id) } else { Ok(()) }
     }
 
@@ -48,18 +48,18 @@ impl Ids {
         self.lent.len()
     }
 
-    /// Somebody waits for an id, or nobody does: whether whoever frees one is to look.
+    /// Notes whether a caller waits for an id. If so, every id is freed by the slow path, which looks at the queue.
     pub fn set_awaited(&mut self, awaited: bool) {
         self.lent.awaited = awaited;
-        self.watch();
+        self.update_quick_free();
     }
 
-    /// Whether whoever frees an id is to look who waits for it.
+    /// Whether a caller waits for an id.
     pub fn is_awaited(&self) -> bool {
         self.lent.awaited
     }
 
-    fn watch(&mut self) {
-        self.watched = self.lent.len() > 0 || self.lent.awaited;
+    fn update_quick_free(&mut self) {
+        self.slow_free = self.lent.len() > 0 || self.lent.awaited;
     }
 }

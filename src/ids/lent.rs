@@ -3,7 +3,7 @@
 use super::bitmap::Bitmap;
 use super::errors::Error;
 
-/// Which of the given ids are lent, and whether somebody waits for one.
+/// Which of the given ids are lent, and whether a caller waits for one.
 #[derive(Default)]
 pub(super) struct Lent {
     positions: Bitmap,

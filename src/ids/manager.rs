@@ -1,4 +1,4 @@
-//! Which id comes next, and which ones are out.
+//! The state of the integer manager.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::lent::Lent;
 use super::page::PAGE_BITS;
 use super::spans::Spans;
 
-/// How many ids there are at most: far enough from the end of the numbers that no position overflows.
+/// How many ids a range may have: few enough that no position overflows.
 pub(super) const MOST: u64 = 1 << 63;
 
 /// Hands out the ids of a range, each to one holder at a time.
@@ -24,10 +24,10 @@ pub(super) const MOST: u64 = 1 << 63;
 /// fresh, freed ──exclude──► excluded
 /// ```
 ///
-/// A given id may be *lent* (`lend`), and then nobody frees it but the borrower (`take_back`).
+/// A given id may be *lent* to a lease (`lend`); then only the lease frees it (`take_back`).
 ///
-/// What `take` gives is for the [`Order`] to say. Only `Order::Fifo` needs to tell the fresh from the freed; the others
-/// call fresh what lies beyond everything that was given, or nothing at all.
+/// The [`Order`] decides what `take` returns. Only `Order::Fifo` needs to tell fresh from freed ids; for the others fresh
+/// is what lies beyond all that was given, or nothing at all.
 ///
 /// Inside, an id is its *position*: its distance from `base`. Positions are what the bitmap and the queue hold, so
 /// they stay small and unsigned wherever the range lies.
@@ -50,8 +50,8 @@ pub struct Ids {
     /// What must not be given.
     pub(super) excluded: Spans,
     pub(super) lent: Lent,
-    /// Whether the quick way to free an id is barred: some are lent, or somebody waits for one.
-    pub(super) watched: bool,
+    /// Whether ids are freed by the slow path only: some are lent, or a caller waits for one.
+    pub(super) slow_free: bool,
 }
 
 impl Default for Ids {
@@ -72,7 +72,7 @@ impl Ids {
     }
 
     fn at(base: i64, first: u64, end: u64, order: Order) -> Self {
-        // Chance knows no fresh ids: all of them are below the watermark.
+        // The random order has no fresh ids: all of them are below the watermark.
         let fresh = if let Order::Random(_) = order { end } else { first };
         Ids {
             base,
@@ -86,11 +86,11 @@ impl Ids {
             gaps: Spans::default(),
             excluded: Spans::default(),
             lent: Lent::default(),
-            watched: false,
+            slow_free: false,
         }
     }
 
-    /// Whether the id is out.
+    /// Whether the id is allocated.
     #[inline(always)]
     pub fn is_given(&self, id: i64) -> bool {
         self.given.contains(self.position(id))
@@ -120,12 +120,12 @@ impl Ids {
         self.wide(self.watermark())..self.wide(self.end)
     }
 
-    /// Where the watermark will be when it is asked for the next time: behind the gap that begins there.
+    /// The watermark as the next take will find it: behind a gap that begins there.
     pub(super) fn watermark(&self) -> u64 {
         self.gaps.next(self.fresh).filter(|gap| gap.start <= self.fresh).map_or(self.fresh, |gap| gap.end)
     }
 
-    /// How many ids are out.
+    /// How many ids are allocated.
     pub fn given(&self) -> u64 {
         self.end - self.first - self.excluded.len() - self.available()
     }

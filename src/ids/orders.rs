@@ -26,7 +26,7 @@ impl Ids {
         Ok(Some(self.id(position)))
     }
 
-    /// Notes that a position came back, in the orders without a queue.
+    /// Notes that a position was freed, in the orders without a queue.
     pub(super) fn settle(&mut self, position: u64) {
         match &mut self.freed {
             Freed::Lowest(lowest) => {

@@ -5,8 +5,8 @@ use super::freed::{Freed, queue};
 use super::manager::Ids;
 
 impl Ids {
-    /// Gives the next id if that is done with a bit, and a step of the watermark or of the queue. `None` says nothing:
-    /// [`take`](Self::take) goes on from there.
+    /// Takes the next id if that needs only a bit, and a step of the watermark or of the queue. `None` says nothing: call
+    /// [`take`](Self::take) then.
     #[inline(always)]
     pub fn take_quickly(&mut self) -> Option<i64> {
         let position = if self.fresh < self.lane {
@@ -28,7 +28,7 @@ impl Ids {
         Some(self.id(position))
     }
 
-    /// Gives the next id, or `None` when all of them are out.
+    /// Takes the next id; `None` if all of them are allocated.
     pub fn take(&mut self) -> Result<Option<i64>, Error> {
         if self.fresh < self.lane {
             self.given.insert(self.fresh, self.end)?;
@@ -53,7 +53,7 @@ impl Ids {
         self.take()
     }
 
-    /// Puts the watermark on the next fresh id, and the end of the lane before the next gap.
+    /// Moves the watermark to the next fresh id, and the end of the lane to the next gap.
     pub(super) fn open_lane(&mut self) {
         while let Some(gap) = self.gaps.next(self.fresh) {
             if gap.start > self.fresh {
@@ -66,7 +66,7 @@ impl Ids {
         self.lane = self.end;
     }
 
-    /// Takes what has been in the queue for longest, of what counts.
+    /// Takes the oldest entry of the queue that counts.
     fn take_oldest(&mut self) -> Result<Option<i64>, Error> {
         while let Some(position) = self.freed.pop() {
             if self.stale.total() != 0 && self.stale.skips(position) {
@@ -81,7 +81,7 @@ impl Ids {
         Ok(None)
     }
 
-    /// Undoes a [`take`](Self::take) whose id reached nobody: it is the next to be given again.
+    /// Undoes a [`take`](Self::take) whose id reached no caller: it is the next to be taken again.
     ///
     /// With other takes in between, a fresh id cannot be fresh again and becomes the oldest of the freed.
     #[cold]
@@ -104,11 +104,10 @@ impl Ids {
         Ok(())
     }
 
-    /// Takes an id back if that is done with a bit and an entry of the queue. False says nothing: [`free`](Self::free)
-    /// goes on from there.
+    /// Frees an id if that needs only a bit and an entry of the queue. False says nothing: call [`free`](Self::free) then.
     #[inline(always)]
     pub fn free_quickly(&mut self, id: i64) -> bool {
-        if self.watched {
+        if self.slow_free {
             return false;
         }
         let position = self.position(id);
@@ -120,7 +119,7 @@ impl Ids {
         pushed
     }
 
-    /// Takes an id back.
+    /// Frees an id.
     pub fn free(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
         if !self.given.contains(position) {

@@ -23,7 +23,7 @@ use std::marker::PhantomData;
 pub struct Attached<'a>(PhantomData<(&'a (), *const ())>);
 
 impl Attached<'_> {
-    /// Takes the caller's word for it.
+    /// Trusts the caller.
     ///
     /// # Safety
     /// The calling thread holds the GIL (or, on a free-threaded interpreter, has an attached thread state) and does
@@ -50,13 +50,13 @@ impl<T> Guarded<T> {
         Guarded(imp::Lock::new(value))
     }
 
-    /// Runs `critical` with the state. It must not run Python, wait, or come back here.
+    /// Runs `critical` with the state. It must not run Python, wait, or call this again.
     #[inline(always)]
     pub fn with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
         self.0.with(attached, critical)
     }
 
-    /// As [`with`](Self::with), but gives up at once if somebody is inside.
+    /// As [`with`](Self::with), but returns `None` at once if another thread is inside.
     pub fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
         self.0.try_with(attached, critical)
     }
@@ -88,7 +88,7 @@ mod imp {
         #[inline(always)]
         pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
             #[cfg(debug_assertions)]
-            assert!(!self.entered.replace(true), "the critical section came back to itself");
+            assert!(!self.entered.replace(true), "a critical section was entered again from inside itself");
             // SAFETY: the GIL is held from here to the end of `critical`, which runs no Python (module rule), so it
             // neither releases the GIL nor re-enters this function: no second reference exists.
             let result = critical(unsafe { &mut *self.value.get() });
@@ -97,7 +97,7 @@ mod imp {
             result
         }
 
-        /// Nobody else can be inside: the caller holds the GIL.
+        /// No other thread can be inside: the caller holds the GIL.
         pub(super) fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
             Some(self.with(attached, critical))
         }
@@ -142,7 +142,7 @@ mod imp {
         #[cfg(not(loom))]
         #[inline(always)]
         fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.try_lock().unwrap_or_else(|| self.lock_after_a_while())
+            self.0.try_lock().unwrap_or_else(|| self.lock_contended())
         }
 
         #[cfg(not(loom))]
@@ -150,13 +150,13 @@ mod imp {
             self.0.try_lock()
         }
 
-        /// Who comes too late stays away for as long as a few dozen sections take.
+        /// Spins without touching the lock, for as long as a few dozen sections take, then waits for it.
         ///
-        /// Coming back at once makes it worse for both: each try takes the cache lines of the lock, and of all that it
-        /// guards, from the other core, which has to fetch them back.
+        /// Trying again at once would slow both threads down: each try takes the cache lines of the lock, and of all that
+        /// it guards, from the other core, which has to fetch them back.
         #[cfg(not(loom))]
         #[cold]
-        fn lock_after_a_while(&self) -> MutexGuard<'_, T> {
+        fn lock_contended(&self) -> MutexGuard<'_, T> {
             let back = std::time::Instant::now() + std::time::Duration::from_micros(4);
             while std::time::Instant::now() < back {
                 std::hint::spin_loop();

@@ -4,9 +4,9 @@ use super::guarded::Attached;
 use super::primitives::AtomicU8;
 use super::primitives::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-/// A small state that several threads may try to move on: one of them wins.
+/// A small state that several threads may try to advance: one of them wins.
 ///
-/// With a GIL plain loads and stores decide that; without one it takes an atomic exchange.
+/// With a GIL, plain loads and stores decide that; without one it takes an atomic exchange.
 pub struct Phase(AtomicU8);
 
 impl Phase {
@@ -21,7 +21,7 @@ impl Phase {
         self.0.load(Acquire)
     }
 
-    /// Moves from `from` to `to`; false if it was not in `from`.
+    /// Advances from `from` to `to`; false if it was not in `from`.
     #[inline(always)]
     pub fn advance(&self, _: Attached<'_>, from: u8, to: u8) -> bool {
         if cfg!(opool_gil) {
@@ -35,7 +35,7 @@ impl Phase {
         }
     }
 
-    /// Moves to `to` from wherever it was, which is returned.
+    /// Sets `to`, and returns the phase before.
     #[inline(always)]
     pub fn replace(&self, _: Attached<'_>, to: u8) -> u8 {
         if cfg!(opool_gil) {
@@ -47,7 +47,7 @@ impl Phase {
         }
     }
 
-    /// As `replace`, by a thread that alone can reach it: nobody else may move it on, though others may look.
+    /// As `replace`, by the only thread that may change it; others may read.
     #[inline(always)]
     pub fn replace_alone(&self, _: Attached<'_>, to: u8) -> u8 {
         let before = self.0.load(Relaxed);
@@ -55,7 +55,7 @@ impl Phase {
         before
     }
 
-    /// As `replace`, for a value that nobody else can see yet.
+    /// As `replace`, for a value that no other thread can reach yet.
     #[inline(always)]
     pub fn reset(&self, to: u8) {
         self.0.store(to, Release);

@@ -3,8 +3,8 @@
 
 /// A number that no other living thread of this process has, and that survives a fork.
 ///
-/// Where the thread's own block lies: the ELF ABI for thread-local storage keeps its address at hand, so reading it is
-/// one instruction. A call of `pthread_self` would take twice as long as all the rest that a lease does with it.
+/// It is the address of the thread's control block, which the ELF ABI for thread-local storage keeps in a register, so
+/// reading it is one instruction. A call of `pthread_self` would take twice as long as the rest of what a lease does.
 #[inline(always)]
 pub fn this_thread() -> usize {
     let thread: usize;

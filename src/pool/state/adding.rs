@@ -20,8 +20,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         let (_, wake) = self.insert(value, now);
         self.slices.make_final();
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
         Ok(wake)
     }
 

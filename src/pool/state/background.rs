@@ -20,15 +20,15 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// that it comes from the sleep that [`Next::Sleep`] sent it to.
     pub fn next_work(&mut self, worker: &mut Option<WorkerId>, wake: W, slept: bool, now: Nanos) -> Next<T> {
         let workers = &mut self.background.workers;
-        let id = workers.arrive(*worker);
+        let id = workers.register(*worker);
         *worker = Some(id);
-        let tired = slept && !workers.get_up(id);
+        let timed_out = slept && !workers.came_from_sleep(id);
         if let Some(work) = self.take_work(now) {
             return Next::Do(work);
         }
         let due = self.background.due();
-        let needed_for_due = due < Nanos::MAX && !self.background.workers.someone_sleeps();
-        if (tired && !needed_for_due) || self.closing.is_closed() {
+        let needed_for_due = due < Nanos::MAX && !self.background.workers.any_sleeping();
+        if (timed_out && !needed_for_due) || self.closing.is_closed() {
             self.worker_ended();
             *worker = None;
             return Next::End;
@@ -47,7 +47,7 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// A background thread could not be started.
     pub fn worker_not_started(&mut self) {
-        self.background.workers.call_failed();
+        self.background.workers.start_failed();
     }
 
     /// Wakes all sleeping background threads, to have them look for work; the caller uses the wakers.
@@ -58,7 +58,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// The next thing to do in the background, if there is one now.
     pub fn take_work(&mut self, now: Nanos) -> Option<Work<T>> {
         if now >= self.background.due() {
-            self.look_at_the_clock(now);
+            self.process_deadlines(now);
         }
         if let Some(report) = self.background.next_report() {
             return Some(Work::Report(report));
@@ -71,7 +71,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             let attempt = self.supply.begin(now);
             self.background.due_at(self.supply.due(now, self.rules.make_limit));
             self.spent(now);
-            self.mind();
+            self.update_return_path();
             return Some(Work::Make(attempt));
         }
         if !self.rules.disposes {
@@ -114,9 +114,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         let due = self.background.due();
         let workers = &mut self.background.workers;
         // A closed pool wakes nobody for what is due: threads end there at once, and each would wake the next.
-        let watch = !self.closing.is_closed() && workers.called() == 0 && due < workers.up_at();
-        if pending > workers.called() || watch {
-            return Some(workers.call().map_or(FollowUp::Start, FollowUp::Wake));
+        let watch = !self.closing.is_closed() && workers.coming() == 0 && due < workers.wakes_at();
+        if pending > workers.coming() || watch {
+            return Some(workers.summon_one().map_or(FollowUp::Start, FollowUp::Wake));
         }
         None
     }

@@ -39,7 +39,7 @@ impl<T: Identity, W: Clone> State<T, W> {
                 }
             }
         }
-        self.mind();
+        self.update_return_path();
         first
     }
 

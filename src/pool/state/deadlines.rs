@@ -18,7 +18,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Finds what is due, and when something is due again.
-    pub(super) fn look_at_the_clock(&mut self, now: Nanos) {
+    pub(super) fn process_deadlines(&mut self, now: Nanos) {
         self.background.set_due(Nanos::MAX);
         let mut idle_too_long = Vec::new();
         for id in self.slots.ids() {
@@ -51,8 +51,8 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.give_up_attempts(now);
         self.background.due_at(self.supply.due(now, self.rules.make_limit));
         self.background.due_at(self.disposals.vacates_at(now));
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 
     /// Reports a lease that lasts too long, once.

@@ -31,7 +31,7 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// → handed to the first waiter, else idle. Keeps the invariant: the rings are filled only while nobody waits.
     pub(super) fn pass_on(&mut self, id: SlotId, now: Nanos) -> Option<W> {
-        match self.waiters.give(id) {
+        match self.waiters.hand_over(id) {
             Some((hand_over, wake)) => {
                 self.slots.get(id).hold = Hold::Handed;
                 self.slices.handed_over(hand_over);
@@ -61,11 +61,11 @@ impl<T: Identity, W: Clone> State<T, W> {
     pub(super) fn take_over(&mut self, id: SlotId, now: Nanos) {
         self.slots.get(id).hold = Hold::Leased;
         self.statistics.leases += 1;
-        self.note_taken(id, now);
+        self.note_begin_of_lease(id, now);
     }
 
     /// The beginning of a lease, however the object was taken; each lease has one.
-    pub(super) fn note_taken(&mut self, id: SlotId, now: Nanos) {
+    pub(super) fn note_begin_of_lease(&mut self, id: SlotId, now: Nanos) {
         if self.tracks {
             let record = self.slots.record(id);
             (record.since, record.reported) = (now, false);
@@ -76,7 +76,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// The end of a lease, however the object came back; each lease has one.
-    pub(super) fn note_use(&mut self, id: SlotId, now: Nanos) {
+    pub(super) fn note_end_of_lease(&mut self, id: SlotId, now: Nanos) {
         if self.rules.notes_leases {
             let since = self.slots.record(id).since;
             self.statistics.hold.note(now.saturating_sub(since));
@@ -126,7 +126,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Settles whether a return may take the quick path while nobody waits. Called after every change that matters.
-    pub(super) fn mind(&mut self) {
+    pub(super) fn update_return_path(&mut self) {
         let surplus = self.slots.len() + self.supply.making() > self.rules.max_size;
         let rules = self.rules.resets || self.rules.borrows;
         let special = self.slots.stale() > 0 || self.slots.without_hook() > 0;

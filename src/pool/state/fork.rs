@@ -63,7 +63,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.slices.make_final();
         }
         self.background.set_due(if self.rules.uses_background() { 0 } else { Nanos::MAX });
-        self.mind();
+        self.update_return_path();
         Forked { wakers, inherited, borrowed, wake }
     }
 }

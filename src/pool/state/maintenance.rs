@@ -17,7 +17,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         self.slots.record(slot).task = None;
         self.background.end_task();
-        match if fit { self.reason_to_keep_out(slot, now) } else { Some(unfit(kind)) } {
+        match if fit { self.reason_to_discard(slot, now) } else { Some(unfit(kind)) } {
             Some(reason) => self.discard(slot, reason),
             None => {
                 let wake = self.pass_on(slot, now);
@@ -25,8 +25,8 @@ impl<T: Identity, W: Clone> State<T, W> {
                 self.to_wake.extend(wake);
             }
         }
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 
     /// Nobody has begun that task: another thread is to do it.

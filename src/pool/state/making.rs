@@ -34,8 +34,8 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
             self.replacement.value_joined();
         }
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 
     /// An attempt failed. If no object is left that could come back, those who wait are refused.
@@ -48,10 +48,10 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// An attempt was cancelled from outside, or never begun: another one may begin.
     pub fn cancel_attempt(&mut self, attempt: Attempt, now: Nanos) {
-        if self.supply.break_off(attempt) {
+        if self.supply.cancel(attempt) {
             self.replacement.attempt_failed();
-            self.look_for_more(now);
-            self.mind();
+            self.start_needed_work(now);
+            self.update_return_path();
         }
     }
 
@@ -61,7 +61,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.to_wake.extend(self.waiters.refuse_all(Refusal::Failed));
         }
         self.background.due_at(self.supply.due(now, self.rules.make_limit));
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 }

@@ -38,7 +38,7 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// Starts what the waiters need: tracked idle objects are checked, and ([`wanted`](Self::wanted)) others are made.
     /// Called after every change.
-    pub(super) fn look_for_more(&mut self, now: Nanos) {
+    pub(super) fn start_needed_work(&mut self, now: Nanos) {
         if self.closing.is_closed() {
             return;
         }
@@ -83,7 +83,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Whether an object that has come back is to leave the pool, and why.
-    pub(super) fn reason_to_keep_out(&mut self, id: SlotId, now: Nanos) -> Option<Reason> {
+    pub(super) fn reason_to_discard(&mut self, id: SlotId, now: Nanos) -> Option<Reason> {
         if self.slots.disposal(id) == Disposal::Leak {
             return Some(Reason::Forked);
         }

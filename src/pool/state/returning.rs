@@ -23,8 +23,8 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → idle, or handed to the first waiter, whom the caller wakes, or vacant.
     pub fn give_back(&mut self, id: SlotId, asker: Caller) -> Option<W> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        self.note_use(id, asker.now);
-        if let Some(reason) = self.reason_to_keep_out(id, asker.now) {
+        self.note_end_of_lease(id, asker.now);
+        if let Some(reason) = self.reason_to_discard(id, asker.now) {
             self.leave(id, reason, asker.now);
             return None;
         }
@@ -44,29 +44,29 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// leased → in maintenance: an object that came back without its holder's help is reset in the background.
     pub fn reset_in_background(&mut self, id: SlotId, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        self.note_use(id, now);
+        self.note_end_of_lease(id, now);
         self.begin_task(id, Maintenance::Reset, now);
     }
 
     /// leased → vacant: the object is discarded, and another one made if it is needed.
     pub fn discard_leased(&mut self, id: SlotId, reason: Reason, now: Nanos) {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        self.note_use(id, now);
+        self.note_end_of_lease(id, now);
         self.leave(id, reason, now);
     }
 
     fn leave(&mut self, id: SlotId, reason: Reason, now: Nanos) {
         self.discard(id, reason);
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 
     /// leased → vacant: the value is the caller's.
     pub fn retire(&mut self, id: SlotId, now: Nanos) -> Option<T> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
         let value = self.remove(id, Reason::Discarded);
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
         value
     }
 }

@@ -26,7 +26,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.rules = rules;
         self.tracks = rules.tracks();
         self.supply.seed(seed);
-        self.mind();
+        self.update_return_path();
     }
 
     /// Replaces every object that is here now, one after another.
@@ -37,8 +37,8 @@ impl<T: Identity, W: Clone> State<T, W> {
             }
         }
         self.supply.make_stale();
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 
     /// Sets other limits. Attempts that no longer fit are not counted on any more, surplus objects are discarded: idle ones
@@ -53,7 +53,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             self.discard(id, Reason::Surplus);
         }
         self.background.due_at(now);
-        self.look_for_more(now);
-        self.mind();
+        self.start_needed_work(now);
+        self.update_return_path();
     }
 }

@@ -26,7 +26,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let id = self.take_fit(now)?;
         self.slots.get(id).hold = Hold::Leased;
         self.statistics.leases += 1;
-        self.note_taken(id, now);
+        self.note_begin_of_lease(id, now);
         Some(id)
     }
 
@@ -66,7 +66,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         {
             self.slices.make_final();
             self.take_over(slot, asker.now);
-            self.look_for_more(asker.now);
+            self.start_needed_work(asker.now);
             return Answer::Slot(slot);
         }
         if let Some(refusal) = self.reason_not_to_queue(asker.now) {
@@ -75,7 +75,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         }
         self.slices.queued(asker.thread, asker.now);
         let ticket = self.waiters.push(asker.thread, asker.now, asker.deadline, wake, asker.nested);
-        self.look_for_more(asker.now);
+        self.start_needed_work(asker.now);
         Answer::Queued(ticket)
     }
 
@@ -88,7 +88,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let hand_over = self.slices.revoke(asker.thread, asker.now)?;
         let slot = self.waiters.take_back(hand_over)?;
         self.take_over(slot, asker.now);
-        self.look_for_more(asker.now);
+        self.start_needed_work(asker.now);
         Some(slot)
     }
 
@@ -101,7 +101,7 @@ impl<T: Identity, W: Clone> State<T, W> {
                 self.statistics.wait.note(asker.now.saturating_sub(since));
                 Collected::Refused(refusal, wake)
             }
-            Outcome::Given(slot, since, wake) => {
+            Outcome::Handed(slot, since, wake) => {
                 self.statistics.wait.note(asker.now.saturating_sub(since));
                 self.take_over(slot, asker.now);
                 self.slices.collected(asker.thread, asker.now);
@@ -118,7 +118,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let (slot, wake) = self.waiters.cancel(ticket);
         match slot {
             Some(slot) => self.take_over(slot, now),
-            None => self.supply.forsake(),
+            None => self.supply.abandon_oldest(),
         }
         (slot, wake)
     }
@@ -126,7 +126,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// Ends the waits whose deadline has passed; returns the next deadline.
     pub fn expire(&mut self, now: Nanos) -> Option<Nanos> {
         let expired = self.waiters.expire(now);
-        expired.iter().for_each(|_| self.supply.forsake());
+        expired.iter().for_each(|_| self.supply.abandon_oldest());
         self.to_wake.extend(expired);
         self.next_deadline()
     }

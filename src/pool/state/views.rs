@@ -74,7 +74,7 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// What is known about making objects, while it fails.
     pub fn failing(&self, now: Nanos) -> Option<Failing> {
-        self.supply.how_it_fails(now)
+        self.supply.failure(now)
     }
 
     /// Counts a caller who got nothing in time.
