@@ -19,7 +19,7 @@ struct Model {
     excluded: BTreeSet<i64>,
     /// Reserved beyond the watermark once.
     reserved: BTreeSet<i64>,
-    /// Those that are out because somebody asked for them; they are not untaken.
+    /// Those that are out because somebody asked for them; they are not undone.
     asked: BTreeSet<i64>,
     lent: BTreeSet<i64>,
     /// The free ids, lowest first, for order `Lowest`; some of them are free no longer.
@@ -127,7 +127,7 @@ impl Model {
                 return Err(Refusal::Repeated(id));
             }
             if !self.given.contains(&id) {
-                return Err(Refusal::NotGiven(id));
+                return Err(Refusal::NotAllocated(id));
             }
             if self.lent.contains(&id) {
                 return Err(Refusal::Lent(id));
@@ -165,7 +165,7 @@ impl Model {
             }
         }
         if let Some(&id) = self.given.range(from..=to).next() {
-            return Err(Refusal::Given(id));
+            return Err(Refusal::Allocated(id));
         }
         self.excluded.extend(from..=to);
         self.freed.retain(|id| !(from..=to).contains(id));
@@ -178,7 +178,7 @@ impl Model {
             return Err(Error::OutOfReach.into());
         }
         if let Some(&id) = self.given.iter().find(|&&id| i128::from(id) >= end) {
-            return Err(Refusal::Given(id));
+            return Err(Refusal::Allocated(id));
         }
         self.range.end = end;
         self.fresh = self.fresh.min(end);
@@ -305,7 +305,7 @@ fn free(ids: &mut Ids, id: i64) -> Result<(), Error> {
 /// Sees that both show the same.
 fn look(ids: &Ids, model: &mut Model) {
     assert!(ids.allocated().expect("memory").eq(model.given.iter().copied()));
-    assert_eq!(ids.given(), model.given.len() as u64);
+    assert_eq!(ids.allocated_count(), model.given.len() as u64);
     assert_eq!(ids.lent(), model.lent.len() as u64);
     assert_eq!(ids.available(), model.available());
     assert_eq!(ids.range(), model.range.clone());
@@ -376,7 +376,7 @@ proptest! {
                 },
                 Op::FreeAt(distance) => {
                     let id = at(distance);
-                    prop_assert_eq!(ids.is_given(id), model.given.contains(&id));
+                    prop_assert_eq!(ids.is_allocated(id), model.given.contains(&id));
                     prop_assert_eq!(ids.free(id), model.free(id));
                 }
                 Op::FreeAny(id) => prop_assert_eq!(free(&mut ids, id), model.free(id)),
@@ -418,7 +418,7 @@ proptest! {
                 },
                 Op::ExcludeLent(place) => if let Some(id) = nth(&model.lent, place) {
                     prop_assert_eq!(ids.exclude_lent(id), Ok(()));
-                    prop_assert_eq!(ids.exclude_lent(id), Err(Refusal::NotGiven(id)));
+                    prop_assert_eq!(ids.exclude_lent(id), Err(Refusal::NotAllocated(id)));
                     model.lent.remove(&id);
                     prop_assert_eq!(model.free(id), Ok(()));
                     prop_assert_eq!(model.exclude(id, id), Ok(()));
@@ -444,7 +444,7 @@ proptest! {
                     look(&ids, &mut model);
                 }
             }
-            let next = ids.next_given(i64::MIN);
+            let next = ids.next_allocated(i64::MIN);
             prop_assert_eq!(next, model.given.first().copied());
         }
     }

@@ -123,12 +123,12 @@ impl Lender {
 
     /// Whether ids are out that no lease gives back.
     pub(super) fn has_given_others(&self, py: Python<'_>) -> bool {
-        self.ids.with(attached(py), |ids| ids.given() > ids.lent())
+        self.ids.with(attached(py), |ids| ids.allocated_count() > ids.lent())
     }
 
     /// As messages tell it: all ids, not only those that are leased.
     pub(super) fn counts(&self, py: Python<'_>, counts: Counts) -> Counts {
-        let (given, available) = self.ids.with(attached(py), |ids| (ids.given(), ids.available()));
+        let (given, available) = self.ids.with(attached(py), |ids| (ids.allocated_count(), ids.available()));
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Counts { size: number(given + available), idle: number(available), leased: number(given), ..counts }
     }

@@ -246,7 +246,7 @@ unsafe fn equal_id(ids: &Guarded<Ids>, attached: Attached<'_>, obj: *mut ffi::Py
             let mut beyond = true;
             for candidate in near.filter(|&candidate| is_within(&range, candidate)) {
                 beyond = false;
-                let given = ids.with(attached, |ids| ids.is_given(candidate));
+                let given = ids.with(attached, |ids| ids.is_allocated(candidate));
                 if given && is_equal(candidate, obj)? {
                     return Ok(Some(candidate));
                 }
@@ -293,7 +293,7 @@ pub(super) unsafe fn contains(
         }
         let mut overflow: c_int = 0;
         let id = ffi::PyLong_AsLongLongAndOverflow(obj, &mut overflow);
-        Ok(overflow == 0 && ids.with(attached, |ids| ids.is_given(id)))
+        Ok(overflow == 0 && ids.with(attached, |ids| ids.is_allocated(id)))
     }
 }
 

@@ -7,13 +7,13 @@ use super::errors::Error;
 use super::page::{PAGE_BITS, WORD_BITS, bits, copied, mask, next_in, offset, run_of, window, words_of, zeroed};
 use super::sparse::{Container, Sparse};
 
-/// How many pages the table may skip. Each costs 16 bytes there; what lies farther out is kept in a tree.
+/// How many pages the table may skip. Each costs 16 bytes there; pages beyond are kept in a tree.
 const SKIP: u64 = 4096;
 
-/// The same, when the pages come out of a file.
+/// The same, for pages that are read from a file.
 const SKIP_LOADED: u64 = 64;
 
-/// From so many positions on a page out of a file gets a place in the table.
+/// From so many positions on, a page that is read from a file gets a place in the table.
 const MANY: u32 = 256;
 
 /// Which positions are set.
@@ -95,7 +95,7 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Gives a page its words in the table; false if it lies too far out for that.
+    /// Moves a page to the table; false if it lies too far beyond the others.
     fn make_page(&mut self, page: u64, end: u64, skip: u64) -> Result<bool, Error> {
         let len = self.pages.len() as u64;
         if page > len + skip {

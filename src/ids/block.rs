@@ -1,7 +1,7 @@
 //! Where the entries of the queue lie.
 //!
-//! A large queue asks the system for its blocks. The allocator would do, but for one promise: what drains is given
-//! back. An allocator keeps small pieces that lie below something still in use, which here would be all of them.
+//! A large queue maps its blocks, instead of allocating them, to keep one promise: the memory of what drains is returned
+//! to the system. An allocator keeps small pieces below something that is still in use, which here would be all of them.
 
 use memmap2::MmapMut;
 

@@ -7,7 +7,7 @@ use super::freed::{Freed, Stale};
 use super::manager::Ids;
 
 impl Ids {
-    /// Notes that the free positions of a range are given now: their bits are set, and `stale` has room for them.
+    /// Notes that the free positions of a range are allocated now: their bits are set, and `stale` has room for them.
     pub(super) fn claim(&mut self, run: Range<u64>) {
         let known = run.start..run.end.min(self.fresh).max(run.start);
         let beyond = known.end..run.end;
@@ -20,7 +20,7 @@ impl Ids {
         let len = known.end - known.start;
         match &mut self.freed {
             Freed::Lowest(lowest) => lowest.len -= len,
-            Freed::Random(random) => random.given += len,
+            Freed::Random(random) => random.allocated += len,
             _ => known.chain(reserved.into_iter().flatten()).for_each(|position| self.stale.add(position)),
         }
         self.forget_stale();

@@ -39,7 +39,7 @@ impl From<TryReserveError> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The id is not allocated.
-    NotGiven(i64),
+    NotAllocated(i64),
     /// The id occurs more than once among those that are to be freed.
     Repeated(i64),
     /// A lease holds the id, and only the lease frees it.
@@ -49,7 +49,7 @@ pub enum Refusal {
     /// The id is excluded from the range.
     Excluded(i64),
     /// The id is allocated, and would have to be free.
-    Given(i64),
+    Allocated(i64),
     /// The error concerns no particular id.
     Other(Error),
 }
@@ -57,12 +57,12 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::NotGiven(id) => write!(f, "{id} is not currently allocated"),
+            Refusal::NotAllocated(id) => write!(f, "{id} is not currently allocated"),
             Refusal::Repeated(id) => write!(f, "{id} stands among the ids more than once"),
             Refusal::Lent(id) => write!(f, "a lease has {id}: leave its `with`, or release the lease"),
             Refusal::NotInRange(id) => write!(f, "{id} is not an id of the range"),
             Refusal::Excluded(id) => write!(f, "{id} is excluded"),
-            Refusal::Given(id) => write!(f, "{id} is currently allocated"),
+            Refusal::Allocated(id) => write!(f, "{id} is currently allocated"),
             Refusal::Other(error) => error.fmt(f),
         }
     }

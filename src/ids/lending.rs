@@ -34,10 +34,10 @@ impl Ids {
         if lent { self.free(id) } else { Ok(()) }
     }
 
-    /// Takes an id that is lent out of the range for good.
+    /// Excludes an id that is lent.
     pub fn exclude_lent(&mut self, id: i64) -> Result<(), Refusal> {
         if !self.lent.contains(self.position(id)) {
-            return Err(Refusal::NotGiven(id));
+            return Err(Refusal::NotAllocated(id));
         }
         self.take_back(id)?;
         self.exclude(&[(id, id)])

@@ -1,9 +1,9 @@
-//! Which of the given ids are lent: held by a lease, so that only the lease may free them.
+//! Which of the allocated ids are lent: held by a lease, so that only the lease may free them.
 
 use super::bitmap::Bitmap;
 use super::errors::Error;
 
-/// Which of the given ids are lent, and whether a caller waits for one.
+/// Which of the allocated ids are lent, and whether a caller waits for one.
 #[derive(Default)]
 pub(super) struct Lent {
     positions: Bitmap,

@@ -14,20 +14,20 @@ pub(super) const MOST: u64 = 1 << 63;
 
 /// Hands out the ids of a range, each to one holder at a time.
 ///
-/// An id is *fresh* (never given), *given*, *freed* or *excluded*, and these are all the ways between them:
+/// An id is *fresh* (never allocated), *allocated*, *freed* or *excluded*. The transitions:
 ///
 /// ```text
-/// fresh ──take, reserve──► given ──free──► freed
-///   ▲                       │ ▲              │
-///   └────────undo_take──────┤ └─take, reserve┤
-///                           └───undo_take────┘
+/// fresh ──take, reserve──► allocated ──free──► freed
+///   ▲                         │ ▲                │
+///   └────────undo_take────────┤ └─take, reserve──┤
+///                             └────undo_take─────┘
 /// fresh, freed ──exclude──► excluded
 /// ```
 ///
-/// A given id may be *lent* to a lease (`lend`); then only the lease frees it (`take_back`).
+/// An allocated id may be *lent* to a lease (`lend`); then only the lease frees it (`take_back`).
 ///
 /// The [`Order`] decides what `take` returns. Only `Order::Fifo` needs to tell fresh from freed ids; for the others fresh
-/// is what lies beyond all that was given, or nothing at all.
+/// is what lies beyond all that was allocated, or nothing at all.
 ///
 /// Inside, an id is its *position*: its distance from `base`. Positions are what the bitmap and the queue hold, so
 /// they stay small and unsigned wherever the range lies.
@@ -38,16 +38,16 @@ pub struct Ids {
     pub(super) first: u64,
     /// The watermark: the positions from here to `end` are fresh, but for the `gaps`.
     pub(super) fresh: u64,
-    /// The positions from `fresh` to here may be given one after the other without looking further.
+    /// The positions from `fresh` to here are fresh without gaps: they can be taken one after the other.
     pub(super) lane: u64,
     pub(super) end: u64,
-    pub(super) given: Bitmap,
+    pub(super) allocated: Bitmap,
     pub(super) freed: Freed,
     /// Entries of the queue that do not count.
     pub(super) stale: Stale,
     /// What is not fresh beyond the watermark: reserved once, or excluded.
     pub(super) gaps: Spans,
-    /// What must not be given.
+    /// The excluded ids.
     pub(super) excluded: Spans,
     pub(super) lent: Lent,
     /// Whether ids are freed by the slow path only: some are lent, or a caller waits for one.
@@ -62,7 +62,7 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// The `count` ids from `first` on, none of them given. Costs the same for any count.
+    /// The `count` ids from `first` on, none of them allocated. Costs the same for any count.
     pub fn new(first: i64, count: u64, order: Order) -> Result<Self, Error> {
         if count > MOST || i128::from(first) + i128::from(count) > 1 << 63 {
             return Err(Error::OutOfReach);
@@ -80,7 +80,7 @@ impl Ids {
             fresh,
             lane: if fresh == first { end } else { fresh },
             end,
-            given: Bitmap::default(),
+            allocated: Bitmap::default(),
             freed: Freed::new(order, end),
             stale: Stale::default(),
             gaps: Spans::default(),
@@ -92,8 +92,8 @@ impl Ids {
 
     /// Whether the id is allocated.
     #[inline(always)]
-    pub fn is_given(&self, id: i64) -> bool {
-        self.given.contains(self.position(id))
+    pub fn is_allocated(&self, id: i64) -> bool {
+        self.allocated.contains(self.position(id))
     }
 
     /// Whether the id lies in the range.
@@ -115,7 +115,7 @@ impl Ids {
         }
     }
 
-    /// The ids from the watermark on: never given, unless they were reserved or excluded. The end may be 2⁶³.
+    /// The ids from the watermark on: never allocated, unless they were reserved or excluded. The end may be 2⁶³.
     pub fn fresh(&self) -> Range<i128> {
         self.wide(self.watermark())..self.wide(self.end)
     }
@@ -126,7 +126,7 @@ impl Ids {
     }
 
     /// How many ids are allocated.
-    pub fn given(&self) -> u64 {
+    pub fn allocated_count(&self) -> u64 {
         self.end - self.first - self.excluded.len() - self.available()
     }
 
@@ -135,7 +135,7 @@ impl Ids {
         let fresh = self.end - self.fresh - self.gaps.len();
         match &self.freed {
             Freed::Lowest(lowest) => fresh + lowest.len,
-            Freed::Random(random) => self.end - self.first - self.excluded.len() - random.given,
+            Freed::Random(random) => self.end - self.first - self.excluded.len() - random.allocated,
             queue => fresh + queue.queued() - self.stale.total(),
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! | part | holds | memory |
 //! |---|---|---|
-//! | watermark | where the never-given ids begin | one word |
+//! | watermark | where the never-allocated ids begin | one word |
 //! | bitmap | which ids are allocated | 1 bit an id below the watermark |
 //! | queue | the freed ids, oldest first | 4 or 8 bytes for each of them |
 //! | lines | for the order `lowest`: where free ids are below the watermark | 1 bit for 512 ids, where there are any |

@@ -7,13 +7,13 @@
 pub struct Random {
     state: u64,
     /// How many ids are allocated.
-    pub given: u64,
+    pub allocated: u64,
 }
 
 impl Random {
     /// Starts at a seed, with no id allocated.
     pub fn new(seed: u64) -> Self {
-        Random { state: seed, given: 0 }
+        Random { state: seed, allocated: 0 }
     }
 
     /// The seed with which it would continue from here.

@@ -51,7 +51,7 @@ impl Spans {
         self.len += end - start;
     }
 
-    /// Takes the positions of a range out.
+    /// Removes the positions of a range.
     pub fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;

@@ -56,7 +56,7 @@ impl Container {
         Ok(())
     }
 
-    /// Takes one out that is there. Never needs memory, nor gives any back: what was taken out can be put back.
+    /// Removes one that is there. Neither needs memory nor frees any, so it can be inserted again without memory.
     fn remove(&mut self, low: u16) {
         match self {
             Container::Few(list) => {

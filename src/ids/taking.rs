@@ -11,7 +11,7 @@ impl Ids {
     pub fn take_quickly(&mut self) -> Option<i64> {
         let position = if self.fresh < self.lane {
             let position = self.fresh;
-            self.given.insert_quickly(position)?;
+            self.allocated.insert_quickly(position)?;
             self.fresh += 1;
             position
         } else {
@@ -20,7 +20,7 @@ impl Ids {
             }
             queue!(&mut self.freed, fifo => {
                 let position = fifo.peek()?;
-                self.given.insert_quickly(position)?;
+                self.allocated.insert_quickly(position)?;
                 fifo.skip();
                 position
             }, else return None)
@@ -31,7 +31,7 @@ impl Ids {
     /// Takes the next id; `None` if all of them are allocated.
     pub fn take(&mut self) -> Result<Option<i64>, Error> {
         if self.fresh < self.lane {
-            self.given.insert(self.fresh, self.end)?;
+            self.allocated.insert(self.fresh, self.end)?;
             self.fresh += 1;
             Ok(Some(self.id(self.fresh - 1)))
         } else if self.fresh < self.end {
@@ -72,7 +72,7 @@ impl Ids {
             if self.stale.total() != 0 && self.stale.skips(position) {
                 continue;
             }
-            if let Err(error) = self.given.insert(position, self.end) {
+            if let Err(error) = self.allocated.insert(position, self.end) {
                 self.freed.unpop(position)?;
                 return Err(error);
             }
@@ -87,7 +87,7 @@ impl Ids {
     #[cold]
     pub fn undo_take(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
-        if !self.given.contains(position) {
+        if !self.allocated.contains(position) {
             return Err(Error::NotAllocated);
         }
         if self.lent.contains(position) {
@@ -100,7 +100,7 @@ impl Ids {
             self.freed.unpop(position)?;
             self.settle(position);
         }
-        self.given.remove(position);
+        self.allocated.remove(position);
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Ids {
             return false;
         }
         let position = self.position(id);
-        let Some(entry) = self.given.entry(position) else { return false };
+        let Some(entry) = self.allocated.entry(position) else { return false };
         let pushed = queue!(&mut self.freed, fifo => fifo.push_quickly(position), else false);
         if pushed {
             entry.remove();
@@ -122,7 +122,7 @@ impl Ids {
     /// Frees an id.
     pub fn free(&mut self, id: i64) -> Result<(), Error> {
         let position = self.position(id);
-        if !self.given.contains(position) {
+        if !self.allocated.contains(position) {
             return Err(Error::NotAllocated);
         }
         if self.lent.contains(position) {
@@ -130,8 +130,8 @@ impl Ids {
         }
         self.freed.push(position)?;
         self.settle(position);
-        self.given.remove(position);
-        self.given.tidy(position);
+        self.allocated.remove(position);
+        self.allocated.tidy(position);
         Ok(())
     }
 }

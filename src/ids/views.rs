@@ -36,13 +36,13 @@ impl Ids {
     /// A copy of the allocated ids, ascending.
     pub fn allocated(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
         let base = self.base;
-        Ok(self.given.positions()?.map(move |position| base.wrapping_add_unsigned(position)))
+        Ok(self.allocated.positions()?.map(move |position| base.wrapping_add_unsigned(position)))
     }
 
     /// The lowest allocated id that is not below `from`.
-    pub fn next_given(&self, from: i64) -> Option<i64> {
+    pub fn next_allocated(&self, from: i64) -> Option<i64> {
         let from = if from < self.id(self.first) { self.first } else { self.position(from) };
-        self.given.next(from).map(|position| self.id(position))
+        self.allocated.next(from).map(|position| self.id(position))
     }
 
     /// The spans of excluded ids, ascending.
