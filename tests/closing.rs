@@ -1,4 +1,4 @@
-//! The end of a pool, and its new beginning after a fork, in the core: what would take luck to see from Python.
+//! The end of a pool, and its new start after a fork: races in the core that Python tests would meet only by chance.
 
 mod plain;
 
@@ -46,13 +46,13 @@ fn what_was_handed_over_before_the_end_cannot_be_taken_back_from_its_waiter() {
     state.give_back(two, at(ME));
     assert!(state.may_take_back(), "the second return is within a turn");
     state.close(None);
-    assert!(state.lease_or_take_back(at(ME)).is_none(), "a closed pool gave something to whoever asked");
+    assert!(state.lease_or_take_back(at(ME)).is_none(), "a closed pool leased something");
     assert!(state.look(first, at(OTHER)).is_ok());
     assert!(state.look(second, at(OTHER)).is_ok());
 }
 
 #[test]
-fn whoever_closes_by_force_does_not_wait_for_what_the_other_process_made() {
+fn close_by_force_does_not_wait_for_what_the_other_process_made() {
     let mut state = factory();
     state.put(Value(1));
     let slot = state.lease().expect("idle");

@@ -12,14 +12,14 @@ use proptest::prelude::*;
 struct Model {
     order: Order,
     range: Range<i128>,
-    /// Where the never-given ids begin; with order `Lowest` and `Random` nothing.
+    /// Where the never allocated ids begin; with order `Lowest` and `Random` nothing.
     fresh: i128,
     given: BTreeSet<i64>,
     freed: VecDeque<i64>,
     excluded: BTreeSet<i64>,
     /// Reserved beyond the watermark once.
     reserved: BTreeSet<i64>,
-    /// Those that are out because somebody asked for them; they are not undone.
+    /// Those that were taken by name; they are not undone.
     asked: BTreeSet<i64>,
     lent: BTreeSet<i64>,
     /// The free ids, lowest first, for order `Lowest`; some of them are free no longer.
@@ -409,7 +409,7 @@ proptest! {
                     prop_assert_eq!(model.free(id), Ok(()));
                 },
                 Op::TakeBackAny(distance) => if !model.lent.contains(&at(distance)) {
-                    prop_assert_eq!(ids.take_back(at(distance)), Ok(()), "it is somebody else's");
+                    prop_assert_eq!(ids.take_back(at(distance)), Ok(()), "it is not lent");
                 },
                 Op::Unlend(place) => if let Some(id) = nth(&model.lent, place) {
                     prop_assert_eq!(ids.undo_lend(id), Ok(()));

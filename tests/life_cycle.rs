@@ -1,4 +1,4 @@
-//! What the random steps of `upkeep_properties.rs` come upon too seldom, step by step.
+//! Sequences that the random steps of `life_cycle_properties.rs` meet too seldom.
 
 use opool::pool::{Answer, Attempt, Caller, Collected, Identity, Rules, SlotId, State, Ticket, TimeSlice, Work};
 
@@ -50,7 +50,7 @@ fn collect(pool: &mut Pool, ticket: Ticket, thread: usize, now: u64) -> SlotId {
 const MAKES: Rules = Rules { makes: true, max_size: 3, ..Rules::NONE };
 
 #[test]
-fn an_attempt_that_hangs_and_that_its_requester_gave_up_on_is_no_reason_to_wait() {
+fn the_next_waiter_does_not_wait_for_an_attempt_that_hangs_and_was_abandoned() {
     let mut pool = pool(MAKES);
     let ticket = queue(&mut pool, 1, START);
     let hangs = begin(&mut pool, START);
@@ -59,8 +59,8 @@ fn an_attempt_that_hangs_and_that_its_requester_gave_up_on_is_no_reason_to_wait(
 
     let ticket = queue(&mut pool, 2, START + SECOND / 2);
     assert_eq!(pool.wanted(START + SECOND / 2), 0, "it may come any moment");
-    assert_eq!(pool.wanted(START + SECOND), 1, "it has taken long, and somebody has left");
-    assert_eq!(pool.due(), Some(START + SECOND), "and somebody looks then");
+    assert_eq!(pool.wanted(START + SECOND), 1, "it is slow, and a waiter has left");
+    assert_eq!(pool.due(), Some(START + SECOND), "a thread looks then");
     let attempt = begin(&mut pool, START + SECOND);
     pool.finish_attempt(attempt, Token(1), START + SECOND);
     collect(&mut pool, ticket, 2, START + SECOND);
@@ -70,7 +70,7 @@ fn an_attempt_that_hangs_and_that_its_requester_gave_up_on_is_no_reason_to_wait(
 }
 
 #[test]
-fn an_attempt_that_takes_very_long_gets_company_of_one() {
+fn one_more_attempt_begins_beside_one_that_takes_very_long() {
     let mut pool = pool(MAKES);
     let _ticket = queue(&mut pool, 1, START);
     begin(&mut pool, START);
@@ -81,21 +81,21 @@ fn an_attempt_that_takes_very_long_gets_company_of_one() {
 }
 
 #[test]
-fn an_idle_object_is_looked_at_although_another_is_being_made() {
+fn an_idle_object_is_checked_although_another_is_being_made() {
     let mut pool = pool(Rules { min_size: 2, check_after: Some(SECOND), ..MAKES });
     let attempt = begin(&mut pool, START);
     pool.finish_attempt(attempt, Token(1), START);
     begin(&mut pool, START); // and it never ends
     let ticket = queue(&mut pool, 1, START + 9 * SECOND);
-    let Some(Work::Maintain(task)) = pool.take_work(START + 9 * SECOND) else { panic!("nobody looks at it") };
+    let Some(Work::Maintain(task)) = pool.take_work(START + 9 * SECOND) else { panic!("it is not checked") };
     pool.finish_task(task, true, START + 9 * SECOND);
     collect(&mut pool, ticket, 1, START + 9 * SECOND);
 }
 
-/// Two checks are under way, for two who have left, so the third idle object is left alone when others come. Then the
-/// checks are given up while the one who waits has an object at hand; and the giver takes that back.
+/// Two checks are under way, for two waiters that have left, so the third idle object is not checked for the next ones.
+/// Then the checks are given up while the waiter has been handed an object, and the giver takes that back.
 #[test]
-fn a_waiter_who_is_in_the_queue_again_has_something_looked_at() {
+fn a_check_begins_for_a_waiter_that_is_in_the_queue_again() {
     let mut pool = pool(Rules { check_after: Some(0), check_limit: Some(SECOND), ..Rules::NONE });
     pool.set_time_slice(TimeSlice { body: 2 * SECOND, whole: 9 * SECOND });
     for token in 0..4 {
@@ -133,13 +133,13 @@ fn what_time_alone_makes_due_is_due() {
     assert!(matches!(pool.take_work(START + 2 * SECOND), Some(Work::Report(_))));
     assert_eq!(pool.due(), Some(START + 60 * SECOND), "it is replaced");
     assert!(pool.give_back(slot, at(1, START + 3 * SECOND)).is_none());
-    assert_eq!(pool.due(), Some(START + 12 * SECOND), "it goes");
+    assert_eq!(pool.due(), Some(START + 12 * SECOND), "it is discarded");
     assert!(pool.take_work(START + 12 * SECOND).is_none());
     assert_eq!(pool.counts().size, 0);
 }
 
 #[test]
-fn a_lease_and_a_new_object_say_when_somebody_has_to_look() {
+fn a_lease_and_a_new_object_set_the_time_that_is_due() {
     let mut leaks = pool(Rules { leak_after: Some(2 * SECOND), ..Rules::NONE });
     assert!(leaks.add(Token(1), START).is_ok());
     assert!(leaks.take(START + SECOND).is_some());

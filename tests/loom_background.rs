@@ -1,5 +1,5 @@
 //! Model checks of what happens in the background: loom runs every interleaving of callers and workers over the real core
-//! and the real wake word. `make test-loom` runs them. A call that is lost shows as a deadlock.
+//! and the real wake word. `make test-loom` runs them. A lost wake-up shows as a deadlock.
 #![cfg(loom)]
 
 use std::sync::Mutex;
@@ -65,8 +65,8 @@ impl Pool {
         }
     }
 
-    /// A background thread. Time stands still in the model, so one that sleeps has to be called; unless it is hasty: then
-    /// its time is up at once, and it ends soon.
+    /// A background thread. Time stands still in the model, so one that sleeps has to be woken; unless it is hasty: then
+    /// its sleep ends at once, and it ends soon.
     fn work(this: &Arc<Self>) {
         let parker = Arc::new(Parker::new());
         let (mut me, mut slept, mut now) = (None, false, 0);
@@ -85,7 +85,7 @@ impl Pool {
                     this.with(|core| core.finish_disposal(began));
                     Pool::follow_up(this);
                 }
-                Next::Do(other) => panic!("nobody asked for {other:?}"),
+                Next::Do(other) => panic!("unexpected work: {other:?}"),
                 Next::Sleep(limit) => {
                     if this.hasty {
                         now += limit;
@@ -163,8 +163,8 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// The thread that makes the first object goes to sleep, or ends, while the next waiter queues and looks for one to call.
-/// Without a `close` where they end by themselves: each that is started anew is one more thread for the model.
+/// The thread that makes the first object goes to sleep, or ends, while the next waiter queues and looks for one to wake.
+/// Without a `close` where threads end by themselves: each one started is one more thread for the model.
 fn a_waiter_gets_a_second_object(hasty: bool) {
     let pool = Pool::new(Rules { disposes: false, ..MAKES }, hasty);
     for _ in 0..2 {
@@ -181,12 +181,12 @@ fn a_waiter_gets_a_second_object(hasty: bool) {
 }
 
 #[test]
-fn a_call_reaches_a_worker_that_is_about_to_sleep() {
+fn a_wake_up_reaches_a_worker_that_is_about_to_sleep() {
     check(2, || a_waiter_gets_a_second_object(false));
 }
 
 #[test]
-fn a_call_is_not_lost_with_a_worker_that_ends() {
+fn a_wake_up_is_not_lost_with_a_worker_that_ends() {
     check(2, || a_waiter_gets_a_second_object(true));
 }
 
@@ -234,7 +234,7 @@ fn close_races_with_a_waiter_a_worker_and_a_return() {
     }
 }
 
-/// Also where nothing is to be disposed of: then the value is dropped by whoever gives it back, after the wake.
+/// Also where nothing is to be disposed of: then the value is dropped by the releasing thread, after the wake.
 #[test]
 fn close_by_force_races_with_a_return_and_the_object_ends_once() {
     for disposes in [false, true] {

@@ -193,7 +193,7 @@ fn a_waiter_who_expires_leaves_the_next_one_in_place() {
 }
 
 /// A ticket is consumed by whatever ends the wait, so the type system forbids to close a waiter twice. What remains is
-/// a wake that arrives after the waiter has left: it must not reach whoever uses its place in the queue next.
+/// a wake that arrives after the waiter has left: it must not reach the next waiter in the same place of the queue.
 #[test]
 fn a_late_wake_for_a_closed_waiter_disturbs_nobody() {
     loom::model(|| {
@@ -236,8 +236,8 @@ fn a_lease_that_two_threads_release_at_once_is_given_back_once() {
     });
 }
 
-/// A thread in its turn takes back what it has just handed over: the waiter keeps its place, and is served when the
-/// giver gives for good, or looks first.
+/// A thread in its time slice takes back what it has just handed over: the waiter keeps its place, and is served when a
+/// hand-over is final, or when it collects first.
 #[test]
 fn an_object_that_is_taken_back_still_reaches_the_waiter() {
     loom::model(|| {

@@ -78,7 +78,7 @@ struct Run {
     /// One tick a step.
     now: u64,
     limits: TimeSlice,
-    /// Who has handed something over lately, and whether it was in a turn that can go on.
+    /// The latest caller that handed something over.
     giver: Option<usize>,
 }
 
@@ -94,10 +94,10 @@ impl Run {
         Caller { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
-    /// The state may take back only what its asker gave and nobody has picked up; the model cannot know more.
+    /// A caller may take back only what it handed over and the waiter has not collected; the model cannot know more.
     fn took_back(&mut self, who: usize, slot: SlotId) {
         let value = self.value(slot);
-        assert!(self.limits != TimeSlice::NONE, "somebody else's object was taken back");
+        assert!(self.limits != TimeSlice::NONE, "an object was taken back without a time slice");
         assert_eq!(self.giver, Some(who), "only the giver may take it back");
         let waiter = self.model.waiters.iter_mut().find(|(_, given, _)| *given == Some(value));
         waiter.expect("taken back from a waiter").1 = None;
@@ -109,7 +109,7 @@ impl Run {
         let first = self.model.waiters.iter_mut().find(|(_, given, _)| given.is_none());
         match first {
             Some((_, given, _)) => {
-                assert!(wake.is_some(), "nobody was woken although somebody waits");
+                assert!(wake.is_some(), "no waiter was woken although there is one");
                 *given = Some(value);
             }
             None => {
@@ -266,7 +266,7 @@ impl Run {
         }
     }
 
-    /// Everything of `OTHER` is gone; what it had is free. In which order it comes free is nobody's business.
+    /// `OTHER` no longer exists, and what it had is free, in any order.
     fn fork(&mut self) {
         let mut orphaned = Vec::new();
         let leased = self.model.leased.iter().map(|(value, who, _)| (*value, *who));
@@ -283,15 +283,15 @@ impl Run {
             },
         );
         let mut free = Vec::new();
-        let mut gone = 0;
+        let mut removed = 0;
         self.model.waiters.retain(|(who, given, _)| {
             if *who == OTHER {
-                gone += 1;
+                removed += 1;
                 free.extend(*given);
             }
             *who == ME
         });
-        assert_eq!(forked.wakers.len(), gone);
+        assert_eq!(forked.wakers.len(), removed);
         let mut expected = Vec::new();
         self.model.leased.retain(|(value, who, _)| {
             if *who == OTHER {
@@ -397,7 +397,7 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
 }
 
 #[test]
-fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
+fn a_time_slice_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
     let limits = TimeSlice { body: 10, whole: 100 };
     let at = |thread, now| Caller { thread, now, nested: false, deadline: u64::MAX };
     for (gap, rounds) in [(9, 11), (10, 0)] {
@@ -411,7 +411,7 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
         let next = state.queue(at(ME, 0), "me").expect_err("nothing is idle");
         (slot, _) = state.look(ticket, at(OTHER, 0)).expect("handed over");
         let mut now = 0;
-        let mut turns = 0;
+        let mut taken_back = 0;
         loop {
             now += gap;
             assert_eq!(state.give_back(slot, at(OTHER, now)), Some("me"));
@@ -419,9 +419,9 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
                 Some(again) => slot = again,
                 None => break,
             }
-            turns += 1;
+            taken_back += 1;
         }
-        assert_eq!(turns, rounds, "with bodies of {gap}");
+        assert_eq!(taken_back, rounds, "with bodies of {gap}");
         assert!(state.look(next, at(ME, now)).is_ok());
     }
 }

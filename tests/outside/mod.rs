@@ -27,7 +27,7 @@ impl Identity for Value {
     }
 }
 
-/// An object in somebody's hands.
+/// A leased or acquired object.
 pub struct Lease {
     pub serial: usize,
     slot: SlotId,
@@ -49,7 +49,7 @@ struct Worker {
 }
 
 enum Doing {
-    /// It has been started, or has finished something, or was called.
+    /// It has been started, or has finished something, or was woken.
     Coming {
         slept: bool,
     },
@@ -72,7 +72,7 @@ enum Exit {
 pub struct Outside {
     pub state: State<Value, usize>,
     pub now: u64,
-    /// Whether there are threads in the background; else somebody does all work, as a test's clock does.
+    /// Whether there are background threads; else the test does all the work, as with a virtual clock.
     threads: bool,
     pub leases: Vec<Lease>,
     pub acquired: Vec<Lease>,
@@ -204,11 +204,11 @@ impl Outside {
         }
     }
 
-    /// Those who were sent away, and have not looked.
+    /// How many waiters were refused and have not collected.
     pub fn refused_tickets(&self) -> usize {
         let handed = self.state.values().filter(|(_, _, hold, _)| *hold == Hold::Handed).count();
-        let sent_away = |(_, ticket): &&(usize, Ticket)| self.state.ahead_of(ticket).is_none();
-        self.tickets.iter().filter(sent_away).count() - handed
+        let refused = |(_, ticket): &&(usize, Ticket)| self.state.ahead_of(ticket).is_none();
+        self.tickets.iter().filter(refused).count() - handed
     }
 
     fn some_lease(&mut self, which: usize) -> Option<Lease> {
@@ -277,7 +277,7 @@ impl Outside {
         }
     }
 
-    /// Only ME goes on, in a process where no background thread is.
+    /// Only ME exists any more, and no background thread.
     pub fn fork(&mut self) {
         let (orphans, mine) = std::mem::take(&mut self.leases).into_iter().partition::<Vec<_>, _>(|l| l.who == OTHER);
         let (bare, my_bare) = std::mem::take(&mut self.acquired).into_iter().partition::<Vec<_>, _>(|l| l.who == OTHER);

@@ -1,4 +1,4 @@
-//! The pool's state where nobody is ever refused: answers that are one thing or the other.
+//! The pool's state where no caller is refused: answers that are one thing or the other.
 #![allow(dead_code)] // no test needs all of it
 
 use opool::pool::{Answer, Caller, Collected, Counts, Identity, SlotId, State, Ticket};
