@@ -100,9 +100,9 @@ impl Pool {
     }
 
     fn lease(this: &Arc<Self>, me: usize) -> Option<SlotId> {
-        let asker = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        let caller = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
         let parker = Arc::new(Parker::new());
-        let mut ticket = match this.with(|core| core.lease_or_queue(asker, Arc::clone(&parker))) {
+        let mut ticket = match this.with(|core| core.lease_or_queue(caller, Arc::clone(&parker))) {
             Answer::Slot(slot) => return Some(slot),
             Answer::Refused(_) => return None,
             Answer::Queued(ticket) => ticket,
@@ -110,7 +110,7 @@ impl Pool {
         loop {
             Pool::follow_up(this);
             parker.park(None);
-            ticket = match this.with(|core| core.collect(ticket, asker)) {
+            ticket = match this.with(|core| core.collect(ticket, caller)) {
                 Collected::Slot(slot, _) => return Some(slot),
                 Collected::Refused(..) => return None,
                 Collected::Pending(ticket) => ticket,

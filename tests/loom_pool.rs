@@ -52,18 +52,18 @@ impl Pool {
     }
 
     fn lease(&self, me: usize) -> SlotId {
-        let asker = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
-        if let Some(slot) = self.with(|core| core.lease_or_take_back(asker)) {
+        let caller = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        if let Some(slot) = self.with(|core| core.lease_or_take_back(caller)) {
             return self.held(slot);
         }
         let parker = Arc::new(Parker::new());
-        let mut ticket = match self.with(|core| core.queue(asker, Arc::clone(&parker))) {
+        let mut ticket = match self.with(|core| core.queue(caller, Arc::clone(&parker))) {
             Ok(slot) => return self.held(slot),
             Err(ticket) => ticket,
         };
         loop {
             parker.park(None);
-            ticket = match self.with(|core| core.look(ticket, asker)) {
+            ticket = match self.with(|core| core.look(ticket, caller)) {
                 Ok((slot, _)) => return self.held(slot),
                 Err(ticket) => ticket,
             }
@@ -72,8 +72,8 @@ impl Pool {
 
     /// Queues, and leaves at once: whatever can happen between the two does happen in some interleaving.
     fn lease_or_expire(&self, me: usize) -> Option<SlotId> {
-        let asker = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
-        match self.with(|core| core.queue(asker, Arc::new(Parker::new()))) {
+        let caller = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        match self.with(|core| core.queue(caller, Arc::new(Parker::new()))) {
             Ok(slot) => Some(self.held(slot)),
             Err(ticket) => self.with(|core| core.cancel(ticket, 0)).0.map(|slot| self.held(slot)),
         }

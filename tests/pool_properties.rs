@@ -90,7 +90,7 @@ impl Run {
         Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, limits, giver: None }
     }
 
-    fn asker(&self, thread: usize) -> Caller {
+    fn caller(&self, thread: usize) -> Caller {
         Caller { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
@@ -154,13 +154,13 @@ impl Run {
             }
             Step::Queue { who } => {
                 self.next_waiter += 1;
-                let asker = self.asker(who);
+                let caller = self.caller(who);
                 if self.model.idle.is_empty()
-                    && let Some(slot) = self.state.lease_or_take_back(asker)
+                    && let Some(slot) = self.state.lease_or_take_back(caller)
                 {
                     return self.took_back(who, slot);
                 }
-                match self.state.queue(asker, self.next_waiter) {
+                match self.state.queue(caller, self.next_waiter) {
                     Ok(slot) => {
                         let expected = self.model.idle.pop_front().expect("the model has something idle too");
                         assert_eq!(self.value(slot), expected);
@@ -175,8 +175,8 @@ impl Run {
             Step::Collect { which } if !self.model.waiters.is_empty() => {
                 let which = which % self.model.waiters.len();
                 let (who, given, ticket) = self.model.waiters.remove(which);
-                let asker = self.asker(who);
-                match self.state.look(ticket.expect("kept until the end"), asker) {
+                let caller = self.caller(who);
+                match self.state.look(ticket.expect("kept until the end"), caller) {
                     Ok((slot, waker)) => {
                         assert!(waker.is_some());
                         let value = given.expect("not handed over in the model");
@@ -205,7 +205,7 @@ impl Run {
             Step::GiveBack { which } if !self.model.leased.is_empty() => {
                 let (value, who, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
                 let quick = self.state.give_back_quickly(slot);
-                let wake = if quick { None } else { self.state.give_back(slot, self.asker(who)) };
+                let wake = if quick { None } else { self.state.give_back(slot, self.caller(who)) };
                 if wake.is_some() {
                     self.giver = Some(who);
                 }
@@ -227,8 +227,8 @@ impl Run {
                     let place = self.model.acquired.iter().position(|(other, _)| *other == value);
                     self.model.acquired.swap_remove(place.expect("acquired in the model too"));
                     assert_eq!(value.object, object);
-                    let asker = self.asker(ME);
-                    let wake = awaited.and_then(|slot| self.state.give_back(slot, asker));
+                    let caller = self.caller(ME);
+                    let wake = awaited.and_then(|slot| self.state.give_back(slot, caller));
                     if wake.is_some() {
                         self.giver = Some(ME);
                     }
@@ -319,8 +319,8 @@ impl Run {
         let mut index = 0;
         while index < self.model.waiters.len() {
             let (who, given, ticket) = self.model.waiters.remove(index);
-            let asker = self.asker(who);
-            match self.state.look(ticket.expect("kept until the end"), asker) {
+            let caller = self.caller(who);
+            match self.state.look(ticket.expect("kept until the end"), caller) {
                 Ok((slot, _)) => {
                     let value = self.value(slot);
                     assert!(handed.contains(&value));
@@ -346,7 +346,7 @@ impl Run {
         assert_eq!(all.len(), kept.len());
         assert!(all.iter().all(|(value, _)| kept.contains(value)));
         for (value, slot) in all {
-            let wake = self.state.give_back(slot, self.asker(ME));
+            let wake = self.state.give_back(slot, self.caller(ME));
             self.comes_free(value, wake);
         }
     }

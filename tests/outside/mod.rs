@@ -108,7 +108,7 @@ impl Outside {
         }
     }
 
-    fn asker(&self, thread: usize) -> Caller {
+    fn caller(&self, thread: usize) -> Caller {
         Caller { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
@@ -168,13 +168,13 @@ impl Outside {
     }
 
     pub fn queue(&mut self, who: usize) {
-        let asker = self.asker(who);
-        if let Some(slot) = self.state.lease_or_take_back(asker) {
+        let caller = self.caller(who);
+        if let Some(slot) = self.state.lease_or_take_back(caller) {
             assert!(!self.state.is_closed());
             return self.has_taken(slot, who);
         }
         let number = self.number();
-        match self.state.lease_or_queue(asker, number) {
+        match self.state.lease_or_queue(caller, number) {
             Answer::Slot(slot) => self.has_taken(slot, who),
             Answer::Queued(ticket) => self.tickets.push((who, ticket)),
             Answer::Refused(_) => {}
@@ -186,8 +186,8 @@ impl Outside {
             return;
         }
         let (who, ticket) = self.tickets.remove(which % self.tickets.len());
-        let asker = self.asker(who);
-        match self.state.collect(ticket, asker) {
+        let caller = self.caller(who);
+        match self.state.collect(ticket, caller) {
             Collected::Slot(slot, _) => self.has_taken(slot, who),
             Collected::Refused(..) => {}
             Collected::Pending(ticket) => self.tickets.push((who, ticket)),
@@ -218,7 +218,7 @@ impl Outside {
     pub fn give_back(&mut self, which: usize) {
         let Some(Lease { slot, who, .. }) = self.some_lease(which) else { return };
         if !self.state.give_back_quickly(slot) {
-            let _wake = self.state.give_back(slot, self.asker(who));
+            let _wake = self.state.give_back(slot, self.caller(who));
         }
     }
 
@@ -228,7 +228,7 @@ impl Outside {
         } else if self.state.rules().resets && self.state.may_touch(slot) {
             self.state.reset_in_background(slot, self.now);
         } else {
-            let _wake = self.state.give_back(slot, self.asker(who));
+            let _wake = self.state.give_back(slot, self.caller(who));
         }
     }
 
@@ -261,7 +261,7 @@ impl Outside {
             return;
         }
         if let Some(slot) = self.state.release(lease.serial).expect("it is out") {
-            let _wake = self.state.give_back(slot, self.asker(lease.who));
+            let _wake = self.state.give_back(slot, self.caller(lease.who));
         }
     }
 

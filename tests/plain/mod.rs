@@ -8,9 +8,9 @@ pub trait Plain<T, W> {
     /// `add` to a pool that is neither closed nor full.
     fn put(&mut self, value: T) -> Option<W>;
     /// `lease_or_queue`.
-    fn queue(&mut self, asker: Caller, wake: W) -> Result<SlotId, Ticket>;
+    fn queue(&mut self, caller: Caller, wake: W) -> Result<SlotId, Ticket>;
     /// `collect`.
-    fn look(&mut self, ticket: Ticket, asker: Caller) -> Result<(SlotId, Option<W>), Ticket>;
+    fn look(&mut self, ticket: Ticket, caller: Caller) -> Result<(SlotId, Option<W>), Ticket>;
 }
 
 impl<T: Identity + std::fmt::Debug, W: Clone> Plain<T, W> for State<T, W> {
@@ -18,16 +18,16 @@ impl<T: Identity + std::fmt::Debug, W: Clone> Plain<T, W> for State<T, W> {
         self.add(value, 0).expect("neither closed nor full")
     }
 
-    fn queue(&mut self, asker: Caller, wake: W) -> Result<SlotId, Ticket> {
-        match self.lease_or_queue(asker, wake) {
+    fn queue(&mut self, caller: Caller, wake: W) -> Result<SlotId, Ticket> {
+        match self.lease_or_queue(caller, wake) {
             Answer::Slot(slot) => Ok(slot),
             Answer::Queued(ticket) => Err(ticket),
             Answer::Refused(refusal) => panic!("refused: {refusal:?}"),
         }
     }
 
-    fn look(&mut self, ticket: Ticket, asker: Caller) -> Result<(SlotId, Option<W>), Ticket> {
-        match self.collect(ticket, asker) {
+    fn look(&mut self, ticket: Ticket, caller: Caller) -> Result<(SlotId, Option<W>), Ticket> {
+        match self.collect(ticket, caller) {
             Collected::Slot(slot, wake) => Ok((slot, wake)),
             Collected::Pending(ticket) => Err(ticket),
             Collected::Refused(refusal, _) => panic!("refused: {refusal:?}"),

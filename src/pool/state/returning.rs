@@ -21,15 +21,15 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// leased → idle, or handed to the first waiter, whom the caller wakes, or vacant.
-    pub fn give_back(&mut self, id: SlotId, asker: Caller) -> Option<W> {
+    pub fn give_back(&mut self, id: SlotId, caller: Caller) -> Option<W> {
         debug_assert_eq!(self.slots.get(id).hold, Hold::Leased);
-        self.note_end_of_lease(id, asker.now);
-        if let Some(reason) = self.reason_to_discard(id, asker.now) {
-            self.leave(id, reason, asker.now);
+        self.note_end_of_lease(id, caller.now);
+        if let Some(reason) = self.reason_to_discard(id, caller.now) {
+            self.leave(id, reason, caller.now);
             return None;
         }
-        let in_slice = self.slices.go_on(asker.thread, asker.now);
-        let wake = self.pass_on(id, asker.now);
+        let in_slice = self.slices.go_on(caller.thread, caller.now);
+        let wake = self.pass_on(id, caller.now);
         if !in_slice {
             self.slices.make_final();
         }

@@ -54,57 +54,57 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// As [`take`](Self::take); else a place in the queue. One critical section, so no wake can be missed.
-    pub fn lease_or_queue(&mut self, asker: Caller, wake: W) -> Answer {
+    pub fn lease_or_queue(&mut self, caller: Caller, wake: W) -> Answer {
         if self.closing.is_closed() {
             return Answer::Refused(Refusal::Closed);
         }
-        if let Some(slot) = self.take(asker.now) {
+        if let Some(slot) = self.take(caller.now) {
             return Answer::Slot(slot);
         }
-        if asker.nested
-            && let Some(slot) = self.waiters.take_from_outer(asker.thread)
+        if caller.nested
+            && let Some(slot) = self.waiters.take_from_outer(caller.thread)
         {
             self.slices.make_final();
-            self.take_over(slot, asker.now);
-            self.start_needed_work(asker.now);
+            self.take_over(slot, caller.now);
+            self.start_needed_work(caller.now);
             return Answer::Slot(slot);
         }
-        if let Some(refusal) = self.reason_not_to_queue(asker.now) {
+        if let Some(refusal) = self.reason_not_to_queue(caller.now) {
             self.statistics.refused += 1;
             return Answer::Refused(refusal);
         }
-        self.slices.queued(asker.thread, asker.now);
-        let ticket = self.waiters.push(asker.thread, asker.now, asker.deadline, wake, asker.nested);
-        self.start_needed_work(asker.now);
+        self.slices.queued(caller.thread, caller.now);
+        let ticket = self.waiters.push(caller.thread, caller.now, caller.deadline, wake, caller.nested);
+        self.start_needed_work(caller.now);
         Answer::Queued(ticket)
     }
 
     /// As [`take`](Self::take); else handed → leased, if the caller made the latest hand-over, its time slice goes on and
     /// the waiter has not collected. The waiter is the first in the queue again.
-    pub fn lease_or_take_back(&mut self, asker: Caller) -> Option<SlotId> {
-        if let Some(slot) = self.take(asker.now) {
+    pub fn lease_or_take_back(&mut self, caller: Caller) -> Option<SlotId> {
+        if let Some(slot) = self.take(caller.now) {
             return Some(slot);
         }
-        let hand_over = self.slices.revoke(asker.thread, asker.now)?;
+        let hand_over = self.slices.revoke(caller.thread, caller.now)?;
         let slot = self.waiters.take_back(hand_over)?;
-        self.take_over(slot, asker.now);
-        self.start_needed_work(asker.now);
+        self.take_over(slot, caller.now);
+        self.start_needed_work(caller.now);
         Some(slot)
     }
 
     /// handed → leased, if the waiter was handed an object.
-    pub fn collect(&mut self, ticket: Ticket, asker: Caller) -> Collected<W> {
+    pub fn collect(&mut self, ticket: Ticket, caller: Caller) -> Collected<W> {
         self.slices.make_final_for(&ticket);
         match self.waiters.collect(ticket) {
             Outcome::Queued(ticket) => Collected::Pending(ticket),
             Outcome::Refused(refusal, since, wake) => {
-                self.statistics.wait.note(asker.now.saturating_sub(since));
+                self.statistics.wait.note(caller.now.saturating_sub(since));
                 Collected::Refused(refusal, wake)
             }
             Outcome::Handed(slot, since, wake) => {
-                self.statistics.wait.note(asker.now.saturating_sub(since));
-                self.take_over(slot, asker.now);
-                self.slices.collected(asker.thread, asker.now);
+                self.statistics.wait.note(caller.now.saturating_sub(since));
+                self.take_over(slot, caller.now);
+                self.slices.collected(caller.thread, caller.now);
                 Collected::Slot(slot, wake)
             }
         }
