@@ -8,11 +8,11 @@ use crate::bindings::args::clock::Clock;
 use crate::bindings::args::hooks::Hooks;
 use crate::bindings::args::timeout::{Timeout, to_nanos};
 use crate::bindings::ffi::python_side;
-use crate::pool::{Nanos, Order, Patience, Rules};
+use crate::pool::{Nanos, Order, Rules, TimeSlice};
 
 /// How long a thread with short bodies may take its object back, with `fairness="adaptive"`. `DESIGN.md` has the
 /// measurements.
-const PATIENCE: Patience = Patience { body: 10_000, turn: 500_000 };
+const PATIENCE: TimeSlice = TimeSlice { body: 10_000, whole: 500_000 };
 
 /// The default of `max_size`, with a factory.
 const MAX_SIZE: usize = 10;
@@ -77,7 +77,7 @@ pub(crate) struct Configuration {
 
 /// `fairness`: what it is called, and what it means.
 #[derive(Clone, Copy)]
-pub(crate) struct Fairness(pub(crate) &'static str, pub(crate) Patience);
+pub(crate) struct Fairness(pub(crate) &'static str, pub(crate) TimeSlice);
 
 impl Fairness {
     pub(crate) const DEFAULT: Fairness = Fairness("adaptive", PATIENCE);
@@ -104,7 +104,7 @@ pub(crate) fn objects<'py>(
 pub(crate) fn read(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Configuration> {
     let given = Arguments(given);
     given.only_known()?;
-    let fairness = given.choice("fairness", [(Fairness::DEFAULT.0, PATIENCE), ("strict", Patience::NONE)])?;
+    let fairness = given.choice("fairness", [(Fairness::DEFAULT.0, PATIENCE), ("strict", TimeSlice::NONE)])?;
     let order = given.choice("order", [("fifo", Order::Fifo), ("lifo", Order::Lifo)])?;
     let mut options = Options {
         timeout: given.seconds("timeout", Options::DEFAULT.timeout)?,

@@ -238,8 +238,8 @@ fn wrong_value<'py>(option: &str, value: &Bound<'py, PyAny>) -> Raised<'py> {
 /// Whether an exact int is negative, from its own header.
 #[inline(always)]
 unsafe fn has_minus_sign(int: *mut PyObject) -> bool {
-    // SAFETY: the caller has checked the type. Up to CPython 3.11 the sign is that of the number of digits; then the two
-    // lowest bits of the tag in the same place: 0 is positive, 1 zero, 2 negative (PEP 757 describes both).
+    // SAFETY: the caller has checked the type. Up to CPython 3.11 the sign is that of the number of digits; then the
+    // two lowest bits of the tag in the same place: 0 is positive, 1 zero, 2 negative (PEP 757 describes both).
     unsafe {
         #[cfg(not(Py_3_12))]
         return ffi::Py_SIZE(int) < 0;

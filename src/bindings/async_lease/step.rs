@@ -1,8 +1,8 @@
 //! `pool.lease_async()`: what an `async with` or an `await` does with a lease.
 //!
-//! An `AsyncLease` is its own awaitable, its own iterator, and what `async with` finds when it looks for `__aenter__` and
-//! `__aexit__` (`ffi/self_method.rs`). So an object that is idle costs no allocation and no suspension. If none is idle,
-//! the task waits (`wait.rs`), in the same queue as the threads.
+//! An `AsyncLease` is its own awaitable, its own iterator, and what `async with` finds when it looks for `__aenter__`
+//! and `__aexit__` (`ffi/self_method.rs`). So an object that is idle costs no allocation and no suspension. If none is
+//! idle, the task waits (`wait.rs`), in the same queue as the threads.
 //!
 //! What it owns: its pool, until it is over; while it waits, its future, which has the ticket; while it is inside its
 //! `async with`, the slot. The slot knows it then by `Item::holder`.

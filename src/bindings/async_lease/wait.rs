@@ -27,7 +27,7 @@ use crate::bindings::pool::borrow::borrow;
 use crate::bindings::pool::errors;
 use crate::bindings::pool::expire::set_timer;
 use crate::bindings::pool::wait::taken;
-use crate::pool::{Answer, Asker, Nanos, Refusal, SlotId, Turned};
+use crate::pool::{Answer, Caller, Collected, Nanos, Refusal, SlotId};
 use crate::sync::this_thread;
 
 /// The `await` raises this.
@@ -36,8 +36,8 @@ fn raise(py: Python<'_>, error: PyErr) -> Step {
     Step::Raise
 }
 
-fn asker(lease: *mut AsyncLease, now: Nanos, deadline: Nanos) -> Asker {
-    Asker { thread: HolderTag::of_task(lease).number(), now, nested: false, deadline }
+fn asker(lease: *mut AsyncLease, now: Nanos, deadline: Nanos) -> Caller {
+    Caller { thread: HolderTag::of_task(lease).number(), now, nested: false, deadline }
 }
 
 /// Asks, and joins the queue if nothing is idle.
@@ -102,7 +102,7 @@ unsafe fn queue(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, waited: Waited, 
         match answer {
             Answer::Slot(slot) => finish(lease, pool, slot),
             Answer::Refused(refusal) => refuse(lease, pool, refusal),
-            Answer::Place(ticket) => {
+            Answer::Queued(ticket) => {
                 future.get().begin(py, ticket);
                 (*lease).thread = me;
                 (*lease).phase.reset(WAITING);
@@ -211,16 +211,16 @@ unsafe fn collect(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> Step {
             return queue(lease, pool, wait.waited, now);
         };
         match this.with(py, |core| core.collect(ticket, asker(lease, now, Nanos::MAX))) {
-            Turned::Slot(slot, _waker) => finish(lease, pool, slot),
-            Turned::Refused(Refusal::TimedOut(before), _waker) => {
+            Collected::Slot(slot, _waker) => finish(lease, pool, slot),
+            Collected::Refused(Refusal::TimedOut(before), _waker) => {
                 (*lease).phase.reset(OVER);
                 this.with(py, |core| core.note_timeout());
                 let _raised = errors::timed_out(pool, wait.waited, this.counts(py), Some(before), now);
                 Step::Raise
             }
-            Turned::Refused(refusal, _waker) => refuse(lease, pool, refusal),
+            Collected::Refused(refusal, _waker) => refuse(lease, pool, refusal),
             // Woken, but not served: the giver has taken back what it gave. The place in the queue is still ours.
-            Turned::NotYet(ticket) => {
+            Collected::Pending(ticket) => {
                 future.get().begin(py, ticket);
                 (*lease).wait.set(Some(wait));
                 suspend(lease, future)

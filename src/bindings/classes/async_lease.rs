@@ -91,7 +91,8 @@ unsafe extern "C" fn send_value(this: *mut PyObject, sent: *mut PyObject) -> *mu
             Step::Yield(value) => value,
             Step::Raise => ptr::null_mut(),
             Step::Return(value) => {
-                // A lease has to be known to nobody but its owner. An object is known to the pool anyway, until it is back.
+                // A lease has to be known to nobody but its owner. An object is known to the pool anyway, until it is
+                // back.
                 match (*this.cast::<AsyncLease>()).mode.get() {
                     Mode::Lease => stop_iteration::raise_new(value),
                     _ => stop_iteration::raise(value),

@@ -1,5 +1,5 @@
-//! The docstrings of what does not go through PyO3: a signature, two dashes, the text. Those of PyO3's methods stand at the
-//! methods, those of its classes in `docs/`.
+//! The docstrings of what does not go through PyO3: a signature, two dashes, the text. Those of PyO3's methods stand at
+//! the methods, those of its classes in `docs/`.
 
 use std::ffi::CStr;
 

@@ -30,8 +30,8 @@ impl Job {
         background::finish(self, py, Outcome::Interrupted);
     }
 
-    // A test's clock keeps the job in its frame, and the traceback of a hook's error keeps the frame. What the others in
-    // such a cycle do to be cleared is enough.
+    // A test's clock keeps the job in its frame, and the traceback of a hook's error keeps the frame. What the others
+    // in such a cycle do to be cleared is enough.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.obj)?;
         visit.call(&self.hook)?;

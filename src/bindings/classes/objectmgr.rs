@@ -425,7 +425,7 @@ impl ObjectMgr {
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {
-        self.ids.with(attached(py), |ids| ids.given()) as usize
+        self.ids.with(attached(py), |ids| ids.allocated_count()) as usize
     }
 
     /// A manager without ids is still a manager: `if mgr:` asks whether there is one.
@@ -451,7 +451,7 @@ impl ObjectMgr {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let class = slf.get_type().fully_qualified_name()?;
-        let figures = |ids: &mut Ids| (ids.range(), ids.given(), ids.available());
+        let figures = |ids: &mut Ids| (ids.range(), ids.allocated_count(), ids.available());
         let (range, given, available) = slf.get().ids.with(attached(slf.py()), figures);
         let (start, end, order) = (range.start, range.end, slf.get().order(slf.py()));
         Ok(format!("<{class} range({start}, {end}): order '{order}', given {given}, available {available}>"))

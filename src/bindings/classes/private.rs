@@ -1,4 +1,5 @@
-//! What the Python half of the package asks of the extension: functions, so that the classes show only what users may use.
+//! What the Python half of the package asks of the extension: functions, so that the classes show only what users may
+//! use.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -48,7 +49,7 @@ fn _add_closer<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>>
 /// Takes back the future of `_add_closer`.
 #[pyfunction]
 fn _no_closer(pool: &Bound<'_, Pool>, future: &Bound<'_, PoolFuture>) {
-    drop(pool.get().with(pool.py(), |core| core.no_closer(|closer| closer.is_future(future))));
+    drop(pool.get().with(pool.py(), |core| core.remove_closers(|closer| closer.is_future(future))));
 }
 
 /// Whether ids are given that no lease gives back.

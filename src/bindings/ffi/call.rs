@@ -138,7 +138,8 @@ pub(crate) fn finalizing() -> bool {
     }
     #[cfg(Py_3_13)]
     use pyo3::ffi::Py_IsFinalizing as is_finalizing;
-    // SAFETY: both read a flag. Late in the shutdown the first is cleared again, but then nothing is initialised any more.
+    // SAFETY: both read a flag. Late in the shutdown the first is cleared again, but then nothing is initialised any
+    // more.
     let flags: [c_int; 2] = unsafe { [is_finalizing(), ffi::Py_IsInitialized()] };
     flags[0] != 0 || flags[1] == 0
 }

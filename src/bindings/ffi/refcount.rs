@@ -1,7 +1,7 @@
 //! Reference counts where the hot path cannot afford a call, and what an interpreter without a GIL needs besides.
 //!
-//! There, an object belongs to the thread that made it. That thread counts in `ob_ref_local` without atomics; all others
-//! count in `ob_ref_shared`, in steps of four above two flags (PEP 703; `Include/refcount.h` and, up to 3.13,
+//! There, an object belongs to the thread that made it. That thread counts in `ob_ref_local` without atomics; all
+//! others count in `ob_ref_shared`, in steps of four above two flags (PEP 703; `Include/refcount.h` and, up to 3.13,
 //! `Include/object.h`). An object that nobody owns (`ob_tid` 0) is *merged*: its whole count is in `ob_ref_shared`.
 
 use pyo3::ffi::{self, PyObject};

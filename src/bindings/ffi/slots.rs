@@ -27,8 +27,8 @@ pub(crate) fn add_methods(class: &Bound<'_, PyType>, methods: Vec<ffi::PyMethodD
     Ok(())
 }
 
-/// Shows the method in place of the one that CPython makes of the slot of that name, whose docstring is nobody's own. The
-/// slot stays, and is called as before.
+/// Shows the method in place of the one that CPython makes of the slot of that name, whose docstring is nobody's own.
+/// The slot stays, and is called as before.
 ///
 /// `class` is a class that is just being made.
 pub(crate) fn show_method(class: &Bound<'_, PyType>, method: ffi::PyMethodDef) -> PyResult<()> {

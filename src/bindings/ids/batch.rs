@@ -1,4 +1,5 @@
-//! The methods of `ObjectMgr` for several ids, or for particular ones. They convert first, then ask the core in one step.
+//! The methods of `ObjectMgr` for several ids, or for particular ones. They convert first, then ask the core in one
+//! step.
 
 use std::ptr::NonNull;
 
@@ -41,10 +42,11 @@ pub(crate) fn get_many<'py>(mgr: &ObjectMgr, py: Python<'py>, k: u64) -> PyResul
         return Ok(None);
     }
     list_of(py, &taken).map(Some).inspect_err(|_| {
-        // The caller did not get them. Another thread may have guessed one and freed it in the meantime; then it is free.
+        // The caller did not get them. Another thread may have guessed one and freed it in the meantime; then it is
+        // free.
         mgr.ids.with(attached(py), |ids| {
             for &id in taken.iter().rev() {
-                let (Ok(()) | Err(_)) = ids.untake(id);
+                let (Ok(()) | Err(_)) = ids.undo_take(id);
             }
         });
         mgr.settle_quietly(py);

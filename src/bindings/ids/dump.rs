@@ -68,8 +68,9 @@ pub(crate) fn set_state(slf: &Bound<'_, ObjectMgr>, state: &Bound<'_, PyTuple>) 
 
 /// Whether both show the same and will give the same.
 pub(crate) fn equal(one: &ObjectMgr, other: &ObjectMgr, py: Python<'_>) -> PyResult<bool> {
-    let figures =
-        |mgr: &ObjectMgr| mgr.ids.with(attached(py), |ids| (ids.range(), ids.order(), ids.given(), ids.available()));
+    let figures = |mgr: &ObjectMgr| {
+        mgr.ids.with(attached(py), |ids| (ids.range(), ids.order(), ids.allocated_count(), ids.available()))
+    };
     // Most that differ, differ in these. One after the other: nobody holds two locks.
     if figures(one) != figures(other) {
         return Ok(false);
@@ -101,7 +102,7 @@ impl Given {
     fn __next__(&self, py: Python<'_>) -> Option<i64> {
         loop {
             let from = self.from.with(attached(py), |from| *from)?;
-            let next = self.mgr.get().ids.with(attached(py), |ids| ids.next_given(from));
+            let next = self.mgr.get().ids.with(attached(py), |ids| ids.next_allocated(from));
             let then = next.and_then(|id| id.checked_add(1));
             // Another thread may have taken this step in between; then this one takes the next.
             let mine = self.from.with(attached(py), |now| {

@@ -87,7 +87,7 @@ unsafe fn handed(slf: *mut ffi::PyObject, id: i64) -> *mut ffi::PyObject {
 #[cold]
 fn give_back(mgr: &ObjectMgr, py: Python<'_>, id: i64) {
     // Another thread may have guessed the id and freed it in the meantime. Then it is free already.
-    let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |ids| ids.untake(id));
+    let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |ids| ids.undo_take(id));
     mgr.settle_quietly(py);
 }
 
@@ -178,7 +178,7 @@ fn equal_id<'py>(ids: &Guarded<Ids>, obj: &Bound<'py, PyAny>) -> Raises<'py, Opt
         let mut beyond = true;
         for candidate in near.filter(|&candidate| is_within(&range, candidate)) {
             beyond = false;
-            let given = ids.with(attached(py), |ids| ids.is_given(candidate));
+            let given = ids.with(attached(py), |ids| ids.is_allocated(candidate));
             if given && is_equal(candidate, obj)? {
                 return Ok(Some(candidate));
             }
@@ -211,7 +211,7 @@ fn is_within(range: &Range<i128>, candidate: i64) -> bool {
 /// Whether `obj` equals an id that is out, as in a set of them.
 pub(crate) fn contains<'py>(ids: &Guarded<Ids>, obj: &Bound<'py, PyAny>) -> Raises<'py, bool> {
     match as_int(obj) {
-        Some(id) => Ok(id.is_some_and(|id| ids.with(attached(obj.py()), |ids| ids.is_given(id)))),
+        Some(id) => Ok(id.is_some_and(|id| ids.with(attached(obj.py()), |ids| ids.is_allocated(id)))),
         None => equal_id(ids, obj).map(|id| id.is_some()),
     }
 }

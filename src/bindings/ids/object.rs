@@ -1,7 +1,7 @@
 //! `opool.ObjectMgr`: what it holds, and the pool that leases its ids.
 //!
-//! The methods that are called often are in `hot.rs`, the batches in `batch.rs`, bytes in `dump.rs`, what it is made from
-//! in `range.rs`; `classes/objectmgr.rs` has them all.
+//! The methods that are called often are in `hot.rs`, the batches in `batch.rs`, bytes in `dump.rs`, what it is made
+//! from in `range.rs`; `classes/objectmgr.rs` has them all.
 
 use std::mem;
 use std::sync::Arc;

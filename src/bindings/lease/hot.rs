@@ -313,8 +313,9 @@ pub(crate) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
 /// Ends the lease. Returns the phase that it was in.
 ///
 /// Without a GIL two threads may leave one lease at the same time, and an atomic exchange decides which of them gives
-/// back. But if the caller's is the only reference, no other thread can reach the lease to leave it: a slot's pointer to
-/// it is used by others to look (`Item::thread`), never to move it on, except in a fork's child, which has one thread.
+/// back. But if the caller's is the only reference, no other thread can reach the lease to leave it: a slot's pointer
+/// to it is used by others to look (`Item::thread`), never to move it on, except in a fork's child, which has one
+/// thread.
 #[inline(always)]
 unsafe fn end(lease: *mut Lease) -> u8 {
     // SAFETY: the caller has a living lease.

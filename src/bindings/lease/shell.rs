@@ -25,8 +25,8 @@ pub(crate) unsafe fn new_shell(
     old: *mut Lease,
     call: ffi::vectorcallfunc,
 ) -> Raises<'_, *mut PyObject> {
-    // SAFETY: the slot is leased by the caller, so nobody else touches it or its object meanwhile, whatever the collector
-    // runs during the allocations.
+    // SAFETY: the slot is leased by the caller, so nobody else touches it or its object meanwhile, whatever the
+    // collector runs during the allocations.
     unsafe {
         let bound = Pool::bound(py, &this);
         let pool = bound.get();
@@ -51,8 +51,8 @@ pub(crate) unsafe fn new_shell(
     }
 }
 
-/// Takes new references to `object` and `pool`, and the caller's to `home`. `old` is the shell that it replaces, or null.
-/// Null with an exception set if there is no memory.
+/// Takes new references to `object` and `pool`, and the caller's to `home`. `old` is the shell that it replaces, or
+/// null. Null with an exception set if there is no memory.
 ///
 /// # Safety
 /// The thread is attached, and the objects are alive.

@@ -1,8 +1,8 @@
 //! Where the ids come from that a manager leases: it lends them to a pool of its own, so that its leases, its queue and
 //! its errors are those of every pool.
 //!
-//! That pool holds the ids that are leased and nothing else. What comes back to it goes to the first waiter, else to the
-//! manager; so a free id is in one place only. `pool/borrow.rs` says when ids go from one to the other.
+//! That pool holds the ids that are leased and nothing else. What comes back to it goes to the first waiter, else to
+//! the manager; so a free id is in one place only. `pool/borrow.rs` says when ids go from one to the other.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl IdSource {
             Some(object) => Ok(Some(Item::new(object))),
             None => {
                 // Another thread may have freed it by its number since: then there is nothing to undo.
-                let (Ok(()) | Err(_)) = self.ids.with(attached(py), |ids| ids.unlend(id));
+                let (Ok(()) | Err(_)) = self.ids.with(attached(py), |ids| ids.undo_lend(id));
                 Err(PyErr::fetch(py))
             }
         }
@@ -62,8 +62,8 @@ impl IdSource {
         self.ids.with(attached(py), |ids| ids.exclude_lent(id)).map_err(|refusal| refused(py, refusal))
     }
 
-    /// As `take_back`, in a fork's child before any Python runs there: the int keeps its reference for ever. `None`: the
-    /// lock is taken by a thread that does not exist here.
+    /// As `take_back`, in a fork's child before any Python runs there: the int keeps its reference for ever. `None`:
+    /// the lock is taken by a thread that does not exist here.
     pub(crate) fn take_back_in_child(&self, item: Item, attached: Attached<'_>) -> Option<()> {
         // SAFETY: attached; it is an int, and only looked at.
         let id = unsafe { ffi::PyLong_AsLongLong(item.object.as_ptr()) };
@@ -73,12 +73,12 @@ impl IdSource {
 
     /// Whether ids are out that no lease gives back.
     pub(crate) fn has_given_others(&self, py: Python<'_>) -> bool {
-        self.ids.with(attached(py), |ids| ids.given() > ids.lent())
+        self.ids.with(attached(py), |ids| ids.allocated_count() > ids.lent())
     }
 
     /// The counts for messages: of all ids, not only of those that are leased.
     pub(crate) fn counts(&self, py: Python<'_>, counts: Counts) -> Counts {
-        let (given, available) = self.ids.with(attached(py), |ids| (ids.given(), ids.available()));
+        let (given, available) = self.ids.with(attached(py), |ids| (ids.allocated_count(), ids.available()));
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Counts { size: number(given + available), idle: number(available), leased: number(given), ..counts }
     }

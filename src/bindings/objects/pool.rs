@@ -86,9 +86,9 @@ impl Pool {
         }
         let works = self.with(py, |core| {
             core.set_order(order);
-            core.set_patience(patience);
+            core.set_time_slice(patience);
             core.set_rules(rules, seed);
-            core.works()
+            core.uses_background()
         });
         drop(self.hooks.with(attached(py), |none| std::mem::replace(none, hooks)));
         if works {
@@ -200,8 +200,8 @@ impl Pool {
         self.needs_event_loop() && self.clock().is_none()
     }
 
-    /// Somebody looks for a deadlock soon. Should that be lost because the event loop ends, the next waiter starts again
-    /// a while after.
+    /// Somebody looks for a deadlock soon. Should that be lost because the event loop ends, the next waiter starts
+    /// again a while after.
     pub(crate) fn note_deadlock_watch(&self) {
         self.deadlock_watch_at.set(self.now().saturating_add(2_000_000_000));
     }
@@ -285,7 +285,7 @@ impl Drop for Pool {
         // SAFETY: Python objects die attached.
         let attached = unsafe { Attached::assume() };
         self.membership.leave(attached, self.address());
-        for waker in self.core.with(attached, |core| core.call_all()) {
+        for waker in self.core.with(attached, |core| core.wake_all()) {
             waker.unpark();
         }
         // A lease that is out owns the pool, so nothing is leased.

@@ -110,13 +110,14 @@ pub(crate) fn resume_soon(future: &Bound<'_, PoolFuture>) -> bool {
         return twice(future, || Ready::push(future));
     }
     let alive = event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
-    // Scheduled in any case: should somebody run that loop later, the task finds itself without a ticket, and queues again.
+    // Scheduled in any case: should somebody run that loop later, the task finds itself without a ticket, and queues
+    // again.
     let scheduled = twice(future, || Ready::schedule(future, intern!(py, "call_soon_threadsafe")).map(drop));
     alive.unwrap_or(false) && scheduled
 }
 
-/// Calls an event loop, and once more if that fails: a signal handler may have raised in there, and nobody else would ever
-/// resume the task. False if both fail.
+/// Calls an event loop, and once more if that fails: a signal handler may have raised in there, and nobody else would
+/// ever resume the task. False if both fail.
 fn twice(future: &Bound<'_, PoolFuture>, call: impl Fn() -> PyResult<()>) -> bool {
     let Err(error) = call() else { return true };
     let (well, py) = (call().is_ok(), future.py());

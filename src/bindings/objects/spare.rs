@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use pyo3::ffi::PyObject;
 
-/// An async lease that is kept for the next use. Owned. Without a GIL there is none: what is unique to one thread is not
-/// known to others.
+/// An async lease that is kept for the next use. Owned. Without a GIL there is none: what is unique to one thread is
+/// not known to others.
 #[derive(Default)]
 pub(crate) struct Spare(AtomicPtr<PyObject>);
 

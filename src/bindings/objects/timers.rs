@@ -1,7 +1,7 @@
 //! The timers of event loops that end the waits whose deadline has passed.
 //!
-//! Each event loop in which a task waits has a timer of its own: another one might end, or be blocked. When it goes off,
-//! every wait that is late ends, in whatever event loop.
+//! Each event loop in which a task waits has a timer of its own: another one might end, or be blocked. When it goes
+//! off, every wait that is late ends, in whatever event loop.
 
 use pyo3::PyTraverseError;
 use pyo3::intern;

@@ -14,10 +14,10 @@ use crate::sync::{Attached, Parker};
 
 /// Wakes one waiter. Cloned and dropped by attached threads only, and dropped outside of critical sections.
 ///
-/// Each kind of waiter is an arm here, and no other room looks inside: a third kind, such as a greenlet in its hub, needs
-/// an arm that answers the methods below, and a room beside `lease` and `async_lease` in which it waits. If it can be
-/// woken without Python it answers `unpark`, as a thread does; else `call`, and it keeps its ticket where `take_ticket`
-/// finds it, as a task does.
+/// Each kind of waiter is an arm here, and no other room looks inside: a third kind, such as a greenlet in its hub,
+/// needs an arm that answers the methods below, and a room beside `lease` and `async_lease` in which it waits. If it
+/// can be woken without Python it answers `unpark`, as a thread does; else `call`, and it keeps its ticket where
+/// `take_ticket` finds it, as a task does.
 #[derive(Clone)]
 pub(crate) enum Waker {
     Thread(Arc<Parker>),
@@ -65,7 +65,8 @@ impl Waker {
         }
     }
 
-    /// In a fork's child: the place in the queue is gone, unless the waiter runs in this thread. Never waits for a lock.
+    /// In a fork's child: the place in the queue is gone, unless the waiter runs in this thread. Never waits for a
+    /// lock.
     pub(crate) fn forget_ticket(&self, py: Python<'_>, attached: Attached<'_>, survivor: usize) {
         if let Waker::Task(future) = self
             && future.get(py).get().thread() != survivor

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::bindings::objects::item::{Core, HolderTag};
 use crate::bindings::objects::pool::Pool;
-use crate::pool::{Asker, Nanos, SlotId};
+use crate::pool::{Caller, Nanos, SlotId};
 use crate::sync::this_thread;
 
 thread_local! {
@@ -29,8 +29,8 @@ impl Drop for Waiting {
 }
 
 /// The calling thread, now.
-pub(crate) fn asker(pool: &Pool) -> Asker {
-    Asker { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0, deadline: Nanos::MAX }
+pub(crate) fn asker(pool: &Pool) -> Caller {
+    Caller { thread: this_thread(), now: pool.now(), nested: WAITS.get() > 0, deadline: Nanos::MAX }
 }
 
 /// Notes this thread as the holder of the slot, in the critical section that takes it.

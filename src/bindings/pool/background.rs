@@ -1,8 +1,8 @@
 //! What happens beside the callers: threads or tasks that create objects, check them, and dispose of them.
 //!
-//! The core decides what is to be done (`src/pool/background.rs`). Whoever has changed something calls [`follow_up`], which
-//! wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or ends
-//! when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
+//! The core decides what is to be done (`src/pool/background.rs`). Whoever has changed something calls [`follow_up`],
+//! which wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or
+//! ends when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::sync::Parker;
 /// The interpreter is about to shut down: no more background threads.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// Does what a change of the pool entails: wakes waiters, drops what has left, and has somebody do the work that has come
-/// up.
+/// Does what a change of the pool entails: wakes waiters, drops what has left, and has somebody do the work that has
+/// come up.
 ///
 /// # Errors
 /// If a thread had to be started and could not, or a signal handler raised meanwhile.
@@ -73,7 +73,7 @@ fn quietly(pool: &Bound<'_, Pool>, act: impl FnOnce(&Bound<'_, Pool>) -> PyResul
 /// The part of a follow-up that the caller does itself, or threads.
 fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
-    let works = this.clock().is_none() && !this.works_in_tasks() && this.with(py, |core| core.works());
+    let works = this.clock().is_none() && !this.works_in_tasks() && this.with(py, |core| core.uses_background());
     loop {
         if let Some(ids) = this.id_source() {
             serve(pool, ids);
@@ -92,7 +92,7 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
             FollowUp::Start => match start(pool) {
                 Ok(true) => {}
                 failed => {
-                    this.with(py, |core| core.not_started());
+                    this.with(py, |core| core.worker_not_started());
                     failed?;
                 }
             },
@@ -135,11 +135,12 @@ fn start(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     is_true(&python_side::START_THREAD.call(py, &[worker.as_any(), pool.as_any()])?)
 }
 
-/// Before the interpreter shuts down: stops the worker threads of these pools. A thread that is inside a hook stays there.
+/// Before the interpreter shuts down: stops the worker threads of these pools. A thread that is inside a hook stays
+/// there.
 pub(crate) fn stop(py: Python<'_>, pools: &[Bound<'_, Pool>]) {
     STOPPING.store(true, Relaxed);
     for pool in pools {
-        for waker in pool.get().with(py, |core| core.call_all()) {
+        for waker in pool.get().with(py, |core| core.wake_all()) {
             waker.unpark();
         }
     }
@@ -162,7 +163,7 @@ impl Worker {
             let now = this.now();
             if STOPPING.load(Relaxed) {
                 if me.is_some() {
-                    this.with(py, |core| core.worker_gone());
+                    this.with(py, |core| core.worker_ended());
                 }
                 break;
             }

@@ -47,7 +47,7 @@ pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -
     begin(pool, force);
     this.with(py, |core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
     let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &parker));
-    drop(this.with(py, |core| core.no_closer(|closer| closer.is(&parker))));
+    drop(this.with(py, |core| core.remove_closers(|closer| closer.is(&parker))));
     result
 }
 

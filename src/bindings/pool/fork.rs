@@ -5,9 +5,9 @@
 //! those of others run, threads of the child (whose numbers may be those of the parent's dead ones) could hold objects
 //! by then, and could not be told from the dead.
 //!
-//! With a GIL there is no lock that a thread which is not there could hold. Without one, `os.fork` stops the world first
-//! (CPython's `PyOS_BeforeFork`): every other thread is detached, or at a point where the interpreter may suspend it,
-//! and a critical section has no such point. But `subprocess` forks without that when it may not use `vfork` or
+//! With a GIL there is no lock that a thread which is not there could hold. Without one, `os.fork` stops the world
+//! first (CPython's `PyOS_BeforeFork`): every other thread is detached, or at a point where the interpreter may suspend
+//! it, and a critical section has no such point. But `subprocess` forks without that when it may not use `vfork` or
 //! `posix_spawn`; that child runs no Python before another program takes its place. So the hook never waits for a lock:
 //! one that is taken means that there is nothing to settle.
 
@@ -43,8 +43,8 @@ extern "C" fn after_fork_in_child() {
     });
 }
 
-/// Takes back what threads that do not exist in this process held, and forgets that they waited. `None`: one of them has
-/// a lock.
+/// Takes back what threads that do not exist in this process held, and forgets that they waited. `None`: one of them
+/// has a lock.
 ///
 /// Their leases are over: should one still be reachable, it raises when it is used.
 fn settle(pool: &Pool, py: Python<'_>, attached: Attached<'_>) -> Option<()> {
@@ -81,9 +81,10 @@ fn settle(pool: &Pool, py: Python<'_>, attached: Attached<'_>) -> Option<()> {
     }
     // The wakers of the forgotten are forgotten too: dropping one might run Python.
     std::mem::forget(forked.wakers);
-    // The objects in `forked.left` keep their references for ever: dropping one might close a socket that the parent uses.
+    // The objects in `forked.inherited` keep their references for ever: dropping one might close a socket that the
+    // parent uses.
     if let Some(ids) = pool.id_source() {
-        forked.back.into_iter().try_for_each(|item| ids.take_back_in_child(item, attached))?;
+        forked.borrowed.into_iter().try_for_each(|item| ids.take_back_in_child(item, attached))?;
     }
     for waker in forked.wake {
         if !waker.unpark() {

@@ -15,10 +15,10 @@ use crate::bindings::pool::background::{follow_up, follow_up_quietly};
 use crate::bindings::pool::job::no_coroutine;
 use crate::bindings::pool::log::{hook_name, tell};
 use crate::bindings::pool::wake::{give_to_next, leave_queue, wake};
-use crate::pool::{Care, Reason, SlotId};
+use crate::pool::{Maintenance, Reason, SlotId};
 
-/// Gives a leased slot back where no exception may come out: in destructors, and when another one is set. An object that
-/// is to be reset goes to the background first.
+/// Gives a leased slot back where no exception may come out: in destructors, and when another one is set. An object
+/// that is to be reset goes to the background first.
 pub(crate) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
     if let Some(waker) = give_to_next(pool, slot) {
         wake(pool, waker);
@@ -28,8 +28,8 @@ pub(crate) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
     }
 }
 
-/// Gives a leased slot back, resets the object before if that was asked for, and yields the GIL to a thread that gets the
-/// object for good. The slot is given back even if a signal handler raises meanwhile.
+/// Gives a leased slot back, resets the object before if that was asked for, and yields the GIL to a thread that gets
+/// the object for good. The slot is given back even if a signal handler raises meanwhile.
 pub(crate) fn give_back_and_yield_gil<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py> {
     let (this, py) = (pool.get(), pool.py());
     if this.async_hooks().contains(&"reset") {
@@ -75,7 +75,7 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
     match call(&hook, &[&object]).and_then(no_coroutine) {
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
-            let arguments = [&hook_name(py, Care::Reset), error.value(py).as_any()];
+            let arguments = [&hook_name(py, Maintenance::Reset), error.value(py).as_any()];
             tell(pool, &python_side::LOG_OBJECT_REJECTED, &arguments);
             // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
             error.restore(py);

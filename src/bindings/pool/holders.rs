@@ -59,7 +59,7 @@ pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held
                 out.push((slot, object, item.thread(hold), since, entered, lease));
             }
         }
-        core.watches_leases()
+        core.tracks_leases()
     });
     let held = out.into_iter().map(|(slot, object, thread_id, since, entered, lease)| {
         let age = to_seconds(now.saturating_sub(since));
@@ -92,7 +92,7 @@ pub(crate) struct Oldest {
 pub(crate) fn oldest(pool: &Pool, py: Python<'_>, now: Nanos) -> Option<Oldest> {
     pool.with(py, |core| {
         note(core, now);
-        let exact = core.watches_leases();
+        let exact = core.tracks_leases();
         let out = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
         let (_, item, hold, since) = out.min_by_key(|(_, _, _, since)| *since)?;
         let age = to_seconds(now.saturating_sub(since));

@@ -15,7 +15,7 @@ use crate::bindings::objects::item::{Item, drop_items};
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::errors;
 use crate::bindings::pool::log::{hook_name, tell};
-use crate::pool::{Attempt, Care, Nanos, Report, SlotId, Task, Work};
+use crate::pool::{Attempt, Maintenance, Nanos, Report, SlotId, Task, Work};
 use crate::sync::Guarded;
 
 /// Work that was taken from the pool, and has to be ended once: [`Job::end`]. `pool/background.rs` runs it.
@@ -84,13 +84,13 @@ impl Job {
         let dispose = hooks.dispose.as_ref().map(|dispose| dispose.clone_ref(py));
         let (name, hook, obj) = match &work {
             Work::Make(_) => ("create", hooks.factory, None),
-            Work::Tend(task) => {
+            Work::Maintain(task) => {
                 let task = *task;
                 // Once it is given up, the slot may be leased by others.
                 let obj = this.with(py, |core| core.task_value(task).map(|item| item.object(py)))?;
-                let (name, hook) = match task.care {
-                    Care::Check => ("check", hooks.check),
-                    Care::Reset => ("reset", hooks.reset),
+                let (name, hook) = match task.kind {
+                    Maintenance::Check => ("check", hooks.check),
+                    Maintenance::Reset => ("reset", hooks.reset),
                 };
                 (name, hook, Some(obj))
             }
@@ -131,12 +131,12 @@ impl Job {
         match (work, &pool) {
             (Some(Work::Make(attempt)), Some(pool)) => end_create(pool, attempt, outcome),
             (Some(Work::Make(_)), None) => self.end_orphan(py, outcome),
-            (Some(Work::Tend(task)), Some(pool)) => end_care(pool, task, outcome),
+            (Some(Work::Maintain(task)), Some(pool)) => end_care(pool, task, outcome),
             (Some(Work::Dispose(item, began)), pool) => self.end_dispose(py, pool.as_ref(), item, began, outcome),
             (Some(Work::Report(report)), Some(pool)) if matches!(outcome, Outcome::Returned(_)) => {
                 write_report(pool, report);
             }
-            (Some(Work::Tend(_)), None) | (Some(Work::Report(_)), _) | (None, _) => {}
+            (Some(Work::Maintain(_)), None) | (Some(Work::Report(_)), _) | (None, _) => {}
         }
         pool
     }
@@ -160,7 +160,7 @@ impl Job {
         outcome: Outcome<'_>,
     ) {
         match (outcome, pool) {
-            (Outcome::NotBegun, Some(pool)) => return pool.get().with(py, |core| core.undisposed(item, began)),
+            (Outcome::NotBegun, Some(pool)) => return pool.get().with(py, |core| core.requeue_disposal(item, began)),
             (Outcome::Raised(error), Some(pool)) => {
                 tell(pool, &python_side::LOG_DISPOSE_FAILED, &[error.value(py).as_any()]);
             }
@@ -172,7 +172,7 @@ impl Job {
             unsafe { drop_items([item]) };
         }
         if let Some(pool) = pool {
-            pool.get().with(py, |core| core.disposed(began));
+            pool.get().with(py, |core| core.finish_disposal(began));
         }
     }
 }
@@ -184,7 +184,7 @@ fn end_create(pool: &Bound<'_, Pool>, attempt: Attempt, outcome: Outcome<'_>) {
         Outcome::Returned(object) if !object.is_none() => {
             let Some(object) = NonNull::new(object.into_ptr()) else { return };
             let failing = this.with(py, |core| {
-                core.made(attempt, Item::new(object), now);
+                core.finish_attempt(attempt, Item::new(object), now);
                 core.failing(now).is_some()
             });
             // An object that came late, when its attempt was given up, says nothing about those that failed since.
@@ -195,29 +195,29 @@ fn end_create(pool: &Bound<'_, Pool>, attempt: Attempt, outcome: Outcome<'_>) {
         }
         Outcome::Returned(_) => PyTypeError::new_err("the factory returned None instead of an object"),
         Outcome::Raised(error) => error,
-        Outcome::Interrupted | Outcome::NotBegun => return this.with(py, |core| core.unmade(attempt, now)),
+        Outcome::Interrupted | Outcome::NotBegun => return this.with(py, |core| core.cancel_attempt(attempt, now)),
     };
     tell(pool, &python_side::LOG_CREATE_FAILED, &[error.value(py).as_any()]);
     this.set_last_error(py, Some(error.into_value(py).into_any()));
     let now = this.now();
-    this.with(py, |core| core.not_made(attempt, now));
+    this.with(py, |core| core.fail_attempt(attempt, now));
 }
 
 fn end_care(pool: &Bound<'_, Pool>, task: Task, outcome: Outcome<'_>) {
     let (this, py) = (pool.get(), pool.py());
     let fit = match outcome {
         // None is what a function returns that would have raised.
-        Outcome::Returned(answer) if task.care == Care::Reset || answer.is_none() => Ok(true),
+        Outcome::Returned(answer) if task.kind == Maintenance::Reset || answer.is_none() => Ok(true),
         Outcome::Returned(answer) => is_true(&answer),
         Outcome::Raised(error) => Err(error),
         Outcome::Interrupted => {
             let now = this.now();
-            return this.with(py, |core| core.tended(task, false, now));
+            return this.with(py, |core| core.finish_task(task, false, now));
         }
-        Outcome::NotBegun => return this.with(py, |core| core.untended(task)),
+        Outcome::NotBegun => return this.with(py, |core| core.requeue_task(task)),
     };
     let rejected = |why: &Bound<'_, PyAny>| {
-        tell(pool, &python_side::LOG_OBJECT_REJECTED, &[&hook_name(py, task.care), why]);
+        tell(pool, &python_side::LOG_OBJECT_REJECTED, &[&hook_name(py, task.kind), why]);
     };
     match &fit {
         Ok(true) => {}
@@ -225,7 +225,7 @@ fn end_care(pool: &Bound<'_, Pool>, task: Task, outcome: Outcome<'_>) {
         Err(error) => rejected(error.value(py).as_any()),
     }
     let (fit, now) = (fit.unwrap_or(false), this.now());
-    this.with(py, |core| core.tended(task, fit, now));
+    this.with(py, |core| core.finish_task(task, fit, now));
 }
 
 fn write_report(pool: &Bound<'_, Pool>, report: Report) {
@@ -237,10 +237,10 @@ fn write_report(pool: &Bound<'_, Pool>, report: Report) {
         }
         Report::GaveUpMaking => errors::create_timeout(py, rules.make_limit)
             .map(|error| tell(pool, &python_side::LOG_CREATE_FAILED, &[&error])),
-        Report::GaveUpTask(care) => {
+        Report::GaveUpTask(kind) => {
             let limit = to_seconds(rules.check_limit.unwrap_or(0));
             let error = PyTimeoutError::new_err(format!("it took longer than check_timeout ({limit} s)"));
-            let arguments = [&hook_name(py, care), error.value(py).as_any()];
+            let arguments = [&hook_name(py, kind), error.value(py).as_any()];
             tell(pool, &python_side::LOG_OBJECT_REJECTED, &arguments);
             Ok(())
         }

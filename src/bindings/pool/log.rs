@@ -5,7 +5,7 @@ use pyo3::types::PyString;
 
 use crate::bindings::ffi::python_side::PythonName;
 use crate::bindings::objects::pool::Pool;
-use crate::pool::Care;
+use crate::pool::Maintenance;
 
 /// Calls a function that writes to the log. What it raises is reported as unraisable: no caller could handle it.
 pub(crate) fn tell(pool: &Bound<'_, Pool>, function: &PythonName, more: &[&Bound<'_, PyAny>]) {
@@ -16,7 +16,7 @@ pub(crate) fn tell(pool: &Bound<'_, Pool>, function: &PythonName, more: &[&Bound
     }
 }
 
-/// What the log calls the hook of this kind of care.
-pub(crate) fn hook_name(py: Python<'_>, care: Care) -> Bound<'_, PyAny> {
-    PyString::intern(py, if care == Care::Check { "check" } else { "reset" }).into_any()
+/// What the log calls the hook of this kind of maintenance.
+pub(crate) fn hook_name(py: Python<'_>, kind: Maintenance) -> Bound<'_, PyAny> {
+    PyString::intern(py, if kind == Maintenance::Check { "check" } else { "reset" }).into_any()
 }

@@ -24,7 +24,7 @@ fn name(reason: Reason) -> &'static str {
 /// Everything, of one moment.
 pub(crate) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>> {
     let (py, this) = (pool.py(), pool.get());
-    let (counts, figures, rules) = this.with(py, |core| (core.counts(), *core.figures(), *core.rules()));
+    let (counts, figures, rules) = this.with(py, |core| (core.counts(), *core.statistics(), *core.rules()));
     let dict = PyDict::new(py);
     for (name, value) in [
         ("size", counts.size),
@@ -57,6 +57,6 @@ pub(crate) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>>
     {
         dict.set_item(name, (buckets.to_vec(), to_seconds(sum)))?;
     }
-    dict.set_item("bounds", BOUNDS.map(|bound| to_seconds(bound)).to_vec())?;
+    dict.set_item("bounds", BOUNDS.map(to_seconds).to_vec())?;
     Ok(dict)
 }

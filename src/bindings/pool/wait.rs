@@ -18,7 +18,7 @@ use crate::bindings::pool::give_back::give_back;
 use crate::bindings::pool::holders::note_holders;
 use crate::bindings::pool::log::tell;
 use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
-use crate::pool::{Answer, Asker, Hold, Nanos, SlotId, Ticket, Turned};
+use crate::pool::{Answer, Caller, Collected, Hold, Nanos, SlotId, Ticket};
 use crate::sync::{Parker, this_thread};
 
 /// How long every holder has to be waiting before it is called a deadlock: where objects come from the pool alone, and
@@ -36,7 +36,7 @@ pub(crate) fn take_now<'py>(pool: &Bound<'py, Pool>) -> Raises<'py, Option<SlotI
     let (slot, closed) = this.with(py, |core| {
         let slot = held(core.take(now), core);
         if slot.is_none() {
-            core.wish(now);
+            core.note_demand(now);
         }
         (slot, core.is_closed())
     });
@@ -91,7 +91,7 @@ pub(crate) fn wait_for_slot<'py>(pool: &Bound<'py, Pool>, wait: Wait) -> Raises<
 /// However this ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
 /// is returned, or given back before the exception comes out.
 #[cold]
-fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Asker) -> Raises<'py, SlotId> {
+fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py, SlotId> {
     let (this, py) = (pool.get(), pool.py());
     this.join_registry(py);
     let deadline = Deadline::after(wait.seconds(py, this.default_timeout()), first.now);
@@ -107,12 +107,13 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Asker) -> Raises<'py, 
     let mut ticket = match answer {
         Answer::Slot(slot) => return taken(pool, slot),
         Answer::Refused(refusal) => return Err(errors::refused(pool, refusal)),
-        Answer::Place(ticket) => ticket,
+        Answer::Queued(ticket) => ticket,
     };
     let _waiting = Waiting::begin();
     let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
     loop {
-        // Each time: a signal handler may have forked, and what was under way for this wait is the other process's then.
+        // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
+        // then.
         if let Err(raised) = follow_up_if_managed(pool).or_raised(py) {
             return queued.stop(ticket, Stop::Raised(raised));
         }
@@ -129,15 +130,15 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Asker) -> Raises<'py, 
         let now = asker(this);
         let turned = this.with(py, |core| {
             let turned = core.collect(ticket, now);
-            if let Turned::Slot(slot, _) = turned {
+            if let Collected::Slot(slot, _) = turned {
                 held(Some(slot), core);
             }
             turned
         });
         ticket = match turned {
-            Turned::Slot(slot, _waker) => return taken(pool, slot),
-            Turned::Refused(refusal, _waker) => return Err(errors::refused(pool, refusal)),
-            Turned::NotYet(ticket) => ticket,
+            Collected::Slot(slot, _waker) => return taken(pool, slot),
+            Collected::Refused(refusal, _waker) => return Err(errors::refused(pool, refusal)),
+            Collected::Pending(ticket) => ticket,
         };
     }
 }
@@ -155,7 +156,7 @@ impl<'py> Queued<'_, 'py> {
         let (pool, this, py) = (self.pool, self.pool.get(), self.pool.py());
         // What the message is about, while this thread still waits.
         let (counts, now) = (this.counts(py), this.now());
-        let before = this.with(py, |core| core.before(&ticket));
+        let before = this.with(py, |core| core.ahead_of(&ticket));
         let (slot, _waker) = this.with(py, |core| {
             let (slot, waker) = core.cancel(ticket, now);
             if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Deadlock) {
@@ -186,8 +187,8 @@ impl<'py> Queued<'_, 'py> {
         (!self.looked).then(|| self.look_at().saturating_sub(now))
     }
 
-    /// Once, after a while: whether every holder waits for this pool. The last of them to begin its wait sees it, so one
-    /// look each is enough.
+    /// Once, after a while: whether every holder waits for this pool. The last of them to begin its wait sees it, so
+    /// one look each is enough.
     fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop<'py>> {
         if self.looked || now < self.look_at() {
             return None;

@@ -8,8 +8,8 @@ use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::asker::asker;
 use crate::pool::{SlotId, Ticket};
 
-/// Wakes a waiter, of whatever kind. If it will never run, because its event loop is dead, what it was given goes to the
-/// next one.
+/// Wakes a waiter, of whatever kind. If it will never run, because its event loop is dead, what it was given goes to
+/// the next one.
 pub(crate) fn wake(pool: &Bound<'_, Pool>, waker: Waker) {
     if waker.unpark() {
         return;
@@ -43,7 +43,7 @@ pub(crate) fn give_to_next(pool: &Bound<'_, Pool>, slot: SlotId) -> Option<Waker
     let asker = asker(this);
     this.with(pool.py(), |core| {
         if core.rules().resets && core.may_touch(slot) {
-            core.tend_leased(slot, asker.now);
+            core.reset_in_background(slot, asker.now);
             return None;
         }
         core.give_back(slot, asker)

@@ -1,5 +1,5 @@
 //! Model checks of what happens in the background: loom runs every interleaving of callers and workers over the real core
-//! and the real wake word. `make test-loom` runs them. A call that is lost shows as a deadlock.
+//! and the real wake word. `make test-loom` runs them. A lost wake-up shows as a deadlock.
 #![cfg(loom)]
 
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread::{self, JoinHandle};
-use opool::pool::{Answer, Asker, FollowUp, Identity, Next, Reason, Rules, SlotId, State, Turned, Work};
+use opool::pool::{Answer, Caller, Collected, FollowUp, Identity, Next, Reason, Rules, SlotId, State, Work};
 use opool::sync::{Attached, Guarded, Parker};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ impl Pool {
         }
     }
 
-    /// A background thread. Time stands still in the model, so one that sleeps has to be called; unless it is hasty: then
-    /// its time is up at once, and it ends soon.
+    /// A background thread. Time stands still in the model, so one that sleeps has to be woken; unless it is hasty: then
+    /// its sleep ends at once, and it ends soon.
     fn work(this: &Arc<Self>) {
         let parker = Arc::new(Parker::new());
         let (mut me, mut slept, mut now) = (None, false, 0);
@@ -77,15 +77,15 @@ impl Pool {
             match next {
                 Next::Do(Work::Make(attempt)) => {
                     let token = Token(this.made.fetch_add(1, SeqCst));
-                    this.with(|core| core.made(attempt, token, now));
+                    this.with(|core| core.finish_attempt(attempt, token, now));
                     Pool::follow_up(this);
                 }
                 Next::Do(Work::Dispose(_, began)) => {
                     this.disposed.fetch_add(1, SeqCst);
-                    this.with(|core| core.disposed(began));
+                    this.with(|core| core.finish_disposal(began));
                     Pool::follow_up(this);
                 }
-                Next::Do(other) => panic!("nobody asked for {other:?}"),
+                Next::Do(other) => panic!("unexpected work: {other:?}"),
                 Next::Sleep(limit) => {
                     if this.hasty {
                         now += limit;
@@ -100,20 +100,20 @@ impl Pool {
     }
 
     fn lease(this: &Arc<Self>, me: usize) -> Option<SlotId> {
-        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        let caller = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
         let parker = Arc::new(Parker::new());
-        let mut ticket = match this.with(|core| core.lease_or_queue(asker, Arc::clone(&parker))) {
+        let mut ticket = match this.with(|core| core.lease_or_queue(caller, Arc::clone(&parker))) {
             Answer::Slot(slot) => return Some(slot),
             Answer::Refused(_) => return None,
-            Answer::Place(ticket) => ticket,
+            Answer::Queued(ticket) => ticket,
         };
         loop {
             Pool::follow_up(this);
             parker.park(None);
-            ticket = match this.with(|core| core.collect(ticket, asker)) {
-                Turned::Slot(slot, _) => return Some(slot),
-                Turned::Refused(..) => return None,
-                Turned::NotYet(ticket) => ticket,
+            ticket = match this.with(|core| core.collect(ticket, caller)) {
+                Collected::Slot(slot, _) => return Some(slot),
+                Collected::Refused(..) => return None,
+                Collected::Pending(ticket) => ticket,
             };
         }
     }
@@ -121,7 +121,7 @@ impl Pool {
     fn give_back(this: &Arc<Self>, me: usize, slot: SlotId) {
         if !this.with(|core| core.give_back_quickly(slot))
             && let Some(parker) =
-                this.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false, deadline: u64::MAX }))
+                this.with(|core| core.give_back(slot, Caller { thread: me, now: 0, nested: false, deadline: u64::MAX }))
         {
             parker.unpark();
         }
@@ -140,7 +140,7 @@ impl Pool {
         while this.with(|core| core.is_over()) != (true, true) {
             parker.park(None);
         }
-        drop(this.with(|core| core.no_closer(|closer| Arc::ptr_eq(closer, &parker))));
+        drop(this.with(|core| core.remove_closers(|closer| Arc::ptr_eq(closer, &parker))));
     }
 
     fn join_workers(&self) {
@@ -163,8 +163,8 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// The thread that makes the first object goes to sleep, or ends, while the next waiter queues and looks for one to call.
-/// Without a `close` where they end by themselves: each that is started anew is one more thread for the model.
+/// The thread that makes the first object goes to sleep, or ends, while the next waiter queues and looks for one to wake.
+/// Without a `close` where threads end by themselves: each one started is one more thread for the model.
 fn a_waiter_gets_a_second_object(hasty: bool) {
     let pool = Pool::new(Rules { disposes: false, ..MAKES }, hasty);
     for _ in 0..2 {
@@ -181,12 +181,12 @@ fn a_waiter_gets_a_second_object(hasty: bool) {
 }
 
 #[test]
-fn a_call_reaches_a_worker_that_is_about_to_sleep() {
+fn a_wake_up_reaches_a_worker_that_is_about_to_sleep() {
     check(2, || a_waiter_gets_a_second_object(false));
 }
 
 #[test]
-fn a_call_is_not_lost_with_a_worker_that_ends() {
+fn a_wake_up_is_not_lost_with_a_worker_that_ends() {
     check(2, || a_waiter_gets_a_second_object(true));
 }
 
@@ -234,7 +234,7 @@ fn close_races_with_a_waiter_a_worker_and_a_return() {
     }
 }
 
-/// Also where nothing is to be disposed of: then the value is dropped by whoever gives it back, after the wake.
+/// Also where nothing is to be disposed of: then the value is dropped by the releasing thread, after the wake.
 #[test]
 fn close_by_force_races_with_a_return_and_the_object_ends_once() {
     for disposes in [false, true] {

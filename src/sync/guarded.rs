@@ -13,21 +13,7 @@
 //! count that may drop to zero, no user hook. Values that leave the state are returned, and dropped by the caller.
 #![allow(unsafe_code)]
 
-mod parker;
-
-pub use parker::{Parker, Woken};
-
 use std::marker::PhantomData;
-
-#[cfg(loom)]
-use loom::sync::{Condvar, Mutex, atomic};
-#[cfg(not(loom))]
-use std::sync::atomic;
-#[cfg(not(any(loom, target_os = "linux")))]
-use std::sync::{Condvar, Mutex};
-
-use atomic::AtomicU8;
-use atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Proof that the calling thread is attached to the interpreter, and stays so for `'a`.
 ///
@@ -37,7 +23,7 @@ use atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 pub struct Attached<'a>(PhantomData<(&'a (), *const ())>);
 
 impl Attached<'_> {
-    /// Takes the caller's word for it.
+    /// Trusts the caller.
     ///
     /// # Safety
     /// The calling thread holds the GIL (or, on a free-threaded interpreter, has an attached thread state) and does
@@ -64,99 +50,16 @@ impl<T> Guarded<T> {
         Guarded(imp::Lock::new(value))
     }
 
-    /// Runs `critical` with the state. It must not run Python, wait, or come back here.
+    /// Runs `critical` with the state. It must not run Python, wait, or call this again.
     #[inline(always)]
     pub fn with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
         self.0.with(attached, critical)
     }
 
-    /// As [`with`](Self::with), but gives up at once if somebody is inside.
+    /// As [`with`](Self::with), but returns `None` at once if another thread is inside.
     pub fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
         self.0.try_with(attached, critical)
     }
-}
-
-/// A small state that several threads may try to move on: one of them wins.
-///
-/// With a GIL plain loads and stores decide that; without one it takes an atomic exchange.
-pub struct Phase(AtomicU8);
-
-impl Phase {
-    /// Starts in `phase`.
-    pub fn new(phase: u8) -> Self {
-        Phase(AtomicU8::new(phase))
-    }
-
-    /// The phase at this moment.
-    #[inline(always)]
-    pub fn get(&self, _: Attached<'_>) -> u8 {
-        self.0.load(Acquire)
-    }
-
-    /// Moves from `from` to `to`; false if it was not in `from`.
-    #[inline(always)]
-    pub fn advance(&self, _: Attached<'_>, from: u8, to: u8) -> bool {
-        if cfg!(opool_gil) {
-            let right = self.0.load(Relaxed) == from;
-            if right {
-                self.0.store(to, Relaxed);
-            }
-            right
-        } else {
-            self.0.compare_exchange(from, to, AcqRel, Acquire).is_ok()
-        }
-    }
-
-    /// Moves to `to` from wherever it was, which is returned.
-    #[inline(always)]
-    pub fn replace(&self, _: Attached<'_>, to: u8) -> u8 {
-        if cfg!(opool_gil) {
-            let before = self.0.load(Relaxed);
-            self.0.store(to, Relaxed);
-            before
-        } else {
-            self.0.swap(to, AcqRel)
-        }
-    }
-
-    /// As `replace`, by a thread that alone can reach it: nobody else may move it on, though others may look.
-    #[inline(always)]
-    pub fn replace_alone(&self, _: Attached<'_>, to: u8) -> u8 {
-        let before = self.0.load(Relaxed);
-        self.0.store(to, Release);
-        before
-    }
-
-    /// As `replace`, for a value that nobody else can see yet.
-    #[inline(always)]
-    pub fn reset(&self, to: u8) {
-        self.0.store(to, Release);
-    }
-}
-
-/// A number that no other living thread of this process has, and that survives a fork.
-///
-/// Where the thread's own block lies: the ELF ABI for thread-local storage keeps its address at hand, so reading it is
-/// one instruction. A call of `pthread_self` would take twice as long as all the rest that a lease does with it.
-#[inline(always)]
-pub fn this_thread() -> usize {
-    let thread: usize;
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    // SAFETY: the first word of the block that fs points to is the block's address (System V ABI, TLS variant II).
-    unsafe {
-        std::arch::asm!("mov {}, fs:0", out(reg) thread, options(pure, readonly, nostack, preserves_flags));
-    }
-    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
-    // SAFETY: reads a register that every thread has.
-    unsafe {
-        std::arch::asm!("mrs {}, tpidr_el0", out(reg) thread, options(pure, nomem, nostack, preserves_flags));
-    }
-    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-    {
-        thread_local!(static HERE: u8 = const { 0 });
-        thread = HERE.with(|here| std::ptr::from_ref(here) as usize);
-    }
-    thread
 }
 
 #[cfg(opool_gil)]
@@ -185,7 +88,7 @@ mod imp {
         #[inline(always)]
         pub(super) fn with<R>(&self, _: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> R {
             #[cfg(debug_assertions)]
-            assert!(!self.entered.replace(true), "the critical section came back to itself");
+            assert!(!self.entered.replace(true), "a critical section was entered again from inside itself");
             // SAFETY: the GIL is held from here to the end of `critical`, which runs no Python (module rule), so it
             // neither releases the GIL nor re-enters this function: no second reference exists.
             let result = critical(unsafe { &mut *self.value.get() });
@@ -194,7 +97,7 @@ mod imp {
             result
         }
 
-        /// Nobody else can be inside: the caller holds the GIL.
+        /// No other thread can be inside: the caller holds the GIL.
         pub(super) fn try_with<R>(&self, attached: Attached<'_>, critical: impl FnOnce(&mut T) -> R) -> Option<R> {
             Some(self.with(attached, critical))
         }
@@ -239,7 +142,7 @@ mod imp {
         #[cfg(not(loom))]
         #[inline(always)]
         fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.try_lock().unwrap_or_else(|| self.lock_after_a_while())
+            self.0.try_lock().unwrap_or_else(|| self.lock_contended())
         }
 
         #[cfg(not(loom))]
@@ -247,13 +150,13 @@ mod imp {
             self.0.try_lock()
         }
 
-        /// Who comes too late stays away for as long as a few dozen sections take.
+        /// Spins without touching the lock, for as long as a few dozen sections take, then waits for it.
         ///
-        /// Coming back at once makes it worse for both: each try takes the cache lines of the lock, and of all that it
-        /// guards, from the other core, which has to fetch them back.
+        /// Trying again at once would slow both threads down: each try takes the cache lines of the lock, and of all that
+        /// it guards, from the other core, which has to fetch them back.
         #[cfg(not(loom))]
         #[cold]
-        fn lock_after_a_while(&self) -> MutexGuard<'_, T> {
+        fn lock_contended(&self) -> MutexGuard<'_, T> {
             let back = std::time::Instant::now() + std::time::Duration::from_micros(4);
             while std::time::Instant::now() < back {
                 std::hint::spin_loop();

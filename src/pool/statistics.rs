@@ -1,25 +1,42 @@
-//! What a pool counts.
+//! What a pool counts and measures.
 
-use super::Nanos;
+use super::time::Nanos;
+
+/// How many objects there are, and what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// All objects: `idle` + `leased`.
+    pub size: usize,
+    /// Free to lease.
+    pub idle: usize,
+    /// Not idle: with the holder of a lease or of the bare object, on the way to a waiter, or in maintenance.
+    pub leased: usize,
+    /// Waiting callers.
+    pub waiting: usize,
+    /// Being made, and not in `size` yet.
+    pub creating: usize,
+    /// Of `leased`: those in maintenance.
+    pub checking: usize,
+}
 
 /// Why an object left the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its holder said so, or took it out.
+    /// Its holder discarded it, or kept it for good.
     Discarded,
-    /// It failed its check.
+    /// Its check failed.
     Unfit,
-    /// It could not be reset.
+    /// Its reset failed.
     NotReset,
     /// It was idle for too long.
     Idle,
-    /// It was too old.
+    /// It exceeded its lifetime.
     Lifetime,
-    /// Everything is replaced.
+    /// It was replaced by `reload`.
     Reloaded,
-    /// The pool became smaller.
+    /// There were too many.
     Surplus,
-    /// The pool was closed, or is gone.
+    /// The pool was closed, or dropped.
     Closed,
     /// It belongs to the process that this one was forked from.
     Forked,
@@ -74,35 +91,35 @@ impl Histogram {
     }
 }
 
-/// What has happened since the pool was made.
+/// What has happened since the pool was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Objects that came in: given, or made.
+pub struct Statistics {
+    /// Objects that came in: added, or made.
     pub created: u64,
-    /// Objects that went, by [`Reason`].
+    /// Objects that left, by [`Reason`].
     pub retired: [u64; Reason::ALL.len()],
     /// Attempts to make one that failed or were given up.
     pub failed: u64,
-    /// How often an object was taken.
+    /// How often an object was leased.
     pub leases: u64,
-    /// Waits that ended without one, because the time was up or nothing could come any more.
+    /// Waits that ended without an object, because the deadline passed or nothing could come any more.
     pub timeouts: u64,
-    /// Those who were not let into the queue.
+    /// Callers that were not let into the queue.
     pub refused: u64,
     /// From joining the queue to leaving it, for whatever reason.
     pub wait: Histogram,
-    /// From the beginning of an attempt until the object is there; those that were given up before do not count.
+    /// From the beginning of an attempt until its object is there; attempts that were given up do not count.
     pub create: Histogram,
-    /// From taking an object until it is given back or goes, if the pool notes that.
+    /// From the beginning to the end of a lease, if the rules ask for that.
     pub hold: Histogram,
 }
 
-/// What the pool was doing for those who wait: for how long, in all.
+/// How long the pool was doing what waiters wait for, in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Making an object.
     pub creating: Nanos,
-    /// Looking at one, and making none.
+    /// Checking one, and making none.
     pub checking: Nanos,
 }
 
@@ -152,7 +169,7 @@ mod tests {
         watch.read(22, false, false);
         let spent = Spent { creating: 5, checking: 7 };
         assert_eq!(watch.read(30, false, false), spent);
-        assert_eq!(watch.read(29, true, false), spent, "somebody read the clock a little earlier");
+        assert_eq!(watch.read(29, true, false), spent, "another thread read the clock a little earlier");
         assert_eq!(watch.read(31, true, false).creating, 6);
     }
 }

@@ -1,10 +1,13 @@
-//! What a pool shows.
+//! What a pool shows of itself.
 
-use super::figures::{Figures, Spent};
-use super::rules::Rules;
-use super::supply::Failing;
-use super::waiters::Ticket;
-use super::{Counts, Farewell, Hold, Identity, Nanos, SlotId, State};
+use crate::pool::rules::Rules;
+use crate::pool::slots::{Disposal, Hold, Identity, SlotId};
+use crate::pool::statistics::{Counts, Statistics};
+use crate::pool::supply::Failing;
+use crate::pool::time::Nanos;
+use crate::pool::waiters::Ticket;
+
+use super::State;
 
 impl<T: Identity, W: Clone> State<T, W> {
     /// The value in a slot.
@@ -13,7 +16,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.slots.get(id).value.as_mut()
     }
 
-    /// Every value, with what it is doing, and since when; 0 if nobody looked.
+    /// Every value, with what it is doing, and since when; 0 if unknown.
     pub fn values(&self) -> impl Iterator<Item = (SlotId, &T, Hold, Nanos)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(index, (slot, record))| {
@@ -21,9 +24,9 @@ impl<T: Identity, W: Clone> State<T, W> {
         })
     }
 
-    /// The values that have left and are still here.
+    /// The values that have left the pool and are still here.
     pub fn leaving(&self) -> impl Iterator<Item = &T> {
-        self.gone.iter().map(|(value, _)| value)
+        self.disposals.pending()
     }
 
     /// What wakes those who wait, or were woken and have not looked yet.
@@ -33,20 +36,20 @@ impl<T: Identity, W: Clone> State<T, W> {
 
     /// How many objects there are, and what they do.
     pub fn counts(&self) -> Counts {
-        let (size, idle) = (self.slots.len(), self.idle.len() + self.kept.len());
+        let (size, idle) = (self.slots.len(), self.idle.len());
         Counts {
             size,
             idle,
             leased: size - idle,
             waiting: self.waiters.len(),
             creating: self.supply.making(),
-            checking: self.checking,
+            checking: self.background.in_maintenance(),
         }
     }
 
     /// What has happened so far.
-    pub fn figures(&self) -> &Figures {
-        &self.figures
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// The rules.
@@ -55,49 +58,39 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Whether there may ever be something to do in the background.
-    pub fn works(&self) -> bool {
-        self.rules.works()
+    pub fn uses_background(&self) -> bool {
+        self.rules.uses_background()
     }
 
-    /// Whether it is known exactly how long each object has been out.
-    pub fn watches_leases(&self) -> bool {
-        self.watches
+    /// Whether it is known exactly how long each object has been leased.
+    pub fn tracks_leases(&self) -> bool {
+        self.tracks
     }
 
-    /// Whether the value in a slot is this process's, and still whole.
+    /// Whether the value in a slot is this process's, and not disposed of.
     pub fn may_touch(&mut self, id: SlotId) -> bool {
-        self.slots.record(id).farewell == Farewell::Dispose
+        self.slots.disposal(id) == Disposal::Hook
     }
 
     /// What is known about making objects, while it fails.
     pub fn failing(&self, now: Nanos) -> Option<Failing> {
-        self.supply.how_it_fails(now)
+        self.supply.failure(now)
     }
 
-    /// Whether the pool is closed.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    /// What the pool has been doing for those who wait, up to now.
-    pub fn spent(&mut self, now: Nanos) -> Spent {
-        self.stopwatch.read(now, self.supply.making() > 0, self.checking > 0)
-    }
-
-    /// Counts somebody who was told that nothing came in time.
+    /// Counts a caller who got nothing in time.
     pub fn note_timeout(&mut self) {
-        self.figures.timeouts += 1;
+        self.statistics.timeouts += 1;
     }
 
     /// How many stand in the queue before the holder of the ticket.
-    pub fn before(&self, ticket: &Ticket) -> Option<usize> {
-        self.waiters.before(ticket)
+    pub fn ahead_of(&self, ticket: &Ticket) -> Option<usize> {
+        self.waiters.ahead_of(ticket)
     }
 
     /// Notes that somebody looked at who holds what: from now on it is known how long, at least. `is_new` is asked of
-    /// each value that is out, once for each holder.
+    /// each value that is leased or acquired, once for each holder.
     pub fn note_holders(&mut self, now: Nanos, mut is_new: impl FnMut(&mut T) -> bool) {
-        if self.watches {
+        if self.tracks {
             return;
         }
         for id in self.slots.ids() {
@@ -110,7 +103,7 @@ impl<T: Identity, W: Clone> State<T, W> {
     }
 
     /// Whether nothing can come back, because all who hold something wait for this pool themselves. `holder` tells who
-    /// has a value that is out.
+    /// has a value that is leased or acquired.
     pub fn is_stuck(&self, holder: impl Fn(&T, Hold) -> usize) -> bool {
         let counts = self.counts();
         let nothing_comes = counts.size > 0 && counts.idle + counts.creating + counts.checking == 0;

@@ -1,6 +1,6 @@
-//! What the random steps of `upkeep_properties.rs` come upon too seldom, step by step.
+//! Sequences that the random steps of `life_cycle_properties.rs` meet too seldom.
 
-use opool::pool::{Answer, Asker, Attempt, Identity, Patience, Rules, SlotId, State, Ticket, Turned, Work};
+use opool::pool::{Answer, Attempt, Caller, Collected, Identity, Rules, SlotId, State, Ticket, TimeSlice, Work};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 100 * SECOND;
@@ -22,13 +22,13 @@ fn pool(rules: Rules) -> Pool {
     pool
 }
 
-fn at(thread: usize, now: u64) -> Asker {
-    Asker { thread, now, nested: false, deadline: u64::MAX }
+fn at(thread: usize, now: u64) -> Caller {
+    Caller { thread, now, nested: false, deadline: u64::MAX }
 }
 
 fn queue(pool: &mut Pool, thread: usize, now: u64) -> Ticket {
     match pool.lease_or_queue(at(thread, now), ()) {
-        Answer::Place(ticket) => ticket,
+        Answer::Queued(ticket) => ticket,
         other => panic!("not queued but {other:?}"),
     }
 }
@@ -42,7 +42,7 @@ fn begin(pool: &mut Pool, now: u64) -> Attempt {
 
 fn collect(pool: &mut Pool, ticket: Ticket, thread: usize, now: u64) -> SlotId {
     match pool.collect(ticket, at(thread, now)) {
-        Turned::Slot(slot, _) => slot,
+        Collected::Slot(slot, _) => slot,
         _ => panic!("the turn has not come"),
     }
 }
@@ -50,7 +50,7 @@ fn collect(pool: &mut Pool, ticket: Ticket, thread: usize, now: u64) -> SlotId {
 const MAKES: Rules = Rules { makes: true, max_size: 3, ..Rules::NONE };
 
 #[test]
-fn an_attempt_that_hangs_and_that_its_requester_gave_up_on_is_no_reason_to_wait() {
+fn the_next_waiter_does_not_wait_for_an_attempt_that_hangs_and_was_abandoned() {
     let mut pool = pool(MAKES);
     let ticket = queue(&mut pool, 1, START);
     let hangs = begin(&mut pool, START);
@@ -59,18 +59,18 @@ fn an_attempt_that_hangs_and_that_its_requester_gave_up_on_is_no_reason_to_wait(
 
     let ticket = queue(&mut pool, 2, START + SECOND / 2);
     assert_eq!(pool.wanted(START + SECOND / 2), 0, "it may come any moment");
-    assert_eq!(pool.wanted(START + SECOND), 1, "it has taken long, and somebody has left");
-    assert_eq!(pool.due(), Some(START + SECOND), "and somebody looks then");
+    assert_eq!(pool.wanted(START + SECOND), 1, "it is slow, and a waiter has left");
+    assert_eq!(pool.due(), Some(START + SECOND), "a thread looks then");
     let attempt = begin(&mut pool, START + SECOND);
-    pool.made(attempt, Token(1), START + SECOND);
+    pool.finish_attempt(attempt, Token(1), START + SECOND);
     collect(&mut pool, ticket, 2, START + SECOND);
 
-    pool.made(hangs, Token(2), START + 9 * SECOND);
+    pool.finish_attempt(hangs, Token(2), START + 9 * SECOND);
     assert_eq!(pool.counts().idle, 1, "what comes in the end is welcome");
 }
 
 #[test]
-fn an_attempt_that_takes_very_long_gets_company_of_one() {
+fn one_more_attempt_begins_beside_one_that_takes_very_long() {
     let mut pool = pool(MAKES);
     let _ticket = queue(&mut pool, 1, START);
     begin(&mut pool, START);
@@ -81,23 +81,23 @@ fn an_attempt_that_takes_very_long_gets_company_of_one() {
 }
 
 #[test]
-fn an_idle_object_is_looked_at_although_another_is_being_made() {
+fn an_idle_object_is_checked_although_another_is_being_made() {
     let mut pool = pool(Rules { min_size: 2, check_after: Some(SECOND), ..MAKES });
     let attempt = begin(&mut pool, START);
-    pool.made(attempt, Token(1), START);
+    pool.finish_attempt(attempt, Token(1), START);
     begin(&mut pool, START); // and it never ends
     let ticket = queue(&mut pool, 1, START + 9 * SECOND);
-    let Some(Work::Tend(task)) = pool.take_work(START + 9 * SECOND) else { panic!("nobody looks at it") };
-    pool.tended(task, true, START + 9 * SECOND);
+    let Some(Work::Maintain(task)) = pool.take_work(START + 9 * SECOND) else { panic!("it is not checked") };
+    pool.finish_task(task, true, START + 9 * SECOND);
     collect(&mut pool, ticket, 1, START + 9 * SECOND);
 }
 
-/// Two checks are under way, for two who have left, so the third idle object is left alone when others come. Then the
-/// checks are given up while the one who waits has an object at hand; and the giver takes that back.
+/// Two checks are under way, for two waiters that have left, so the third idle object is not checked for the next ones.
+/// Then the checks are given up while the waiter has been handed an object, and the giver takes that back.
 #[test]
-fn a_waiter_who_is_in_the_queue_again_has_something_looked_at() {
+fn a_check_begins_for_a_waiter_that_is_in_the_queue_again() {
     let mut pool = pool(Rules { check_after: Some(0), check_limit: Some(SECOND), ..Rules::NONE });
-    pool.set_patience(Patience { body: 2 * SECOND, turn: 9 * SECOND });
+    pool.set_time_slice(TimeSlice { body: 2 * SECOND, whole: 9 * SECOND });
     for token in 0..4 {
         assert!(pool.add(Token(token), START).is_ok());
     }
@@ -126,20 +126,20 @@ fn what_time_alone_makes_due_is_due() {
     let ticket = queue(&mut pool, 1, START);
     let attempt = begin(&mut pool, START);
     assert_eq!(pool.due(), Some(START + SECOND / 2), "the attempt is given up");
-    pool.made(attempt, Token(1), START);
+    pool.finish_attempt(attempt, Token(1), START);
     let slot = collect(&mut pool, ticket, 1, START);
     assert!(pool.take_work(START + SECOND / 2).is_none());
     assert_eq!(pool.due(), Some(START + 2 * SECOND), "the lease is reported");
     assert!(matches!(pool.take_work(START + 2 * SECOND), Some(Work::Report(_))));
     assert_eq!(pool.due(), Some(START + 60 * SECOND), "it is replaced");
     assert!(pool.give_back(slot, at(1, START + 3 * SECOND)).is_none());
-    assert_eq!(pool.due(), Some(START + 12 * SECOND), "it goes");
+    assert_eq!(pool.due(), Some(START + 12 * SECOND), "it is discarded");
     assert!(pool.take_work(START + 12 * SECOND).is_none());
     assert_eq!(pool.counts().size, 0);
 }
 
 #[test]
-fn a_lease_and_a_new_object_say_when_somebody_has_to_look() {
+fn a_lease_and_a_new_object_set_the_time_that_is_due() {
     let mut leaks = pool(Rules { leak_after: Some(2 * SECOND), ..Rules::NONE });
     assert!(leaks.add(Token(1), START).is_ok());
     assert!(leaks.take(START + SECOND).is_some());

@@ -1,5 +1,5 @@
-//! The pool with everything on: random steps of callers, background threads and the clock, against books that are too
-//! simple to be wrong. Every value that ever was is on one page: in the pool, in somebody's hands, or gone, once.
+//! The pool with all rules on: random steps of callers, background threads and the clock, against a model that is too
+//! simple to be wrong. Every value that ever was is in exactly one place: in the pool, with a holder, or gone.
 
 mod outside;
 
@@ -29,7 +29,7 @@ enum Step {
     GiveBack {
         which: usize,
     },
-    /// The lease died with its holder, so somebody else has to reset the object.
+    /// The lease died with its holder, so a background thread has to reset the object.
     Abandon {
         which: usize,
     },
@@ -154,7 +154,7 @@ fn step(run: &mut Outside, step: Step) {
 /// What is true after every step.
 fn check(run: &mut Outside, size_before: usize) {
     let (counts, rules, now) = (run.state.counts(), *run.state.rules(), run.now);
-    let figures = run.state.figures();
+    let figures = run.state.statistics();
     let retired: u64 = figures.retired.iter().sum();
     assert_eq!(
         figures.created,
@@ -170,14 +170,14 @@ fn check(run: &mut Outside, size_before: usize) {
     // Every value is in one place.
     let mut seen = BTreeSet::new();
     let (mut leased, mut acquired) = (BTreeSet::new(), BTreeSet::new());
-    let (mut handed, mut tended, mut fit) = (0, 0, 0);
+    let (mut handed, mut in_maintenance, mut fit) = (0, 0, 0);
     for (_, value, hold, since) in run.state.values() {
         assert!(seen.insert(*value), "{value:?} is twice in the pool");
         match hold {
             Hold::Leased => drop(leased.insert(value.serial)),
             Hold::Acquired => drop(acquired.insert(value.serial)),
             Hold::Handed => handed += 1,
-            Hold::Tended => tended += 1,
+            Hold::InMaintenance => in_maintenance += 1,
             Hold::Idle => fit += usize::from(rules.check_after.is_none_or(|limit| now.saturating_sub(since) <= limit)),
             Hold::Vacant => panic!("a vacant slot has no value"),
         }
@@ -185,7 +185,7 @@ fn check(run: &mut Outside, size_before: usize) {
     assert_eq!(seen.len(), counts.size);
     assert_eq!(leased, run.leases.iter().map(|lease| lease.serial).collect());
     assert_eq!(acquired, run.acquired.iter().map(|lease| lease.serial).collect());
-    assert_eq!(counts.checking, tended);
+    assert_eq!(counts.checking, in_maintenance);
     assert_eq!(counts.waiting + handed + run.refused_tickets(), run.tickets.len());
     for value in run.state.leaving().copied().collect::<Vec<_>>() {
         assert!(seen.insert(value), "{value:?} is leaving and still here");
@@ -195,23 +195,23 @@ fn check(run: &mut Outside, size_before: usize) {
     }
     assert_eq!(seen, run.all, "something was lost, or came from nowhere");
 
-    // Nobody waits for nothing.
-    // (After a fork nobody knows how long the orphans have been idle; they are looked at, and stand before the others.)
-    assert!(counts.waiting == 0 || fit == 0 || run.forked, "somebody waits while something is idle that could go out");
+    // No waiter waits in vain.
+    // (After a fork it is unknown how long the orphans have been idle; they are checked, and come before the others.)
+    assert!(counts.waiting == 0 || fit == 0 || run.forked, "a waiter is queued while an idle object could be leased");
     assert!(
         counts.waiting == 0 || counts.idle == 0 || counts.checking >= counts.waiting,
-        "nobody looks at what is idle"
+        "idle objects are not checked for the waiters"
     );
-    assert!(counts.waiting == 0 || !run.state.is_closed(), "somebody waits for a closed pool");
+    assert!(counts.waiting == 0 || !run.state.is_closed(), "a waiter is queued in a closed pool");
     assert!(!run.state.is_closed() || counts.idle == 0, "something is idle in a closed pool");
-    run.check_that_work_is_seen_to();
+    run.check_that_work_is_done();
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_nobody_is_forgotten_and_everything_ends(
+    fn nothing_is_lost_no_waiter_is_forgotten_and_everything_ends(
         steps in steps(),
         rules in rules(),
         order in prop_oneof![Just(Order::Fifo), Just(Order::Lifo)],
