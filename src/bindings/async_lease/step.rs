@@ -28,7 +28,7 @@ use crate::bindings::objects::async_lease::{
 use crate::bindings::objects::item::HolderTag;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::SlotId;
-use crate::sync::{Attached, Phase, this_thread};
+use crate::sync::{Phase, this_thread};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Birth
@@ -42,16 +42,16 @@ pub(crate) unsafe extern "C" fn lease_async(
 ) -> *mut PyObject {
     // SAFETY: the interpreter calls this as a method of `Pool`, attached, with `count` + len(names) arguments.
     unsafe {
+        let py = Python::assume_attached();
         let mut timeout = f64::NAN;
         if count != 0 || !names.is_null() {
-            let py = Python::assume_attached();
             match timeout::parse(py, args, count, names) {
                 Ok(Wait::Default) => {}
                 Ok(wait) => timeout = wait.seconds(py, None).unwrap_or(f64::INFINITY),
                 Err(raised) => return raised.null(),
             }
         }
-        allocate(this, timeout).cast()
+        allocate(py, this, timeout).cast()
     }
 }
 
@@ -59,10 +59,10 @@ pub(crate) unsafe extern "C" fn lease_async(
 ///
 /// While it is in use the pool does not keep it: a lease is given back when its last reference is dropped.
 #[inline(always)]
-unsafe fn allocate(pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
+unsafe fn allocate(py: Python<'_>, pool: *mut PyObject, timeout: f64) -> *mut AsyncLease {
     // SAFETY: the pool's reference becomes ours. If it is the only one, nobody can come to refer to it meanwhile.
     unsafe {
-        let spare: *mut AsyncLease = Pool::from_raw(pool).spare.take().cast();
+        let spare: *mut AsyncLease = Pool::from_raw(py, pool).spare.take().cast();
         if spare.is_null() || !is_unique(spare.cast()) {
             return allocate_new(pool, timeout, spare);
         }
@@ -129,7 +129,8 @@ unsafe extern "C" fn call(
 unsafe fn enter(lease: *mut AsyncLease) -> *mut PyObject {
     // SAFETY: the caller has a live object.
     unsafe {
-        if (*lease).phase.get(Attached::assume()) != NEW || (*lease).mode.get() != Mode::Lease {
+        let py = Python::assume_attached();
+        if (*lease).phase.get(attached(py)) != NEW || (*lease).mode.get() != Mode::Lease {
             return used_twice();
         }
         (*lease).mode.set(Mode::Enter);
@@ -139,24 +140,24 @@ unsafe fn enter(lease: *mut AsyncLease) -> *mut PyObject {
 
 #[inline(always)]
 unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
-    // SAFETY: as in `enter`. Whoever moves the phase from HELD gives back.
+    // SAFETY: as in `enter`. The one that moves the phase from HELD gives back.
     unsafe {
-        let attached = Attached::assume();
-        if !(*lease).phase.advance(attached, HELD, OVER) {
+        let py = Python::assume_attached();
+        if !(*lease).phase.advance(attached(py), HELD, OVER) {
             return not_held(lease);
         }
         (*lease).mode.set(Mode::Exit);
         stop_iteration::forget();
         let (this, slot) = ((*lease).pool, (*lease).slot);
         let me = HolderTag::of_thread((*lease).thread);
-        let quick = Pool::from_raw(this).core.with(attached, |core| {
+        let quick = Pool::from_raw(py, this).core.with(attached(py), |core| {
             if let Some(item) = core.value_mut(slot) {
                 item.holder = me;
             }
             core.give_back_quickly(slot)
         });
         let well = quick || give_back_slowly(this, slot);
-        retire(lease);
+        retire(py, lease);
         if !well {
             return ptr::null_mut();
         }
@@ -208,14 +209,14 @@ pub(crate) unsafe fn step(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
 unsafe fn advance(lease: *mut AsyncLease, sent: *mut PyObject) -> Step {
     // SAFETY: the caller has a live object, and is attached.
     unsafe {
-        let attached = Attached::assume();
+        let py = Python::assume_attached();
         if (*lease).mode.get() == Mode::Exit {
             // Once: awaited again, it is a lease that is over.
             (*lease).mode.set(Mode::Enter);
             return Step::Return(none());
         }
-        if (*lease).phase.get(attached) == NEW && (*lease).mode.get() == Mode::Enter {
-            let taken = Pool::from_raw((*lease).pool).core.with(attached, |core| {
+        if (*lease).phase.get(attached(py)) == NEW && (*lease).mode.get() == Mode::Enter {
+            let taken = Pool::from_raw(py, (*lease).pool).core.with(attached(py), |core| {
                 let slot = core.lease()?;
                 core.value_mut(slot).map(|item| {
                     item.holder = HolderTag::of_task(lease);

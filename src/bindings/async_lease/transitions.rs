@@ -1,4 +1,4 @@
-//! How an async lease moves from one phase to the next, whoever asks.
+//! How an async lease moves from one phase to the next.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -57,12 +57,12 @@ pub(crate) unsafe fn take(py: Python<'_>, lease: *mut AsyncLease, slot: SlotId) 
         if (*lease).mode.get() == Mode::Lease {
             (*lease).phase.reset(OVER);
             let made = hand_out_to(this, slot, HolderTag::this_thread());
-            retire(lease);
+            retire(py, lease);
             return if made.is_null() { Step::Raise } else { Step::Return(made) };
         }
         (*lease).slot = slot;
         (*lease).phase.reset(HELD);
-        let object = Pool::from_raw(this).with(py, |core| {
+        let object = Pool::from_raw(py, this).with(py, |core| {
             core.value_mut(slot).map(|item| {
                 item.holder = HolderTag::of_task(lease);
                 item.object.as_ptr()
@@ -123,10 +123,10 @@ pub(crate) fn forget_holder(py: Python<'_>, pool: &Pool, slot: SlotId) {
 /// # Safety
 /// The lease is alive for the call, and has its pool still.
 #[inline(always)]
-pub(crate) unsafe fn retire(lease: *mut AsyncLease) {
+pub(crate) unsafe fn retire(py: Python<'_>, lease: *mut AsyncLease) {
     // SAFETY: as promised.
     unsafe {
-        let spare = &Pool::from_raw((*lease).pool).spare;
+        let spare = &Pool::from_raw(py, (*lease).pool).spare;
         if spare.is_empty() {
             incref(lease.cast());
             spare.keep(lease.cast());

@@ -132,7 +132,7 @@ pub(crate) mod travel {
     /// How often an object has to come back to the same thread in a row before it stays there.
     const PATIENCE: u8 = 32;
 
-    /// Of one object: the thread that had it last, and how long it is going to travel yet. Whoever holds it writes it.
+    /// Of one object: the thread that had it last, and for how long it is going to travel. Its holder writes it.
     pub(crate) struct Travel {
         last: Cell<usize>,
         left: Cell<u8>,
@@ -159,7 +159,7 @@ pub(crate) mod travel {
             true
         }
 
-        /// One more reference for whoever keeps the object for the next thread.
+        /// One more reference, for the slot that keeps the object for the next thread.
         #[inline(always)]
         pub(crate) unsafe fn leave(&self, object: *mut PyObject) {
             // SAFETY: as the caller's.
@@ -273,7 +273,7 @@ mod counts {
         }
     }
 
-    /// One more reference, and if the object is the calling thread's, nobody's it becomes.
+    /// One more reference; an object of the calling thread has no owner after that.
     pub(crate) unsafe fn incref_and_disown(object: *mut PyObject) {
         // SAFETY: the interpreter's `_Py_ExplicitMergeRefcount`, in its order, which an owner may use at any time.
         unsafe {

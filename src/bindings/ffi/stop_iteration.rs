@@ -43,7 +43,7 @@ fn exchange(made: *mut PyObject) -> *mut PyObject {
 /// As `raise_new`, with one and the same exception again and again, which keeps the value until `forget`.
 #[cfg(Py_3_12)]
 pub(crate) unsafe fn raise(value: *mut PyObject) {
-    // SAFETY: attached. Whoever takes the spare one has its only reference, as long as nobody else has kept it.
+    // SAFETY: attached. The caller that takes the spare one has its only reference, unless somebody else has kept it.
     unsafe {
         let mut made = exchange(ptr::null_mut());
         if !made.is_null() && !is_unique(made) {
@@ -64,7 +64,7 @@ pub(crate) unsafe fn raise(value: *mut PyObject) {
     }
 }
 
-/// Lets go of the value, which whoever awaited has by now: the object may be about to leave the pool.
+/// Drops the value, which the awaiting coroutine has by now: the object may be about to leave the pool.
 #[cfg(Py_3_12)]
 #[inline(always)]
 pub(crate) unsafe fn forget() {

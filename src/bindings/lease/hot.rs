@@ -18,7 +18,7 @@
 //! collector, which may come back to this pool); a panic (these functions are `extern "C"`: it would abort); a
 //! `Py<T>` that is dropped (PyO3 does not know that this thread is attached, and would postpone it).
 //!
-//! CPython calls these functions attached; that is what `Attached::assume` and `Python::assume_attached` rest on here.
+//! CPython calls the `extern "C"` functions attached; that is what `Python::assume_attached` rests on here.
 
 use std::ptr;
 
@@ -26,6 +26,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::{self, Wait};
+use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::exception::or_null;
 use crate::bindings::ffi::refcount::{decref, incref, is_unique, new_reference, none};
 use crate::bindings::lease::errors;
@@ -37,7 +38,7 @@ use crate::bindings::pool::errors::not_acquired;
 use crate::bindings::pool::give_back;
 use crate::bindings::pool::wait;
 use crate::pool::SlotId;
-use crate::sync::{Attached, this_thread};
+use crate::sync::this_thread;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Taking
@@ -53,10 +54,11 @@ pub(crate) unsafe extern "C" fn lease(
 ) -> *mut PyObject {
     // SAFETY: the interpreter calls this as a method of `Pool`, attached, with `count` + len(names) arguments.
     unsafe {
+        let py = Python::assume_attached();
         if count != 0 || !names.is_null() {
             return lease_within(this, args, count, names);
         }
-        match take_leased(this) {
+        match take_leased(py, this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
             None => wait_by_default(this),
         }
@@ -81,8 +83,9 @@ unsafe extern "C" fn lease_within(
 ) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let Ok(wait) = timeout::parse(Python::assume_attached(), args, count, names) else { return ptr::null_mut() };
-        match take_leased(this) {
+        let py = Python::assume_attached();
+        let Ok(wait) = timeout::parse(py, args, count, names) else { return ptr::null_mut() };
+        match take_leased(py, this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
             None => wait_for_lease(this, wait),
         }
@@ -107,7 +110,8 @@ unsafe fn wait_for_lease(this: *mut PyObject, wait: Wait) -> *mut PyObject {
 pub(crate) unsafe extern "C" fn try_lease(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        match take_leased(this) {
+        let py = Python::assume_attached();
+        match take_leased(py, this) {
             Some((slot, shell)) => hand_out(this, slot, shell),
             None => try_slowly(this),
         }
@@ -131,11 +135,11 @@ unsafe fn try_slowly(this: *mut PyObject) -> *mut PyObject {
 
 /// idle → leased, if anything is idle: the slot, and the shell that served it last.
 #[inline(always)]
-unsafe fn take_leased(this: *mut PyObject) -> Option<(SlotId, *mut Lease)> {
+unsafe fn take_leased(py: Python<'_>, this: *mut PyObject) -> Option<(SlotId, *mut Lease)> {
     // SAFETY: as in `lease`.
     unsafe {
         let me = HolderTag::this_thread();
-        Pool::from_raw(this).core.with(Attached::assume(), |core| {
+        Pool::from_raw(py, this).core.with(attached(py), |core| {
             let slot = core.lease()?;
             core.value_mut(slot).map(|item| {
                 item.holder = me;
@@ -171,7 +175,8 @@ unsafe extern "C" fn new_shell(this: *mut PyObject, slot: SlotId, old: *mut Leas
 pub(crate) unsafe fn hand_out_to(this: *mut PyObject, slot: SlotId, holder: HolderTag) -> *mut PyObject {
     // SAFETY: as in `lease`; the slot is the caller's.
     unsafe {
-        let shell = Pool::from_raw(this).core.with(Attached::assume(), |core| {
+        let py = Python::assume_attached();
+        let shell = Pool::from_raw(py, this).core.with(attached(py), |core| {
             core.value_mut(slot).map_or(ptr::null_mut(), |item| {
                 item.holder = holder;
                 item.shell
@@ -217,9 +222,10 @@ pub(crate) unsafe extern "C" fn acquire(
 ) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
+        let py = Python::assume_attached();
         if count == 0 && names.is_null() {
             let me = HolderTag::this_thread();
-            let taken = Pool::from_raw(this).core.with(Attached::assume(), |core| {
+            let taken = Pool::from_raw(py, this).core.with(attached(py), |core| {
                 let slot = core.acquire_quickly()?;
                 core.value_mut(slot).map(|item| {
                     item.holder = me;
@@ -249,7 +255,7 @@ unsafe extern "C" fn acquire_within(
         let wait = if plain { Ok(Wait::Default) } else { timeout::parse(py, args, count, names) };
         let Ok(wait) = wait else { return ptr::null_mut() };
         let pool = Pool::bound(py, &this);
-        let slot = match take_leased(this) {
+        let slot = match take_leased(py, this) {
             Some((slot, _)) => slot,
             None => match wait::wait_for_slot(pool, wait) {
                 Ok(slot) => slot,
@@ -271,8 +277,9 @@ unsafe extern "C" fn acquire_within(
 pub(crate) unsafe extern "C" fn release(this: *mut PyObject, object: *mut PyObject) -> *mut PyObject {
     // SAFETY: as in `lease`.
     unsafe {
-        let pool = Pool::from_raw(this);
-        if pool.core.with(Attached::assume(), |core| core.release_quickly(object as usize)) {
+        let py = Python::assume_attached();
+        let pool = Pool::from_raw(py, this);
+        if pool.core.with(attached(py), |core| core.release_quickly(object as usize)) {
             return none();
         }
         release_slowly(this, object)
@@ -302,7 +309,8 @@ unsafe extern "C" fn release_slowly(this: *mut PyObject, object: *mut PyObject) 
 pub(crate) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call and owns its object.
     unsafe {
-        if !(*lease).phase.advance(Attached::assume(), NEW, ENTERED) {
+        let py = Python::assume_attached();
+        if !(*lease).phase.advance(attached(py), NEW, ENTERED) {
             return cannot_enter(lease);
         }
         (*lease).holder = this_thread();
@@ -320,11 +328,12 @@ pub(crate) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
 unsafe fn end(lease: *mut Lease) -> u8 {
     // SAFETY: the caller has a living lease.
     unsafe {
+        let py = Python::assume_attached();
         #[cfg(Py_GIL_DISABLED)]
         if is_unique(lease.cast()) {
-            return (*lease).phase.replace_alone(Attached::assume(), RELEASED);
+            return (*lease).phase.replace_alone(attached(py), RELEASED);
         }
-        (*lease).phase.replace(Attached::assume(), RELEASED)
+        (*lease).phase.replace(attached(py), RELEASED)
     }
 }
 
@@ -334,16 +343,17 @@ pub(crate) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
     // SAFETY: `lease` is alive for the call. The one that moves the phase to RELEASED, and no other, gives back;
     // until then the lease owns its pool.
     unsafe {
+        let py = Python::assume_attached();
         let before = end(lease);
         if before >= RELEASED {
             return if before == DISCARDED { none() } else { released_twice(lease, before) };
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
-        let pool = Pool::from_raw(this);
+        let pool = Pool::from_raw(py, this);
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
-        if !pool.core.with(Attached::assume(), |core| core.give_back_quickly(slot)) {
+        if !pool.core.with(attached(py), |core| core.give_back_quickly(slot)) {
             return leave_slowly(this, slot);
         }
         decref(this);
@@ -403,7 +413,7 @@ pub(crate) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
         if (*lease).slot == SlotId::NONE {
             return errors::made_by_hand(py, lease).null();
         }
-        let before = (*lease).phase.replace(Attached::assume(), RELEASED);
+        let before = (*lease).phase.replace(attached(py), RELEASED);
         if before >= RELEASED {
             return released_twice(lease, before);
         }
@@ -461,20 +471,21 @@ pub(crate) unsafe fn dispatch(
 pub(crate) unsafe fn abandon(lease: *mut Lease) {
     // SAFETY: as in `leave`; the slot's pointer to the shell is cleared before anybody else can take the slot.
     unsafe {
-        if (*lease).slot == SlotId::NONE || (*lease).phase.replace(Attached::assume(), RELEASED) >= RELEASED {
+        let py = Python::assume_attached();
+        if (*lease).slot == SlotId::NONE || (*lease).phase.replace(attached(py), RELEASED) >= RELEASED {
             return;
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
-        let pool = Pool::from_raw(this);
+        let pool = Pool::from_raw(py, this);
         let slot = (*lease).slot;
-        let done = pool.core.with(Attached::assume(), |core| {
+        let done = pool.core.with(attached(py), |core| {
             if let Some(item) = core.value_mut(slot) {
                 item.shell = ptr::null_mut();
             }
             core.give_back_quickly(slot)
         });
         if !done {
-            give_back::give_back(Pool::bound(Python::assume_attached(), &this), slot);
+            give_back::give_back(Pool::bound(py, &this), slot);
         }
         decref(this);
     }

@@ -75,7 +75,7 @@ pub(crate) struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // SAFETY: whoever ends a wait is attached.
+        // SAFETY: a wait is ended by attached threads.
         unsafe { discard(self.parking) };
     }
 }

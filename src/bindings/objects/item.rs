@@ -5,12 +5,13 @@ use std::ptr::{self, NonNull};
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 
+use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::drop::discard;
 use crate::bindings::objects::async_lease::AsyncLease;
 use crate::bindings::objects::lease::{ENTERED, Lease};
 use crate::bindings::objects::waker::Waker;
 use crate::pool::{Hold, Identity, State};
-use crate::sync::{Attached, this_thread};
+use crate::sync::this_thread;
 
 /// The state of a pool of Python objects.
 pub(crate) type Core = State<Item, Waker>;
@@ -53,28 +54,28 @@ impl Item {
 
     /// The thread that has an object which is out: the one that entered its lease, else the one that took it. Only in a
     /// critical section.
-    pub(crate) fn thread(&self, hold: Hold) -> usize {
+    pub(crate) fn thread(&self, py: Python<'_>, hold: Hold) -> usize {
         if let Some(lease) = self.async_lease() {
             return lease.thread;
         }
-        match self.entered_by() {
+        match self.entered_by(py) {
             Some(thread) if hold == Hold::Leased => thread,
             _ => self.holder.thread(),
         }
     }
 
     /// Whether the lease of an object that is leased was entered. Only in a critical section.
-    pub(crate) fn is_entered(&self) -> bool {
-        self.async_lease().is_some() || self.entered_by().is_some()
+    pub(crate) fn is_entered(&self, py: Python<'_>) -> bool {
+        self.async_lease().is_some() || self.entered_by(py).is_some()
     }
 
-    fn entered_by(&self) -> Option<usize> {
+    fn entered_by(&self, py: Python<'_>) -> Option<usize> {
         // SAFETY: called in a critical section, attached. A leased slot's shell is null, or the one that served before
         // (over since then), or the lease itself, which is alive as long as it is not over: it takes a critical section
         // to end it.
         unsafe {
             let lease = self.shell.as_ref()?;
-            (lease.phase.get(Attached::assume()) == ENTERED).then_some(lease.holder)
+            (lease.phase.get(attached(py)) == ENTERED).then_some(lease.holder)
         }
     }
 }

@@ -100,9 +100,9 @@ impl Pool {
     /// # Safety
     /// `this` is an instance of the class, and outlives the reference.
     #[inline(always)]
-    pub(crate) unsafe fn from_raw<'a>(this: *mut PyObject) -> &'a Pool {
+    pub(crate) unsafe fn from_raw<'a>(py: Python<'_>, this: *mut PyObject) -> &'a Pool {
         // SAFETY: as promised by the caller. A frozen class has no borrow flag, so a plain reference is all it takes.
-        unsafe { &*ptr::from_ref(Pool::bound(Python::assume_attached(), &this).get()) }
+        unsafe { &*ptr::from_ref(Pool::bound(py, &this).get()) }
     }
 
     /// # Safety

@@ -29,7 +29,7 @@ struct FutureState {
     progress: Progress,
     /// What resumes the task, and the context to do it in.
     resume: Option<(Py<PyAny>, Py<PyAny>)>,
-    /// Here and not with the task: whoever finds the event loop dead has to end the wait.
+    /// Here and not with the task: a thread that finds the event loop dead has to end the wait.
     ticket: Option<Ticket>,
     message: Option<Py<PyAny>>,
     /// The protocol of `asyncio.Future`: set when a task is about to wait for this.
@@ -83,7 +83,7 @@ impl PoolFuture {
         self.state.with(attached(py), critical)
     }
 
-    /// The place in the queue, for whoever ends the wait now.
+    /// The place in the queue, for the caller to end the wait.
     pub(crate) fn take_ticket(&self, py: Python<'_>) -> Option<Ticket> {
         self.with(py, |state| state.ticket.take())
     }
@@ -211,8 +211,8 @@ impl PoolFuture {
     }
 }
 
-/// A reference to a [`PoolFuture`]. Unlike a `Py` it counts without asking whether the thread is attached: whoever has
-/// one is, and it is cloned and dropped outside of critical sections.
+/// A reference to a [`PoolFuture`]. Unlike a `Py` it counts without asking whether the thread is attached: its owners
+/// are attached, and clone and drop it outside of critical sections.
 pub(crate) struct FutureRef(NonNull<PyObject>);
 
 // SAFETY: used by attached threads only; a `PoolFuture` brings its own protection.

@@ -57,7 +57,7 @@ impl Waker {
         }
     }
 
-    /// The place in the queue of a waiter that will never run, for whoever ends the wait in its place.
+    /// The place in the queue of a waiter that will never run, for the caller to end the wait.
     pub(crate) fn take_ticket(&self, py: Python<'_>) -> Option<Ticket> {
         match self {
             Waker::Thread(_) => None,

@@ -1,7 +1,7 @@
 //! When ids go from a manager to the pool that leases them.
 //!
 //! Invariant: outside of these functions nobody waits while the manager has a free id. A waiter looks at the manager
-//! again after it has joined the queue, and whoever frees an id looks for waiters ([`serve`]); the one that comes
+//! again after it has joined the queue, and a thread that frees an id looks for waiters ([`serve`]); the one that comes
 //! second sees what the first has done. To look again takes both locks, first the pool's, then that of the ids.
 
 use pyo3::prelude::*;

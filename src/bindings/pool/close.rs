@@ -92,7 +92,8 @@ fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) 
 fn needs_this_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let (this, py, me) = (pool.get(), pool.py(), this_thread());
     let out = |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired);
-    let mine = || this.with(py, |core| core.values().any(|(_, item, hold, _)| out(hold) && item.thread(hold) == me));
+    let mine =
+        || this.with(py, |core| core.values().any(|(_, item, hold, _)| out(hold) && item.thread(py, hold) == me));
     if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
         return Ok(false);
     }

@@ -61,7 +61,7 @@ fn settle(pool: &Pool, py: Python<'_>, attached: Attached<'_>) -> Option<()> {
                     _ => None,
                 }
             };
-            let orphan = entered_by.unwrap_or(item.thread(Hold::Acquired)) != survivor;
+            let orphan = entered_by.unwrap_or(item.thread(py, Hold::Acquired)) != survivor;
             if orphan && let Some(lease) = item.async_lease() {
                 // Here it ends, too.
                 lease.phase.reset(async_lease::FORKED);

@@ -49,14 +49,14 @@ pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held
             if matches!(hold, Hold::Leased | Hold::Acquired) {
                 // The references are taken while it is certain that the slot owns the object.
                 let object = item.object(py);
-                let entered = hold == Hold::Leased && item.is_entered();
+                let entered = hold == Hold::Leased && item.is_entered(py);
                 // Without a GIL the lease may be about to die, and must not be brought back: then it is none.
                 let lease = item.async_lease().and_then(|lease| {
                     let lease = std::ptr::from_ref(lease).cast_mut().cast();
                     // SAFETY: its memory is there: it takes a critical section to end it. The reference is new.
                     unsafe { try_incref(lease).then(|| Bound::from_owned_ptr(py, lease)) }
                 });
-                out.push((slot, object, item.thread(hold), since, entered, lease));
+                out.push((slot, object, item.thread(py, hold), since, entered, lease));
             }
         }
         core.tracks_leases()
@@ -96,6 +96,6 @@ pub(crate) fn oldest(pool: &Pool, py: Python<'_>, now: Nanos) -> Option<Oldest> 
         let out = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
         let (_, item, hold, since) = out.min_by_key(|(_, _, _, since)| *since)?;
         let age = to_seconds(now.saturating_sub(since));
-        Some(Oldest { thread_id: item.thread(hold), age, exact, is_task: item.async_lease().is_some() })
+        Some(Oldest { thread_id: item.thread(py, hold), age, exact, is_task: item.async_lease().is_some() })
     })
 }

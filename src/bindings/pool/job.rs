@@ -141,7 +141,7 @@ impl Job {
         pool
     }
 
-    /// The pool is gone: an object that was created all the same belongs to nobody.
+    /// The pool is gone: an object that was created all the same has no owner.
     fn end_orphan(&self, py: Python<'_>, outcome: Outcome<'_>) {
         if let (Outcome::Returned(object), Some(dispose)) = (outcome, &self.dispose)
             && !object.is_none()

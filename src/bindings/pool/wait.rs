@@ -199,9 +199,9 @@ impl<'py> Queued<'_, 'py> {
         let (stuck, entered, makes) = this.with(py, |core| {
             // Only a holder can end it by giving up: the last of those to begin a wait looks as well.
             let me = this_thread();
-            let stuck = core.values().any(|(_, item, hold, _)| item.thread(hold) == me)
-                && core.is_stuck(|item, hold| item.thread(hold));
-            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered());
+            let stuck = core.values().any(|(_, item, hold, _)| item.thread(py, hold) == me)
+                && core.is_stuck(|item, hold| item.thread(py, hold));
+            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
             (stuck, entered, core.rules().makes)
         });
         if !stuck || this.id_source().is_some_and(|ids| ids.has_given_others(py)) {
