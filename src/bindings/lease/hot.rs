@@ -8,7 +8,7 @@
 //! * **Nothing is bound.** Up to CPython 3.13 `with` looks up `__enter__` and `__exit__` and binds them, which allocates
 //!   two method objects. Here the descriptors return the lease itself and calling the lease does the work:
 //!   no argument enters, three leave (see `ffi/self_method.rs`). From 3.14 on ordinary methods are faster.
-//! * **Nothing is locked** while there is a GIL (see `sync.rs`).
+//! * **Nothing is locked** while there is a GIL (see `src/sync`).
 //!
 //! Who owns what: a slot owns its object for good. It owns its shell (one reference) while the slot is idle, handed to
 //! a waiter or acquired; while the slot is leased the user owns the shell, and the slot merely knows where it is. A
