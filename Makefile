@@ -182,10 +182,9 @@ figures: ## copy the published figures into the README
 lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in tools free-threaded venv bench; do \
-		case $$group in bench) fork=requires-python;; *) fork=fewest;; esac; \
-		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy $$fork \
-			--generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
+	@for group in tools free-threaded venv bench interpreters release; do \
+		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 \
+			--fork-strategy requires-python --generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
 			--group $$group --output-file requirements/$$group.lock || exit 1; \
 	done
 
