@@ -49,13 +49,26 @@ def packages(root: Path = ROOT, listing: Path = LIST) -> list[Package]:
     return found
 
 
-def toml_strings(text: str, table: str, key: str) -> list[str]:
-    """Returns the strings of one key of a TOML table: enough for our files (`tomllib` came with Python 3.11)."""
+def toml_table(text: str, table: str) -> str:
+    """Returns what a TOML table holds, or nothing if there is none (`tomllib` came with Python 3.11)."""
     body = re.search(rf"^\[{re.escape(table)}\]\n(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
-    value = body and re.search(rf'^{re.escape(key)} = ("[^"]*"|\[.*?\]$)', body.group(1), re.MULTILINE | re.DOTALL)
+    return body.group(1) if body else ""
+
+
+def toml_strings(text: str, table: str, key: str) -> list[str]:
+    """Returns the strings of one key of a TOML table: enough for our files."""
+    value = re.search(rf'^{re.escape(key)} = ("[^"]*"|\[.*?\])', toml_table(text, table), re.MULTILINE | re.DOTALL)
     if not value:
         raise ValueError(f"no strings at {key} in [{table}]")
     return re.findall(r'"([^"]*)"', value.group(1))
+
+
+def extras(package: Package) -> dict[str, list[str]]:
+    """Returns what each extra of a package asks for."""
+    text = (package.folder / "pyproject.toml").read_text(encoding="utf-8")
+    table = "project.optional-dependencies"
+    names = re.findall(r"^([a-z0-9-]+) = ", toml_table(text, table), re.MULTILINE)
+    return {name: toml_strings(text, table, name) for name in names}
 
 
 def version(package: Package) -> str:
@@ -68,7 +81,7 @@ def version_errors(found: list[Package]) -> list[str]:
     """Returns a line for each package that has not the version of the first, or that no extra of the first pins."""
     first, *others = found
     expected = version(first)
-    pins = re.findall(r'"([a-z0-9-]+(?:==[^"]*)?)"', (first.folder / "pyproject.toml").read_text(encoding="utf-8"))
+    pins = {pin for wanted in extras(first).values() for pin in wanted}
     errors = []
     for package in others:
         if version(package) != expected:

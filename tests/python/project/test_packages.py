@@ -38,8 +38,7 @@ def test_the_list_says_what_the_files_of_each_package_say() -> None:
         assert (package.folder / "Cargo.lock").is_file()
         inside = {path.name for path in (package.folder / "python").iterdir() if path.is_dir()}
         assert set(package.python) == inside - {"__pycache__"}
-        if package.kind != "program":
-            assert packages.toml_strings(text, "tool.maturin", "module-name") == [package.module]
+        assert packages.toml_strings(text, "tool.maturin", "module-name") == [package.module]
 
 
 def test_no_folder_with_a_cargo_package_and_a_pyproject_is_missing_in_the_list() -> None:
