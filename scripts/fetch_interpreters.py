@@ -59,10 +59,11 @@ def bring(version: str, prefix: Path) -> None:
     options = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", str(libraries)]
     run([patchelf(), *options, str(program)], prefix)
     for data in prefix.glob(f"usr/lib/{name}/_sysconfig*"):
-        if data.is_file():
+        if data.is_file() and not data.is_symlink():
             text = data.read_text(encoding="utf-8")
             data.write_text(text.replace(WHEELS, f"{prefix}{WHEELS}"), encoding="utf-8")
     run([str(program), "-I", "-c", CHECK], prefix)
+    run([str(program), "-I", "-m", "venv", str(work / "venv")], prefix)
     shutil.rmtree(work)
 
 

@@ -143,7 +143,7 @@ def main() -> int:
                 try:
                     verdict = part(Path(scratch).resolve())
                     passed += 1
-                except (WrongError, subprocess.TimeoutExpired, ValueError, SystemExit) as error:
+                except (WrongError, subprocess.TimeoutExpired, OSError, ValueError, SystemExit) as error:
                     failed += 1
                     verdict = f"FAILED\n{error}"
             print(f"{name:>5}: {verdict} ({time.monotonic() - started:.0f} s)", flush=True)
