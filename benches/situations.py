@@ -1,6 +1,6 @@
 """What pools do where it matters: each peer is put into the same situations, and what happens is printed.
 
-    python benches/compare.py [--only PROBE ...] [--peer PEER ...]
+    python benches/situations.py [--only PROBE ...] [--peer PEER ...]
 
 Every answer comes from a process of its own, which is ended if it hangs. The connections are stubs, so that factories
 can be slow or fail at will; the pools are the real ones, made as their manuals say. `make bench-env` brings the peers.
