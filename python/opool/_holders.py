@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Any
 
-from opool import _task_holders
 from opool._log import logger, pool_name
-from opool.errors import PoolCloseTimeout, duration, seconds, shown, thread_name, thread_names
+from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool.errors import PoolCloseTimeout
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from dataclasses import dataclass
+    from types import FrameType
+    from typing import Any
+
     from opool import Pool
+else:
+    from opool._records import dataclass
 
 __all__ = ["Holder", "holders"]
 
@@ -51,8 +54,8 @@ class Holder:
     place: str | None
     thread: str
     task: str | None
-    _slot: int = field(repr=False, compare=False)
-    _task: Any = field(repr=False, compare=False)
+    _slot: int
+    _task: Any
 
     def stack(self) -> str:
         """What the task or the thread is doing now, as a traceback; a remark if it has ended."""
@@ -72,6 +75,8 @@ class Holder:
 def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
     """Format the stack of the task or the thread that holds the object; `frames` are those of all threads."""
     if holder._task is not None:
+        from opool import _task_holders
+
         stack = _task_holders.task_stack(holder._task)
         if stack:
             return stack
@@ -80,6 +85,8 @@ def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
         frame = frame.f_back
     if frame is None:
         return f"  {holder.thread} has no stack\n"
+    import traceback
+
     return "".join(traceback.format_stack(frame))
 
 
@@ -87,13 +94,22 @@ def holders(pool: Pool[Any]) -> list[Holder]:
     """List the holders of the objects of `pool`, the longest first."""
     leased = pool._holders()
     names = thread_names()
-    tasks = _task_holders.tasks_holding([lease for *_, lease in leased if lease is not None])
+    tasks = _tasks([lease for *_, lease in leased if lease is not None])
     found = []
     for obj, slot, ident, age, exact, entered, place, lease in leased:
-        task = tasks.get(id(lease))
-        thread, name = thread_name(ident, names), _task_holders.task_name(task)
-        found.append(Holder(obj, ident, age, exact, entered, place, thread, name, slot, task))
+        task, name = tasks.get(id(lease), (None, None))
+        found.append(Holder(obj, ident, age, exact, entered, place, thread_name(ident, names), name, slot, task))
     return sorted(found, key=lambda holder: -holder.age)
+
+
+def _tasks(leases: list[Any]) -> dict[int, tuple[Any, str]]:
+    """Find the tasks that hold these async leases, each with its name, by the ids of the leases."""
+    if not leases:
+        return {}
+    from opool import _task_holders
+
+    tasks = _task_holders.tasks_holding(leases)
+    return {lease: (task, _task_holders.task_name(task)) for lease, task in tasks.items()}
 
 
 def join_some(names: list[str], separator: str) -> str:
@@ -116,4 +132,4 @@ def report_leak(pool: Pool[Any], slot: int) -> None:
     """Log that the object of this slot has been out for longer than `leak_after`."""
     for holder in holders(pool):
         if holder._slot == slot:
-            logger.warning("%s: a lease is kept too long: %s\n%s", pool_name(pool), holder, holder.stack())
+            logger().warning("%s: a lease is kept too long: %s\n%s", pool_name(pool), holder, holder.stack())

@@ -9,11 +9,15 @@ from __future__ import annotations
 import itertools
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
+from opool._opool import Pool
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool, PoolStats
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from opool import PoolStats
 
 _BEGAN = time.time_ns()
 
@@ -93,8 +97,6 @@ def entries_of(pools: Sequence[Pool[Any]]) -> Sequence[Entry] | None:
     Raises:
         TypeError: if one of them is something else.
     """
-    from opool._opool import Pool
-
     for pool in pools:
         if not isinstance(pool, Pool):
             raise TypeError(f"metrics are of opool.Pool objects, not {pool!r}")

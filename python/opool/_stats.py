@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from dataclasses import dataclass
+    from typing import Any, NoReturn
+
     from opool import Pool
+else:
+    from opool._records import dataclass
 
 __all__ = ["Histogram", "PoolStats", "snapshot"]
 

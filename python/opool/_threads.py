@@ -8,13 +8,15 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from opool import _opool
 from opool._weaksets import snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from opool import Pool
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opool._text import MOMENT, duration, seconds, shown, thread_name
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
     from opool import Holder, Pool
+else:
+    from opool._records import NamedTuple
 
 __all__ = [
     "FactoryError",
@@ -122,8 +126,8 @@ class TimeoutFacts(NamedTuple):
         what = f"no {thing} came free within {seconds(self.timeout)}" if self.timeout else f"no {thing} is free"
         parts = [f"{self.pool}: {what} ({state})."]
         phases = (("queued", self.queued), ("creating", self.creating), ("checking", self.checking))
-        spent = [f"{phase} {seconds(time)}" for phase, time in phases if time >= _MOMENT]
-        if self.creating >= _MOMENT or self.checking >= _MOMENT:
+        spent = [f"{phase} {seconds(time)}" for phase, time in phases if time >= MOMENT]
+        if self.creating >= MOMENT or self.checking >= MOMENT:
             parts.append(f"Of that: {', '.join(spent)}.")
         if self.position is not None and self.waiting > 1:
             parts.append(f"Position {self.position} of {self.waiting} in the queue.")
@@ -170,47 +174,6 @@ class Oldest(NamedTuple):
         return f"{self.holder}{' (this one)' if self.asked else ''}, for {duration(self.age, self.exact)}"
 
 
-_MOMENT = 0.001
-"""Messages do not show less, in seconds."""
-
-
-def seconds(time: float) -> str:
-    """As in "0.25 s", "2.1 s" or "7260 s": as exact as anybody needs it."""
-    if time >= 100:
-        return f"{time:.0f} s"
-    return f"{time:.3g} s" if time >= _MOMENT else "0 s"
-
-
-def duration(time: float, exact: bool) -> str:
-    """For how long somebody has had something."""
-    if exact:
-        return seconds(time)
-    return f"at least {seconds(time)}" if time >= _MOMENT else "an unknown time"
-
-
-def shown(obj: object) -> str:
-    """What messages call somebody's object: the beginning of its `repr`, or a stand-in where that fails."""
-    try:
-        text = repr(obj)
-    except Exception:
-        text = f"an object of type {type(obj).__name__}"
-    return text if len(text) <= 200 else text[:200] + "..."
-
-
-def thread_names() -> dict[int, str]:
-    """What messages call the threads that `threading` knows."""
-    return {thread.ident: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.ident is not None}
-
-
-def thread_name(ident: int, known: Mapping[int, str] | None = None) -> str:
-    """What messages call a thread; `known` saves looking for each of many."""
-    name = thread_names().get(ident) if known is None else known.get(ident)
-    if name is not None:
-        return name
-    # `_thread` and other languages start threads as well.
-    return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
-
-
 def _timeout_error(
     pool: str,
     timeout: float,
@@ -241,7 +204,7 @@ def _timeout_error(
 def _factory_error(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
     """Made by the pool, when it can create nothing and has nothing."""
     often = f" ({failures} times in a row)" if failures > 1 else ""
-    again = f" The next attempt may begin in {seconds(pause)}." if pause >= _MOMENT else ""
+    again = f" The next attempt may begin in {seconds(pause)}." if pause >= MOMENT else ""
     why = "" if cause is None else f": {shown(cause)}"
     error = FactoryError(f"{pool._called()}: it has no object, and creating one failed{often}{why}.{again}")
     error.__cause__ = cause

@@ -6,7 +6,6 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use super::alarm::Alarms;
 use super::async_lease::{AsyncLease, OVER, Step, WAITING, abandon, forget_holder, take};
@@ -18,7 +17,7 @@ use super::raw::{Exception, discard};
 use super::refcount::decref;
 use super::timeouts::Deadline;
 use super::waiting::{self, Waited};
-use super::waker::{TaskRef, Turn, Waker, running_loop};
+use super::waker::{TaskRef, Turn, Waker, is_loaded, running_loop};
 use super::watch::TASK;
 use crate::pool::{Answer, Asker, Nanos, Refusal, SlotId, Spent, Turned};
 use crate::sync::this_thread;
@@ -278,10 +277,4 @@ pub(super) fn new_turn<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Turn
     }
     let event_loop = running_loop(py)?;
     if event_loop.is_none() { Err(errors::no_event_loop()) } else { Turn::new(pool, event_loop, true) }
-}
-
-/// Whether a module of that name was imported.
-fn is_loaded(_: Python<'_>, name: &Bound<'_, PyString>) -> bool {
-    // SAFETY: attached. The dict of modules is borrowed for the call.
-    unsafe { ffi::PyDict_Contains(ffi::PyImport_GetModuleDict(), name.as_ptr()) == 1 }
 }

@@ -510,7 +510,16 @@ fn loop_here(py: Python<'_>, asyncio: bool) -> PyResult<Bound<'_, PyAny>> {
 /// The event loop of asyncio that this thread runs, or None.
 pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if GET.get(py).is_none() && !is_loaded(py, intern!(py, "asyncio")) {
+        return Ok(py.None().into_bound(py)); // without its module no event loop can run
+    }
     let get =
         GET.get_or_try_init(py, || Ok::<_, PyErr>(py.import("asyncio")?.getattr("_get_running_loop")?.unbind()))?;
     get.bind(py).call0()
+}
+
+/// Whether a module of that name has been imported.
+pub(super) fn is_loaded(_: Python<'_>, name: &Bound<'_, PyString>) -> bool {
+    // SAFETY: attached. The dict of modules is borrowed for the call.
+    unsafe { ffi::PyDict_Contains(ffi::PyImport_GetModuleDict(), name.as_ptr()) == 1 }
 }

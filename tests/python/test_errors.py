@@ -13,7 +13,8 @@ from multiprocessing import get_context
 import pytest
 
 import opool
-from opool.errors import Oldest, TimeoutFacts, duration, seconds, shown, thread_name, thread_names
+from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool.errors import Oldest, TimeoutFacts
 from opool.testing import Clock, Scripted, ScriptedError
 from support import Crew, Thing, eventually, queue_up, things, threads
 
@@ -383,7 +384,7 @@ def test_a_thread_that_threading_does_not_know_is_not_said_to_have_ended():
     eventually(lambda: ident)
     eventually(lambda: ident[0] in sys._current_frames())
     # Waiting for an event makes `threading` know it on some versions.
-    assert "ended" not in thread_name(ident[0], known={})
+    assert "ended" not in thread_name(ident[0], names={})
     go_on.set()
 
 
