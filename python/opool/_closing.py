@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    from opool import Pool
+    from opool._opool import Pool
 
 _GRACE = 1.0
 """How many seconds `aclose` waits for running hooks once everything is back."""

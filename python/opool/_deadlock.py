@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from opool import Holder, Pool
+    from opool._opool import Pool
 
 CHECK_INTERVAL = 1.0
 """After how many seconds without a lease it is checked whether all holders wait."""
@@ -57,7 +57,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     return "\n".join(lines)
 
 
-def _identity(holder: Holder) -> tuple[int, str | None]:
+def _identity(holder: _holders.Holder) -> tuple[int, str | None]:
     return holder.thread_id, holder.task
 
 

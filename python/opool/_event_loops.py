@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from opool import Pool
+    from opool._opool import Pool
 
     class Clock(Protocol):
         """What `run_clock_soon` needs of an `opool.testing.Clock`."""
@@ -57,7 +57,7 @@ class TrioLoop:
         async def task() -> None:
             try:
                 await function(*args)
-            except Exception:  # else it would end the run
+            except Exception:  # it would end the run of trio
                 _log.callback_failed()
 
         self._trio.lowlevel.spawn_system_task(task)
@@ -75,7 +75,7 @@ class TrioLoop:
                 await self._trio.sleep(seconds)
                 try:
                     function(*args)
-                except Exception:  # else it would end the run
+                except Exception:  # it would end the run of trio
                     _log.callback_failed()
 
         self._trio.lowlevel.spawn_system_task(later)

@@ -1,4 +1,4 @@
-"""Who holds what."""
+"""Who holds which object of a pool, since when, and what they are doing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from opool import Pool
+    from opool._opool import Pool
 else:
     from opool._records import dataclass
 
@@ -30,20 +30,28 @@ _MAX_NAMED = 10
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who has an object of a pool.
+    """A thread or task that holds an object of a pool, as `Pool.holders` returns it.
 
     Attributes:
         obj: the object.
-        thread_id: the number of the thread that entered the lease (or took the object), as `threading.get_ident`.
-            Should that thread have ended with it, a later thread may have the number, and be named here.
-        age: for how many seconds it has been out.
-        exact: whether the age is exact. Else it counts from when somebody first looked or waited: a pool without
-            options that need the time does not read the clock for each lease.
+        thread_id: the thread that entered the lease or took the object, as `threading.get_ident` numbers it. If that
+            thread has ended, a later thread may have its number, and be named here.
+        age: how many seconds the object has been out.
+        exact: whether `age` is exact. Otherwise it is a lower bound, since somebody first waited or looked: a pool
+            reads the clock for each lease only with an option that needs it, such as ``timing=True``.
         entered: whether the lease is inside its `with`.
-        place: where it was taken, as "file:line in function", if the pool was made with ``track=True``.
-        thread: what the thread is called.
-        task: the name of the task that has it, if a task has it and can be found. Without a GIL only the tasks of the
-            thread that asks can.
+        place: where the object was taken, as "file:line in function"; only with ``track=True``.
+        thread: the name of the thread, as messages show it.
+        task: the name of the task, if a task holds the object and can be found. Without a GIL only tasks of the calling
+            thread can be.
+
+    Example:
+        >>> import opool
+        >>> pool = opool.Pool(["a"], track=True)
+        >>> with pool.lease():
+        ...     [holder] = pool.holders()
+        >>> holder.obj, holder.thread, holder.task
+        ('a', "thread 'MainThread'", None)
     """
 
     obj: Any
@@ -58,16 +66,25 @@ class Holder:
     _task: Any
 
     def stack(self) -> str:
-        """What the task or the thread is doing now, as a traceback; a remark if it has ended."""
+        """Return what the task or thread is doing now, as the lines of a traceback; one line if it has ended.
+
+        Example:
+            >>> import opool
+            >>> pool = opool.Pool(["a"])
+            >>> with pool.lease():
+            ...     print(pool.holders()[0].stack())
+              File "...", line ..., in ...
+            ...
+        """
         return stack_of(self, sys._current_frames())
 
     @property
     def who(self) -> str:
-        """What messages call the holder."""
+        """The task and the thread, as messages show them."""
         return self.thread if self.task is None else f"task {self.task!r} of {self.thread}"
 
     def __str__(self) -> str:
-        """As in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
+        """Format it as in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
         where = "" if self.place is None else f", taken at {self.place}"
         return f"{shown(self.obj)}, with {self.who} for {duration(self.age, self.exact)}{where}"
 

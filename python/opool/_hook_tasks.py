@@ -1,4 +1,4 @@
-"""Runs the hooks of a pool that are coroutine functions: as tasks of the event loops that use the pool."""
+"""Runs hooks that are coroutine functions, as tasks of the event loops that use the pool."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from opool import Pool
+    from opool._opool import Pool
 
 _CHECK_INTERVAL = 1.0
 """How often, in seconds, an event loop in which somebody waits checks for jobs: the loop that ran them may be gone."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from typing import Any
 
-    from opool import Pool
+    from opool._opool import Pool
 
 
 def logger() -> Logger:

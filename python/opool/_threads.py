@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from opool import Pool
+    from opool._opool import Pool
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _starting: set[object] = set()

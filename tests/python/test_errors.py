@@ -145,14 +145,14 @@ def test_the_real_error_of_the_factory_is_the_cause_of_a_timeout():
         error = raised(pool.lease, timeout=0.01)
     assert type(error.__cause__) is ScriptedError
     assert "The latest attempt to create an object failed: ScriptedError('call 1 of the script')." in str(error)
-    assert str(error).endswith("See to what the factory needs.")
+    assert str(error).endswith("Fix the factory error above (see __cause__).")
     assert "ScriptedError" in error.facts.failure
 
 
 @pytest.mark.parametrize(
     ("facts", "advice"),
     [
-        ({"failure": "OSError()"}, "See to what the factory needs."),
+        ({"failure": "OSError()"}, "Fix the factory error above (see __cause__)."),
         ({"creating": 3.0}, "The factory is slow: keep more objects ready with min_size, or wait longer."),
         ({"checking": 3.0}, "The check is slow: make it quicker, lower check_timeout, or wait longer."),
         ({"size": 0, "leased": 0}, "The pool is empty: add objects with add_obj."),
