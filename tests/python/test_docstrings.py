@@ -14,9 +14,13 @@ MODULES = [
 
 
 def examples(name):
-    module = importlib.import_module(name)
-    found = doctest.DocTestFinder(exclude_empty=True).find(module, name)
-    return [test for test in found if test.examples]
+    """The examples of a module by name, also those of classes that were written in another one."""
+    module, finder = importlib.import_module(name), doctest.DocTestFinder(exclude_empty=True)
+    found = finder.find(module, name)
+    for public, thing in vars(module).items():
+        if isinstance(thing, type) and thing.__module__ == name:
+            found += finder.find(thing, f"{name}.{public}", module=False, globs=dict(vars(module)))
+    return {test.name: test for test in found if test.examples}.values()
 
 
 EXAMPLES = [test for name in MODULES for test in examples(name)]
