@@ -510,11 +510,15 @@ fn loop_here(py: Python<'_>, asyncio: bool) -> PyResult<Bound<'_, PyAny>> {
 /// The event loop of asyncio that this thread runs, or None.
 pub(super) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    if GET.get(py).is_none() && !is_loaded(py, intern!(py, "asyncio")) {
-        return Ok(py.None().into_bound(py)); // without its module no event loop can run
-    }
-    let get =
-        GET.get_or_try_init(py, || Ok::<_, PyErr>(py.import("asyncio")?.getattr("_get_running_loop")?.unbind()))?;
+    let get = match GET.get(py) {
+        Some(get) => get,
+        // Without its module no event loop can run.
+        None if !is_loaded(py, intern!(py, "asyncio")) => return Ok(py.None().into_bound(py)),
+        None => {
+            let find = || Ok::<_, PyErr>(py.import("asyncio")?.getattr("_get_running_loop")?.unbind());
+            GET.get_or_try_init(py, find)?
+        }
+    };
     get.bind(py).call0()
 }
 
