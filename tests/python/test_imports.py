@@ -286,3 +286,62 @@ def test_import_opool_loads_little():
     assert {"opool", "opool._opool", "threading"} <= loaded
     dear = {"asyncio", "ssl", "inspect", "dataclasses", "logging", "typing", "traceback", "re", "enum", "contextlib"}
     assert not loaded & dear
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_a_worker_thread_loads_logging_leaves_no_lock_behind():
+    done = run_child(
+        """
+        import os, signal, sys, threading, warnings
+        from importlib.machinery import PathFinder, SourceFileLoader
+        import opool
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: fork beside threads
+        assert "logging" not in sys.modules
+        loading, forking, main = threading.Event(), threading.Event(), threading.main_thread().ident
+
+        class Slow(SourceFileLoader):  # the worker thread stops while it loads logging
+            def exec_module(self, module):
+                loading.set()
+                assert forking.wait(20)
+                super().exec_module(module)
+
+        class Finder:
+            def find_spec(self, name, path=None, target=None):
+                if name == "logging":
+                    spec = PathFinder.find_spec(name)
+                    spec.loader = Slow(name, spec.origin)
+                    return spec
+
+        sys.meta_path.insert(0, Finder())
+        pool = opool.Pool(factory=lambda: 1 / 0, min_size=1)
+        assert loading.wait(20)
+
+        def names(frame):
+            while frame is not None:
+                yield frame.f_code.co_name
+                frame = frame.f_back
+
+        forked = threading.Event()
+
+        def watch():
+            while not forked.is_set() and "_finish_imports" not in names(sys._current_frames()[main]):
+                forked.wait(0.001)
+            forking.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            import logging
+            os._exit(0)
+        forked.set()
+        status = os.waitpid(child, 0)[1]
+        watcher.join()
+        pool.close()
+        print("status", status)
+        """,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "status 0\n"), done.stderr
