@@ -25,7 +25,7 @@ def test_the_port_allocator_shows_its_ports_and_what_a_billion_ids_cost():
     rows = re.findall(r"^  ([a-zA.]{64})  ", done.stdout, re.MULTILINE)
     assert len(rows) > 9
     assert all(row[0] == "x" and row[8:12] == "xxxx" and row[32] == "A" for row in rows)
-    assert "a wrong id changes nothing: 8063 is not currently allocated; 8032 still given: True" in done.stdout
+    assert "a wrong id changes nothing: 8063 is not currently allocated; 8032 still allocated: True" in done.stdout
     assert "read back equal: True" in done.stdout
     jobs = re.findall(r"^  job (\d) has 900[01] after +\d+ ms$", done.stdout, re.MULTILINE)
     assert sorted(jobs) == ["0", "1", "2", "3", "4"]

@@ -13,7 +13,8 @@ from multiprocessing import get_context
 import pytest
 
 import opool
-from opool.errors import Oldest, TimeoutFacts, duration, seconds, shown, thread_name, thread_names
+from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool.errors import Oldest, TimeoutFacts
 from opool.testing import Clock, Scripted, ScriptedError
 from support import Crew, Thing, eventually, queue_up, things, threads
 
@@ -144,14 +145,14 @@ def test_the_real_error_of_the_factory_is_the_cause_of_a_timeout():
         error = raised(pool.lease, timeout=0.01)
     assert type(error.__cause__) is ScriptedError
     assert "The latest attempt to create an object failed: ScriptedError('call 1 of the script')." in str(error)
-    assert str(error).endswith("See to what the factory needs.")
+    assert str(error).endswith("Fix the factory error above (see __cause__).")
     assert "ScriptedError" in error.facts.failure
 
 
 @pytest.mark.parametrize(
     ("facts", "advice"),
     [
-        ({"failure": "OSError()"}, "See to what the factory needs."),
+        ({"failure": "OSError()"}, "Fix the factory error above (see __cause__)."),
         ({"creating": 3.0}, "The factory is slow: keep more objects ready with min_size, or wait longer."),
         ({"checking": 3.0}, "The check is slow: make it quicker, lower check_timeout, or wait longer."),
         ({"size": 0, "leased": 0}, "The pool is empty: add objects with add_obj."),
@@ -383,7 +384,7 @@ def test_a_thread_that_threading_does_not_know_is_not_said_to_have_ended():
     eventually(lambda: ident)
     eventually(lambda: ident[0] in sys._current_frames())
     # Waiting for an event makes `threading` know it on some versions.
-    assert "ended" not in thread_name(ident[0], known={})
+    assert "ended" not in thread_name(ident[0], names={})
     go_on.set()
 
 

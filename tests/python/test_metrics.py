@@ -16,7 +16,7 @@ import prometheus_client.parser as text_parser
 import pytest
 
 import opool
-from opool.metrics._table import FIGURES, TIMES
+from opool.metrics._table import HISTOGRAMS, METRICS
 from opool.metrics.otel import HistogramExporter, instrument
 from opool.metrics.prometheus import PoolCollector
 from opool.testing import Clock
@@ -114,7 +114,7 @@ def test_the_strict_parser_of_openmetrics_accepts_it(clock):
     assert families["db_client_connection_timeouts"] == "counter"
     assert families["db_client_connection_count"] == "gauge"
     assert families["db_client_connection_wait_time_seconds"] == "histogram"
-    assert len(families) == len(FIGURES) + len(TIMES)
+    assert len(families) == len(METRICS) + len(HISTOGRAMS)
 
 
 def test_a_registry_takes_one_collector_even_while_there_is_no_pool():

@@ -13,7 +13,7 @@ from opentelemetry.semconv._incubating.attributes import db_attributes
 from opentelemetry.semconv._incubating.metrics import db_metrics
 
 import opool
-from opool.metrics._table import POOL_NAME, STATE, TIMES
+from opool.metrics._table import HISTOGRAMS, POOL_NAME, STATE
 from opool.metrics.otel import HistogramExporter, instrument
 from opool.testing import Clock
 from support import busy_pool
@@ -182,7 +182,7 @@ def test_the_exporter_adds_the_histograms_exactly(clock, exporting):
     keeping = Keeping()
     exporting(keeping, pool).collect()
     (exported,) = keeping.exported
-    assert {"db.client.connection.count", *(times.name for times in TIMES)} <= set(exported)
+    assert {"db.client.connection.count", *(times.name for times in HISTOGRAMS)} <= set(exported)
     stats = pool.stats()
     for name, shown in (("wait_time", stats.wait_time), ("use_time", stats.use_time)):
         data, found = exported[f"db.client.connection.{name}"]
