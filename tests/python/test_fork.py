@@ -8,46 +8,13 @@ import os
 
 import pytest
 
+from forks import PRELUDE
 from support import run_child
 
 pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
 ]
-
-PRELUDE = """
-import faulthandler, gc, os, random, signal, sys, threading, time, traceback, warnings
-import opool
-from support import Crew, Thing, assert_whole, drain, eventually, state, things
-
-warnings.simplefilter("ignore", DeprecationWarning)     # from 3.12 on: fork beside threads, which is what we test
-
-def forked(check):
-    # Runs `check` in a forked child and returns the child's exit status: 0 when all was well.
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    status = 1
-    try:
-        faulthandler.register(signal.SIGALRM, chain=True)
-        signal.alarm(10)
-        check()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-def take_all(pool):
-    leases = []
-    while True:
-        lease = pool.try_lease()
-        if lease is None:
-            return leases
-        leases.append(lease)
-"""
 
 
 def child(code, timeout=90):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from test_fork_factory import child
+from forks import child_with_hooks as child
 
 pytestmark = [
     pytest.mark.timeout(120),

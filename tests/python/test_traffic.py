@@ -15,10 +15,9 @@ from collections import Counter
 import pytest
 
 import opool
+from forks import OBJECTS, PRELUDE
 from opool.testing import check_invariants
 from support import Crew, drain, eager_switching, eventually, run_child
-from test_fork import PRELUDE
-from test_fork_factory import OBJECTS
 
 pytestmark = pytest.mark.timeout(100)
 
