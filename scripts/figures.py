@@ -1,7 +1,7 @@
 """Writes the published figures into the README, between its markers: `make figures` runs it.
 
 What `make bench ARGS=--publish` measured stands in benches/published/, a file an interpreter. `--check` changes nothing
-and fails if the page is stale; `tests/python/test_readme.py` runs that.
+and fails if the page is stale; `tests/python/project/test_readme.py` runs that.
 """
 
 from __future__ import annotations

@@ -103,9 +103,14 @@ RECORDINGS: dict[str, Callable[[Case], Optional[str]]] = {
 }
 
 
+def recorded_cases(name: str) -> Any:
+    """What was recorded of one module, as it stands in its file."""
+    return json.loads((HERE / "recordings" / f"{name}.json").read_text(encoding="utf-8"))["cases"]
+
+
 def cases(name: str) -> Iterator[Case]:
     """The recorded cases of one module."""
-    recorded = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))["cases"]
+    recorded = recorded_cases(name)
     groups = recorded.values() if isinstance(recorded, dict) else [recorded]
     for group in groups:
         yield from group

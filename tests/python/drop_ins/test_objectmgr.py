@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import inspect
-import json
 import subprocess
 import sys
 import textwrap
@@ -14,7 +13,6 @@ import time
 import weakref
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,9 +20,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from design.objectmgr import ObjectMgr
-from references.objectmgr import ReferenceObjectMgr
+from parity.references.objectmgr import ReferenceObjectMgr
+from parity.replay import recorded_cases
 
-RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "objectmgr.json").read_text(encoding="utf-8"))["cases"]
+RECORDED = recorded_cases("objectmgr")
 NOT_ALLOCATED = "Object is not currently allocated."
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import unicodedata
 import unittest
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +14,11 @@ from hypothesis import strategies as st
 
 from algorithms import palindrome_tests
 from algorithms.palindrome import Solution
-from references.palindrome import is_palindrome
-from references.progress import Interrupted, alarm, ticks_during
+from parity.references.palindrome import is_palindrome
+from parity.replay import recorded_cases
+from progress import Interrupted, alarm, ticks_during
 
-RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "palindrome.json").read_text(encoding="utf-8"))["cases"]
+RECORDED = recorded_cases("palindrome")
 
 is_palindrom = Solution().is_palindrom
 

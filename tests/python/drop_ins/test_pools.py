@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import opool
 from design import opool as design_pool
 from design import opool_sample
-from references import pool as reference
+from parity.references import pool as reference
 from support import Crew, Hit, Thing, eventually, threads
 
 pytestmark = pytest.mark.timeout(120)

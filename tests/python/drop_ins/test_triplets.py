@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import sys
 import time
@@ -13,7 +12,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from enum import IntEnum
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +20,11 @@ from hypothesis import strategies as st
 
 from algorithms import triplets_tests
 from algorithms.triplets import Solution
-from references import triplets as plain
-from references.progress import Interrupted, alarm, ticks_during
+from parity.references import triplets as plain
+from parity.replay import recorded_cases
+from progress import Interrupted, alarm, ticks_during
 
-RECORDED = json.loads((Path(__file__).parents[1] / "parity" / "triplets.json").read_text(encoding="utf-8"))["cases"]
+RECORDED = recorded_cases("triplets")
 
 
 WHAT_OPERATIONS_RAISE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

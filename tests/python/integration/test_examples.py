@@ -17,7 +17,7 @@ import opool
 from opool.testing import check_invariants
 from support import eventually
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 def run(name, *arguments, needs):

@@ -439,7 +439,7 @@ def test_as_many_threads_as_come_at_once_do_not_storm_the_server(bank, connectio
 
 
 def test_the_example_runs(bank):
-    example = Path(__file__).resolve().parents[2] / "examples" / "postgres.py"
+    example = Path(__file__).resolve().parents[3] / "examples" / "postgres.py"
     command = [sys.executable, "-W", "error", str(example), bank.dsn()]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
     bank.execute("DROP TABLE visits")

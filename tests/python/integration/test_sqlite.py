@@ -13,7 +13,7 @@ import opool
 from opool.testing import check_invariants
 from support import Crew, eventually, run_child, threads
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ACCOUNTS, START = 6, 100
 
 

@@ -8,11 +8,11 @@ import time
 import weakref
 
 import pytest
+from test_close_leases import made
 
 import opool
 from opool.testing import Scripted, check_invariants
 from support import Crew, Thing, background, eventually, queue_up, run_child, things
-from test_close import made
 
 pytestmark = pytest.mark.timeout(60)
 

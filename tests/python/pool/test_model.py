@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import opool
 from opool.testing import Clock, check_invariants
-from references.managed import Held, Model, Thing, Told
+from pool_model import Held, Model, Thing, Told
 
 CREATE_TIMEOUT, CHECK_TIMEOUT, DEADLOCK_AFTER = 3.0, 2.0, 0.1
 

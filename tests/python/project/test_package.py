@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 import opool
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def toml_strings(text: str, table: str, key: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 README = ROOT / "README.md"
 
 # Commands of a reader's shell that change only where he is, or that need what a test must not use: the network.

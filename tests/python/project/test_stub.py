@@ -10,7 +10,7 @@ import pytest
 
 from opool import _opool
 
-STUB = Path(__file__).resolve().parents[2] / "python" / "opool" / "_opool.pyi"
+STUB = Path(__file__).resolve().parents[3] / "python" / "opool" / "_opool.pyi"
 Definition = Union[ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef]
 
 
