@@ -6,6 +6,7 @@ import contextvars
 import gc
 import sys
 import weakref
+from collections.abc import Coroutine
 
 import pytest
 import trio
@@ -51,6 +52,13 @@ def test_awaited_it_is_a_lease_that_is_released_by_whoever_has_it(loop):
         assert_whole(pool, [x])
 
     loop.run(main)
+
+
+def test_it_is_an_async_context_manager_and_what_it_enters_by_is_a_coroutine():
+    lease = opool.Pool(["a"]).lease_async()
+    assert isinstance(lease, contextlib.AbstractAsyncContextManager)
+    assert isinstance(lease.__aenter__(), Coroutine)
+    assert not isinstance(opool.Pool(["a"]).lease(), contextlib.AbstractAsyncContextManager)
 
 
 @every_loop
