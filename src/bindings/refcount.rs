@@ -83,7 +83,6 @@ pub(super) unsafe fn is_unique(object: *mut PyObject) -> bool {
 ///
 /// # Safety
 /// The caller has just made the object, which the collector does not track, and nobody else knows it.
-#[cfg(not(Py_3_14))]
 pub(super) unsafe fn make_immortal(object: *mut PyObject) {
     #[cfg(Py_GIL_DISABLED)]
     // SAFETY: as the caller's.
@@ -272,7 +271,6 @@ mod counts {
         }
     }
 
-    #[cfg(not(Py_3_14))]
     pub(super) unsafe fn make_immortal(object: *mut PyObject) {
         // SAFETY: nobody else knows the object. This is what CPython's own `_Py_SetImmortalUntracked` writes.
         unsafe {
