@@ -13,8 +13,6 @@ from design import opool_sample
 from parity.references import pool as reference
 from support import Crew, Hit, Thing, eventually, threads
 
-pytestmark = pytest.mark.timeout(120)
-
 OBJECTS = st.one_of(st.integers(-3, 3), st.none(), st.booleans(), st.text(max_size=2), st.builds(list))
 
 

@@ -19,8 +19,6 @@ from forks import OBJECTS, PRELUDE
 from opool.testing import check_invariants
 from support import Crew, drain, eager_switching, eventually, run_child
 
-pytestmark = pytest.mark.timeout(100)
-
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 USERS = 5

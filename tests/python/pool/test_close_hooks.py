@@ -14,8 +14,6 @@ import opool
 from opool.testing import Scripted, check_invariants
 from support import Crew, Thing, background, eventually, queue_up, run_child, things
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_close_waits_for_a_dispose_that_takes_its_time_also_after_a_long_wait_for_a_lease(caplog):
     began, go_on, done = threading.Event(), threading.Event(), []

@@ -11,8 +11,6 @@ from design import opool as original
 from opool.testing import check_invariants
 from support import Crew, Thing, background, eventually, queue_up, run_child, state, things
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def made(disposed, **options):
     return opool.Pool(factory=Thing, dispose=disposed, **options)

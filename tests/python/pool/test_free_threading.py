@@ -11,8 +11,6 @@ import pytest
 import opool
 from support import Crew, Thing, assert_whole, eager_switching, run_child, things, threads
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this interpreter has a GIL")
 def test_importing_the_package_does_not_bring_the_gil_back():

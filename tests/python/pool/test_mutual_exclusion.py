@@ -15,8 +15,6 @@ import pytest
 import opool
 from support import Thing, assert_whole, eager_switching, state, things, threads
 
-pytestmark = pytest.mark.timeout(120)
-
 LONG = 60.0
 
 

@@ -24,8 +24,6 @@ from support import (
     threads,
 )
 
-pytestmark = pytest.mark.timeout(120)
-
 LONG = 60.0
 LATE = 0.5  # how much later than asked a timeout may come out on a busy machine
 

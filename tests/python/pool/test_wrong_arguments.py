@@ -11,8 +11,6 @@ from design import opool as design_pool
 from design import opool_sample
 from support import Thing, assert_whole, state, things
 
-pytestmark = pytest.mark.timeout(60)
-
 METHODS_WITH_TIMEOUT = ["lease", "acquire"]
 NEGATIVE = [-1, -1.5, -1e-300, -(10**30), float("-inf"), -5e-324]
 NOT_A_TIME = ["1", b"1", [], {}, (), object(), 1j, len, Thing, "\ud800"]

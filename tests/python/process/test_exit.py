@@ -4,8 +4,6 @@ import pytest
 
 from support import run_child
 
-pytestmark = pytest.mark.timeout(120)
-
 PRELUDE = """
 import atexit, builtins, gc, os, sys, threading, time
 import opool

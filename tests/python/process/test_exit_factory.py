@@ -11,8 +11,6 @@ import pytest
 
 from support import run_child
 
-pytestmark = pytest.mark.timeout(120)
-
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 PRELUDE = """

@@ -11,10 +11,7 @@ import pytest
 from forks import PRELUDE
 from support import run_child
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def child(code, timeout=90):

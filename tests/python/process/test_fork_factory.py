@@ -10,10 +10,7 @@ import pytest
 
 from forks import child_with_hooks as child
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def test_idle_objects_of_the_parent_are_forgotten_and_the_child_makes_its_own():

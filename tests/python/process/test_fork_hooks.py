@@ -6,10 +6,7 @@ import pytest
 
 from forks import child_with_hooks as child
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @pytest.mark.parametrize("hook", ["factory", "check", "reset", "dispose"])

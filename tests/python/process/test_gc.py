@@ -8,8 +8,6 @@ import pytest
 import opool
 from support import Thing, assert_whole, run_child, state, things
 
-pytestmark = pytest.mark.timeout(120)
-
 PRELUDE = """
 import gc, sys, threading, weakref
 import opool

@@ -12,8 +12,6 @@ import pytest
 import opool
 from support import Hit, assert_whole, things, threads
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def plain(pool):
     with pool.lease():

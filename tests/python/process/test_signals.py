@@ -10,10 +10,7 @@ import pytest
 import opool
 from support import run_child
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 
 PRELUDE = """
 import os, random, signal, statistics, sys, threading, time
