@@ -5,7 +5,7 @@ from support import run_child
 PRELUDE = """
 import faulthandler, gc, os, random, signal, sys, threading, time, traceback, warnings
 import opool
-from support import Crew, Thing, assert_whole, drain, eventually, state, things
+from support import LIMIT, Crew, Thing, assert_whole, drain, eventually, state, things
 
 warnings.simplefilter("ignore", DeprecationWarning)     # from 3.12 on: fork beside threads, which is what we test
 
@@ -17,7 +17,7 @@ def forked(check):
     status = 1
     try:
         faulthandler.register(signal.SIGALRM, chain=True)
-        signal.alarm(10)
+        signal.alarm(LIMIT)
         check()
         status = 0
     except BaseException:
@@ -26,6 +26,10 @@ def forked(check):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+def when_it_waits(pool, number):
+    # A signal for this process, as soon as somebody waits in the pool.
+    return Crew(1, lambda _: (eventually(lambda: pool.waiting >= 1), os.kill(os.getpid(), number)))
 
 def take_all(pool):
     leases = []
@@ -79,10 +83,10 @@ HOOKS = dict(factory=make, check=check, check_after=0, reset=reset, dispose=disp
 
 def works(pool):
     # The child's pool makes, lends and disposes of objects of its own.
-    with pool.lease(timeout=5) as obj:
+    with pool.lease(timeout=LIMIT) as obj:
         assert obj.process == os.getpid(), "an object of the parent"
-    Crew(4, lambda i: [pool.lease(timeout=5).release() for _ in range(10)]).join(10)
-    with pool.lease(timeout=5) as obj:
+    Crew(4, lambda i: [pool.lease(timeout=LIMIT).release() for _ in range(10)]).join()
+    with pool.lease(timeout=LIMIT) as obj:
         assert obj.process == os.getpid(), "an object of the parent"
     check_invariants(pool)
 
@@ -91,12 +95,12 @@ def exits(code, body):
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
-    signal.alarm(10)
+    signal.alarm(LIMIT)
     body()
     sys.exit(code)
 """
 
 
-def child_with_hooks(code, timeout=60):
+def child_with_hooks(code):
     """Runs `code` in a child, after both beginnings."""
-    return run_child(PRELUDE + OBJECTS + code, timeout)
+    return run_child(PRELUDE + OBJECTS + code)

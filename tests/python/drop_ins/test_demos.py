@@ -6,7 +6,7 @@ import sys
 
 
 def run(module):
-    return subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=60, encoding="utf-8")
+    return subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=200, encoding="utf-8")
 
 
 def test_every_worker_of_the_demo_gets_one_of_three_resources():

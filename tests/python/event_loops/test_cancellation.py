@@ -11,7 +11,7 @@ import pytest
 import opool
 from loops import ASYNCIO, TRIO, collect, every_asyncio, every_loop, queue_up, until
 from opool.testing import check_invariants
-from support import assert_whole, eventually, run_child, state, things
+from support import LIMIT, assert_whole, eventually, run_child, state, things
 
 
 @pytest.fixture
@@ -340,7 +340,7 @@ def test_a_task_that_takes_no_notice_of_its_cancellation_can_wait_again(loop):
 
 
 def test_a_task_is_cancelled_while_the_hook_runs_that_its_own_wait_began():
-    pool = opool.Pool(factory=lambda: (making.wait(20), "a")[1], max_size=1)
+    pool = opool.Pool(factory=lambda: (making.wait(60), "a")[1], max_size=1)
     making = threading.Event()
 
     async def main():
@@ -497,11 +497,11 @@ def test_threads_give_and_take_while_tasks_in_two_loops_are_cancelled():
     for it in [*workers, *loops]:
         it.start()
     for it in loops:
-        it.join(60)
+        it.join(LIMIT)
         assert not it.is_alive()
     stop.set()
     for it in workers:
-        it.join(20)
+        it.join(LIMIT)
     assert_whole(pool, objects)
 
 
@@ -529,7 +529,7 @@ def test_those_who_wait_in_a_closed_event_loop_are_passed_over(loop, waiters, qu
     other.start()
     eventually(lambda: pool.waiting == waiters + 1)
     lease.release()
-    other.join(30)
+    other.join(LIMIT)
     assert not other.is_alive()
     assert_whole(pool, ["a"])
     del tasks
@@ -560,7 +560,7 @@ def test_what_was_handed_to_an_event_loop_that_is_closed_before_it_gets_there_go
     step_left = pool.waiting
     dead.close()
     assert step_left in (2, 1, 0)
-    with pool.lease(timeout=20):
+    with pool.lease(timeout=60):
         pass
     assert_whole(pool, ["a"])
     del tasks
@@ -598,7 +598,7 @@ def test_a_thread_that_ends_with_its_event_loop_and_waiters_holds_up_nobody(quie
     loops = []
     thread = threading.Thread(target=live_and_die)
     thread.start()
-    thread.join(20)
+    thread.join(LIMIT)
     assert pool.waiting == 3
     lease.release()
     assert_whole(pool, ["a"])

@@ -16,7 +16,7 @@ import opool
 from loops import ASYNCIO, ASYNCIOS, collect, every_loop, until
 from loops import queue_up as queue_up_task
 from opool import ObjectMgr, _task_holders
-from support import Crew, eventually, queue_up, run_child, threads
+from support import LIMIT, Crew, eventually, queue_up, run_child, threads
 
 ORDERS = ["fifo", "lowest", "random"]
 every_order = pytest.mark.parametrize("order", ORDERS)
@@ -261,7 +261,7 @@ def resize(mgr):
 @pytest.mark.parametrize("free", [free_object, free_equal, free_many, free_range, resize])
 def test_whatever_comes_free_goes_to_who_waits(free, order):
     mgr = full(2, order=order)
-    (crew,) = queue_up(mgr, 1, lambda _: mgr.lease(timeout=20).obj)
+    (crew,) = queue_up(mgr, 1, lambda _: mgr.lease(timeout=60).obj)
     free(mgr)
     assert mgr.waiting == 0, "it is handed over at once, not when somebody looks again"
     assert crew.join() == [3 if free is resize else 1]
@@ -276,7 +276,7 @@ def test_and_to_a_task_that_waits(loop, free, order):
     mgr = full(2, order=order)
 
     async def lease():
-        async with mgr.lease_async(timeout=20) as id:
+        async with mgr.lease_async(timeout=60) as id:
             return id
 
     async def main():
@@ -294,7 +294,7 @@ def test_a_lease_that_ends_goes_to_the_first_who_waits():
     lease = mgr.lease()
 
     def wait(number):
-        with mgr.lease(timeout=20) as id:
+        with mgr.lease(timeout=60) as id:
             served.append((number, id))
 
     crews = queue_up(mgr, 5, wait)
@@ -310,11 +310,11 @@ def test_threads_and_tasks_wait_in_one_queue():
     mgr, served = full(1), []
 
     def by_thread(number):
-        with mgr.lease(timeout=20):
+        with mgr.lease(timeout=60):
             served.append(number)
 
     async def by_task(number):
-        async with mgr.lease_async(timeout=20):
+        async with mgr.lease_async(timeout=60):
             served.append(number)
 
     async def main():
@@ -334,10 +334,8 @@ def test_threads_and_tasks_wait_in_one_queue():
 
 def test_a_wait_in_vain_tells_of_ids():
     mgr = full(2)
-    began = time.monotonic()
     with pytest.raises(opool.PoolTimeout) as caught:
         mgr.lease(timeout=0.05)
-    assert time.monotonic() - began < 10
     said = "ObjectMgr range(1, 3): no id came free within 0.05 s (size 2, idle 0, leased 2, waiting 1)."
     assert str(caught.value).startswith(said) and "resize the manager" in str(caught.value)
     mgr.free_many([1, 2])
@@ -364,7 +362,7 @@ def test_a_cancelled_task_passes_its_id_on(loop, steps):
     mgr = full(1)
 
     async def lease():
-        async with mgr.lease_async(timeout=20) as id:
+        async with mgr.lease_async(timeout=60) as id:
             await asyncio.sleep(0)
             return id
 
@@ -431,7 +429,7 @@ def test_nobody_gets_an_id_before_those_who_wait_while_they_are_being_served(ask
 
 
 async def enter(mgr):
-    async with mgr.lease_async(timeout=20) as id:
+    async with mgr.lease_async(timeout=60) as id:
         return id
 
 
@@ -447,8 +445,11 @@ def test_who_gives_up_leaves_the_quick_way_open():
 
 def test_to_hold_and_to_wait_is_probably_a_deadlock_unless_others_have_ids(caplog):
     mgr = ObjectMgr(2)
-    with mgr.lease(), pytest.raises(opool.PoolTimeout):
-        mgr.lease(timeout=1.2)
+    with mgr.lease():
+        crew = Crew(1, lambda _: (eventually(lambda: caplog.records), mgr.resize(3)))
+        mgr.lease(timeout=None).release()
+        crew.join()
+    mgr.resize(2)
     (record,) = [record for record in caplog.records if record.name == "opool"]
     said = record.getMessage()
     assert said.startswith("ObjectMgr range(1, 2): probably a deadlock") and "or resize the manager" in said
@@ -464,18 +465,22 @@ def test_the_same_for_tasks(caplog, monkeypatch):
     monkeypatch.setattr(_task_holders, "_LOOK_EVERY", 0.05)
     mgr = ObjectMgr(2)
 
-    async def main():
-        async with mgr.lease_async():
-            with pytest.raises(opool.PoolTimeout):
-                async with mgr.lease_async(timeout=0.5):
-                    pass
+    async def hold_and_ask(timeout):
+        async with mgr.lease_async(), mgr.lease_async(timeout=timeout):
+            pass
 
-    ASYNCIO.run(main)
+    async def until_the_log_tells():
+        task = asyncio.ensure_future(hold_and_ask(None))
+        await until(ASYNCIO, lambda: caplog.records)
+        mgr.resize(3)
+        await task
+
+    ASYNCIO.run(until_the_log_tells)
     assert "probably a deadlock" in caplog.text
     caplog.clear()
-    mgr.resize(3)
     mgr.get_object()
-    ASYNCIO.run(main)
+    with pytest.raises(opool.PoolTimeout):
+        ASYNCIO.run(hold_and_ask, 0.5)
     assert caplog.records == []
 
 
@@ -545,7 +550,7 @@ def test_threads_that_lease_get_and_free_never_hold_one_id_twice():
         chance, held = random.Random(number), 0
         for _ in range(1_500):
             if chance.random() < 0.5:
-                with mgr.lease(timeout=30) as id:
+                with mgr.lease(timeout=LIMIT) as id:
                     holders[id].append(number)
                     if chance.random() < 0.1:
                         time.sleep(0)
@@ -567,7 +572,7 @@ def test_threads_that_lease_get_and_free_never_hold_one_id_twice():
                         mgr.free_many([id])
         return held
 
-    assert min(threads(8, work, timeout=120)) > 100
+    assert min(threads(8, work)) > 100
     assert_whole(mgr)
 
 
@@ -591,9 +596,10 @@ def test_what_is_done_in_del_while_ids_go_round_harms_nobody():
 def test_a_forked_child_has_the_ids_that_other_threads_had_leased():
     run_child(
         """
-        import os, threading
+        import os, threading, warnings
         from opool import ObjectMgr
 
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
         mgr, held, over = ObjectMgr(4), threading.Event(), threading.Event()
 
         def hold():
@@ -608,7 +614,7 @@ def test_a_forked_child_has_the_ids_that_other_threads_had_leased():
         pid = os.fork()
         if pid == 0:
             mine.release()
-            assert sorted(lease.obj for lease in [mgr.lease(), mgr.lease(), mgr.lease(timeout=5)]) == [1, 2, 3]
+            assert sorted(lease.obj for lease in [mgr.lease(), mgr.lease(), mgr.lease(timeout=60)]) == [1, 2, 3]
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
         mine.release()
@@ -623,9 +629,10 @@ def test_a_forked_child_has_the_ids_that_other_threads_had_leased():
 def test_a_forked_child_has_them_at_once_whatever_it_asks_first():
     run_child(
         """
-        import os, threading
+        import os, threading, warnings
         from opool import ObjectMgr
 
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
         mgr, held, over = ObjectMgr(3), threading.Event(), threading.Event()
 
         def hold():
@@ -657,11 +664,12 @@ def test_a_forked_child_has_them_at_once_whatever_it_asks_first():
 def test_a_wait_ends_with_ctrl_c():
     run_child(
         """
-        import _thread, threading
+        import os, signal
         from opool import ObjectMgr
+        from support import Crew, eventually
 
         mgr = ObjectMgr(1)
-        threading.Timer(0.2, _thread.interrupt_main).start()
+        Crew(1, lambda _: (eventually(lambda: mgr.waiting == 1), os.kill(os.getpid(), signal.SIGINT)))
         try:
             mgr.lease(timeout=None)
         except KeyboardInterrupt:
@@ -687,7 +695,7 @@ def test_who_waits_is_served_a_moment_later_when_there_was_no_memory(kind):
         assert (freed, mgr.available, mgr.waiting) == (id, 1, 1)
 
     if kind == "thread":
-        (crew,) = queue_up(mgr, 1, lambda _: mgr.lease(timeout=20).obj)
+        (crew,) = queue_up(mgr, 1, lambda _: mgr.lease(timeout=60).obj)
         free()
         assert crew.join() == [id]
     else:

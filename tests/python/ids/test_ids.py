@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from opool import ObjectMgr
-from support import run_child
+from support import LIMIT, run_child
 
 ORDERS = ["fifo", "lowest", "random"]
 
@@ -845,7 +845,7 @@ def test_a_billion_given_ids_take_120_mib_and_what_is_freed_4_bytes_until_it_is_
         drained = resident()
         print((given - before) / n, (freed - given) / 20_000_000, (drained - given) / 20_000_000)
         """,
-        timeout=100,
+        timeout=LIMIT,
     ).stdout
     given_each, freed_each, drained_each = map(float, out.split())
     assert given_each * 10**9 < 122 * 2**20

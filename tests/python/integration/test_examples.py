@@ -15,7 +15,7 @@ import pytest
 
 import opool
 from opool.testing import check_invariants
-from support import eventually
+from support import LIMIT, eventually
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -25,7 +25,7 @@ def run(name, *arguments, needs):
     for package in needs:
         pytest.importorskip(package, reason=f"{package} is not installed here", exc_type=ImportError)
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -71,7 +71,7 @@ def test_a_cancelled_request_gives_its_model_back_only_when_the_thread_is_done_w
     class Slow:
         def answer(self, _):
             computing.set()
-            assert go_on.wait(30)
+            assert go_on.wait(LIMIT)
             return "late"
 
     example.models = pool = opool.Pool([Slow()])

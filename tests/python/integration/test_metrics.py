@@ -240,10 +240,10 @@ def test_scrapes_and_new_and_dying_pools_do_not_disturb_each_other():
     with eager_switching(1e-5):
         living = Crew(2, live)
         try:
-            Crew(2, look).join(100)
+            Crew(2, look).join()
         finally:
             done.set()
-        living.join(60)
+        living.join()
     crowd.clear()
     gc.collect()
     assert not [label for label in labels(scraped()) if label.startswith("many")]

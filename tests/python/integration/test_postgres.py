@@ -19,7 +19,7 @@ import pytest
 
 import opool
 from opool.testing import check_invariants
-from support import Crew, eventually, run_child, threads
+from support import LIMIT, Crew, eventually, run_child, threads
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed here", exc_type=ImportError)
 
@@ -124,7 +124,7 @@ class Tellers:
 
     def stop(self):
         self.stopped.set()
-        self._crew.join(60)
+        self._crew.join()
 
     def check_books(self, server):
         assert server.query("SELECT sum(balance) FROM accounts") == [(ACCOUNTS * START,)]
@@ -189,7 +189,7 @@ def test_a_restart_under_load_gives_only_errors_that_say_so_and_the_pool_recover
             bank.start()
             back = time.monotonic()
             tellers.all_at_work(back)
-            assert min(tellers.latest) - back < LONGEST_PAUSE + 10
+            assert min(tellers.latest) - back < LONGEST_PAUSE + 60
         tellers.stop()
         check_invariants(pool)
     assert tellers.errors["FactoryError"], tellers.errors
@@ -250,7 +250,7 @@ def test_a_connection_that_hangs_in_its_check_is_given_up_and_holds_nobody_up(ba
             pid = conn.info.backend_pid
         os.kill(pid, signal.SIGSTOP)
         try:
-            with pool.lease(timeout=20) as conn:
+            with pool.lease(timeout=LIMIT) as conn:
                 assert conn.info.backend_pid != pid
                 assert conn.execute("SELECT 1").fetchone() == (1,)
             assert pool.stats().retired["unfit"] == 1
@@ -263,10 +263,8 @@ def test_a_server_that_is_down_at_the_start_is_said_at_once_and_found_when_it_is
     bank.stop()
     try:
         with opool.Pool(**connections.options(min_size=2)) as pool:
-            began = time.monotonic()
             with pytest.raises(opool.FactoryError) as caught:
-                pool.lease()
-            assert time.monotonic() - began < 10, "a lease waits 30 s, but not for this"
+                pool.lease(timeout=None)
             assert isinstance(caught.value.__cause__, psycopg.OperationalError)
             bank.start()
             eventually(lambda: pool.size == 2)
@@ -364,12 +362,12 @@ def test_close_by_force_ends_a_query_under_its_holders_hands(bank, connections):
             with pool.lease() as conn:
                 conn.execute("SELECT 1")
                 holding.set()
-                assert closed.wait(30)
+                assert closed.wait(LIMIT)
                 conn.execute("SELECT 2")
 
     holding, closed = threading.Event(), threading.Event()
     crew = Crew(1, sleep)
-    assert holding.wait(30)
+    assert holding.wait(LIMIT)
     pool.close(force=True)
     closed.set()
     crew.join()
@@ -382,7 +380,7 @@ def test_after_a_fork_the_child_connects_anew_and_the_parents_connections_go_on(
 import os, signal, sys, traceback, warnings
 import opool, psycopg
 from postgres import Connections
-from support import Crew, eventually
+from support import LIMIT, Crew, eventually
 
 warnings.simplefilter("ignore", DeprecationWarning)     # from 3.12 on: fork beside threads, which is what we test
 connections = Connections({bank.dsn("teller")!r})
@@ -402,7 +400,7 @@ with pool.lease() as kept:
     if child == 0:
         status = 1
         try:
-            signal.alarm(30)
+            signal.alarm(LIMIT)
             with pool.lease() as conn:
                 assert pid_of(conn) not in mine, "it talks through its parent's socket"
                 conn.execute("INSERT INTO journal VALUES (2, 2)")
@@ -441,7 +439,7 @@ def test_as_many_threads_as_come_at_once_do_not_storm_the_server(bank, connectio
 def test_the_example_runs(bank):
     example = Path(__file__).resolve().parents[3] / "examples" / "postgres.py"
     command = [sys.executable, "-W", "error", str(example), bank.dsn()]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
     bank.execute("DROP TABLE visits")
     assert done.returncode == 0, done.stdout
     assert re.fullmatch(r"90 committed, 90 found\n102 leases of [1-4] connections\n", done.stdout)

@@ -11,7 +11,7 @@ import pytest
 
 import opool
 from opool.testing import check_invariants
-from support import Crew, eventually, run_child, threads
+from support import LIMIT, Crew, eventually, run_child, threads
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 ACCOUNTS, START = 6, 100
@@ -34,7 +34,7 @@ class Database:
 
     def connect(self):
         # It waits for the database's own lock for up to half a minute, so no writer is turned away.
-        conn = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+        conn = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
         conn.execute("PRAGMA synchronous = OFF")
         self.opened.append(conn)
         return conn
@@ -164,7 +164,7 @@ def test_a_database_that_cannot_be_opened_is_said_at_once(tmp_path):
             pool.lease()
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         missing.parent.mkdir()
-        with pool.lease(timeout=20) as conn:
+        with pool.lease(timeout=LIMIT) as conn:
             assert ping(conn)
 
 
@@ -189,6 +189,7 @@ def test_after_a_fork_each_process_has_connections_of_its_own(tmp_path):
 import os, signal, sqlite3, traceback, warnings
 import opool
 from pathlib import Path
+from support import LIMIT
 from test_sqlite import ACCOUNTS, START, Database, total
 
 warnings.simplefilter("ignore", DeprecationWarning)     # from 3.12 on: fork beside threads, which is what we test
@@ -200,7 +201,7 @@ child = os.fork()
 if child == 0:
     status = 1
     try:
-        signal.alarm(30)
+        signal.alarm(LIMIT)
         with pool.lease() as conn:
             assert conn not in database.opened[:2], "it has its parent's locks and file positions"
             conn.execute("INSERT INTO journal VALUES (1, 1)")
@@ -221,5 +222,5 @@ assert len(database.opened) == 2 and database.all_closed()
 
 def test_the_example_runs(tmp_path):
     command = [sys.executable, "-W", "error", str(EXAMPLES / "sqlite.py"), str(tmp_path / "notes.db")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
     assert (done.returncode, done.stdout) == (0, "50 notes, by 1 connection\n")

@@ -17,7 +17,7 @@ import pytest
 import opool
 from forks import OBJECTS, PRELUDE
 from opool.testing import check_invariants
-from support import Crew, drain, eager_switching, eventually, run_child
+from support import LIMIT, Crew, drain, eager_switching, eventually, run_child
 
 HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -161,7 +161,7 @@ class Traffic:
     def flows(self, more=2):
         """Waits until each user has come a little further, or has ended."""
         goal = [rounds + more for rounds in self.rounds]
-        eventually(lambda: all(now >= then for now, then in zip(self.rounds, goal)), timeout=60)
+        eventually(lambda: all(now >= then for now, then in zip(self.rounds, goal)))
 
     def settle(self, pool):
         """After the end of the pool: everything that was made is gone, once."""
@@ -183,7 +183,7 @@ def close_at_once_and_then_patiently(pool, traffic):
         pool.close(timeout=0)
     except opool.PoolCloseTimeout as error:
         assert error.holders is not None
-    pool.close(timeout=60)
+    pool.close(timeout=LIMIT)
 
 
 def close_by_force(pool, traffic):
@@ -192,7 +192,7 @@ def close_by_force(pool, traffic):
 
 
 def close_in_three_threads(pool, traffic):
-    Crew(3, lambda _: pool.close(timeout=60)).join()
+    Crew(3, lambda _: pool.close(timeout=LIMIT)).join()
 
 
 @pytest.mark.parametrize(
@@ -327,8 +327,8 @@ def body():
     if held:
         lease.release()
     over.append(True)
-    crew.join(10)
-    pool.close(timeout=5)
+    crew.join()
+    pool.close(timeout=LIMIT)
     check_invariants(pool)
     assert pool.size == 0, pool
 
@@ -355,7 +355,6 @@ check_invariants(pool)
 pool.close()
 assert pool.size == 0
 """,
-        timeout=80,
         check=HAS_GIL,
     )
     assert done.returncode == 0, done.stderr[-6000:]
@@ -373,12 +372,12 @@ for n in range(30):
     hears, says = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(20)
+        signal.alarm(LIMIT)
         anew()
         in_the_child = Crew(4, user)
         flows()
         os.write(says, b"x")
-        in_the_child.join(15)               # it is killed long before
+        in_the_child.join()                 # it is killed long before
         os._exit(1)
     os.close(says)
     assert os.read(hears, 1) == b"x"
@@ -392,5 +391,4 @@ crew.join()
 pool.close()
 assert pool.size == 0 and set(made) == {os.getpid()}
 """,
-        timeout=80,
     )

@@ -1,7 +1,4 @@
-"""What the background does at the edges: a pool that ends, a fork inside a wait, a moment of grace."""
-
-import logging
-import threading
+"""What the background does at the edges: a pool that ends, a fork inside a wait."""
 
 import pytest
 
@@ -26,28 +23,6 @@ def test_a_closed_pool_starts_no_threads_while_something_is_out(monkeypatch):
         pool.close(timeout=0.2)
     assert len(started) <= 3
     lease.release()
-
-
-def test_close_grants_a_moment_to_dispose_of_what_comes_back_late(caplog):
-    disposed = []
-    go_on = threading.Event()
-
-    def dispose(obj):
-        go_on.wait(20)
-        disposed.append(obj)
-
-    pool = opool.Pool(factory=object, dispose=dispose)
-    lease = pool.lease()
-    closing = support.Crew(1, lambda _: pool.close(timeout=60))
-    support.eventually(lambda: pool.closed)
-    threading.Event().wait(1.2)  # longer than the moment of grace
-    lease.release()
-    threading.Event().wait(0.1)
-    assert closing.running
-    go_on.set()
-    closing.join()
-    assert len(disposed) == 1
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
@@ -75,7 +50,7 @@ def test_a_child_that_a_signal_handler_forks_inside_a_wait_makes_an_object_of_it
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         try:
-            with pool.lease(timeout=30):
+            with pool.lease(timeout=60):
                 ended = 0
         except opool.PoolTimeout:
             ended = 1
@@ -84,5 +59,4 @@ def test_a_child_that_a_signal_handler_forks_inside_a_wait_makes_an_object_of_it
         _, status = os.waitpid(child, 0)
         assert (ended, status) == (0, 0)
         """,
-        timeout=60,
     )

@@ -111,11 +111,11 @@ def test_the_time_is_up_and_the_error_says_who_holds_what(disposed):
     def hold():
         with pool.lease():
             entered.set()
-            stay.wait(30)
+            stay.wait(60)
 
     holder = threading.Thread(target=hold, name="the-holder")
     holder.start()
-    entered.wait(30)
+    entered.wait(60)
     bare = pool.acquire()
     with pytest.raises(opool.PoolCloseTimeout) as caught:
         pool.close(timeout=0.05)

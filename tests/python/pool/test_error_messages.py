@@ -233,7 +233,7 @@ def test_with_threads_a_factory_that_is_given_up_is_the_cause_at_once():
     gate = threading.Event()
     try:
         for _ in range(10):
-            error = raised(opool.Pool(factory=lambda: gate.wait(60), create_timeout=0.01).lease, timeout=20)
+            error = raised(opool.Pool(factory=lambda: gate.wait(60), create_timeout=0.01).lease, timeout=60)
             assert type(error) is opool.FactoryError and type(error.__cause__) is TimeoutError
     finally:
         gate.set()
@@ -256,12 +256,12 @@ def test_whatever_a_factory_raises_reaches_the_one_who_waits_as_a_cause(failure)
     def factory():
         raise failure
 
-    error = raised(opool.Pool(factory=factory).lease, timeout=20)
+    error = raised(opool.Pool(factory=factory).lease, timeout=60)
     assert type(error) is opool.FactoryError and error.__cause__ is failure
 
 
 def test_a_factory_that_returns_none_is_told_so():
-    error = raised(opool.Pool(factory=lambda: None).lease, timeout=20)
+    error = raised(opool.Pool(factory=lambda: None).lease, timeout=60)
     assert str(error.__cause__) == "the factory returned None instead of an object"
 
 

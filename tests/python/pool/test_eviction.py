@@ -137,8 +137,8 @@ def test_dispose_runs_in_the_background_and_its_place_is_free_before():
         go_on.wait(60)
 
     pool = opool.Pool(factory=Thing, max_size=1, dispose=dispose)
-    pool.lease(timeout=20).discard()
-    with pool.lease(timeout=20):
+    pool.lease(timeout=60).discard()
+    with pool.lease(timeout=60):
         eventually(lambda: began)
         assert pool.size == 1 and began[0] != threading.get_ident()
     go_on.set()
@@ -153,9 +153,9 @@ def test_disposals_that_hang_hold_nobody_up():
 
     pool = opool.Pool(factory=Thing, max_size=2, dispose=dispose)
     for _ in range(20):
-        pool.lease(timeout=20).discard()
+        pool.lease(timeout=60).discard()
     eventually(lambda: len(running) == 8)
-    assert Crew(1, lambda i: pool.lease(timeout=20).obj).join()
+    assert Crew(1, lambda i: pool.lease(timeout=60).obj).join()
     go_on.set()
     eventually(lambda: len(set(map(id, running))) == 20)
     check_invariants(pool)

@@ -82,7 +82,7 @@ def test_min_size_is_made_in_the_background():
 
 
 def test_who_leases_never_runs_the_factory_itself():
-    with opool.Pool(factory=threading.get_ident).lease(timeout=20) as ident:
+    with opool.Pool(factory=threading.get_ident).lease(timeout=60) as ident:
         assert ident != threading.get_ident()
 
 
@@ -157,7 +157,7 @@ def test_while_the_factory_runs_the_pool_does_everything_else():
 
 def test_the_background_threads_end_when_there_is_nothing_to_do():
     pool = opool.Pool(factory=Thing, name="short lived")
-    pool.lease(timeout=20).release()
+    pool.lease(timeout=60).release()
     eventually(lambda: "opool short lived" not in {thread.name for thread in threading.enumerate()})
     assert pool.idle == 1
 

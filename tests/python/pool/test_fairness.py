@@ -7,20 +7,25 @@ import pytest
 
 import design.opool
 import opool
-from support import assert_whole, things, threads
+from support import Crew, assert_whole, eventually, things
 
 
-def leases_per_thread(pool, count, body, seconds):
-    counts, start, stop = [0] * count, threading.Barrier(count), time.monotonic() + seconds
+def leases_per_thread(pool, count, body, each):
+    """How many leases each thread has had by the time at which the last one has had `each`."""
+    counts, over = [0] * count, threading.Event()
 
     def work(number):
-        start.wait()
-        while time.monotonic() < stop:
+        while not over.is_set():
             with pool.lease():
                 body()
             counts[number] += 1
 
-    threads(count, work)
+    crew = Crew(count, work)
+    try:
+        eventually(lambda: min(counts) >= each)
+    finally:
+        over.set()
+    crew.join()
     return counts
 
 
@@ -29,7 +34,7 @@ def leases_per_thread(pool, count, body, seconds):
 def test_bodies_that_release_the_gil_are_served_evenly(fairness, count):
     objects = things(4)
     pool = opool.Pool(objects, fairness=fairness)
-    counts = leases_per_thread(pool, count, lambda: time.sleep(1e-4), 1.0)
+    counts = leases_per_thread(pool, count, lambda: time.sleep(1e-4), 100)
     assert max(counts) - min(counts) <= max(5, 0.2 * max(counts)), counts
     assert_whole(pool, objects)
 
@@ -38,7 +43,7 @@ def test_bodies_that_release_the_gil_are_served_evenly(fairness, count):
 def test_no_thread_starves_although_bodies_are_empty_and_turns_are_taken(count):
     objects = things(4)
     pool = opool.Pool(objects)
-    counts = leases_per_thread(pool, count, lambda: None, 2.0)
+    counts = leases_per_thread(pool, count, lambda: None, 50)
     assert min(counts) > 0.02 * sum(counts) / count, counts
     assert_whole(pool, objects)
 

@@ -3,14 +3,14 @@
 import gc
 import logging
 import threading
-import time
 
 import pytest
 
 import opool
 from opool import _task_holders
 from opool.testing import Clock, Scripted
-from support import Crew, Thing, eventually, queue_up, things, threads
+from progress import computing
+from support import LIMIT, Crew, Thing, eventually, queue_up, things, threads
 
 
 class Keeper:
@@ -28,7 +28,7 @@ class Keeper:
 
     def stop(self):
         self.done.set()
-        self.thread.join(60)
+        self.thread.join(LIMIT)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -195,15 +195,15 @@ def test_holders_of_a_thousand_threads_are_found_at_once():
     finally:
         threading.stack_size(0)
     eventually(lambda: pool.leased == 1000)
-    began = time.monotonic()
-    found = pool.holders()
-    assert len({holder.thread for holder in found}) == 1000 and time.monotonic() - began < 5
+    with computing() as seconds:
+        found = pool.holders()
+    assert len({holder.thread for holder in found}) == 1000 and seconds() < 5
     with pytest.raises(opool.PoolCloseTimeout) as caught:
         pool.close(timeout=0)
     assert len(caught.value.holders) == 1000
     assert len(str(caught.value)) < 1000 and str(caught.value).endswith("; and 990 more")
     done.set()
-    crew.join(60)
+    crew.join()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -260,20 +260,18 @@ def test_with_threads_a_leak_is_seen_while_it_lasts(caplog):
 # Deadlocks
 
 
-def test_who_waits_for_what_it_holds_itself_is_told_quickly():
+def test_who_waits_for_what_it_holds_itself_is_told():
     pool = opool.Pool(factory=Thing, max_size=1, name="db")
-    began = time.monotonic()
     with pool.lease():
         with pytest.raises(opool.PoolDeadlock) as caught:
-            pool.lease(timeout=60)
-    assert time.monotonic() - began < 30
+            pool.lease(timeout=None)
     lines = str(caught.value).splitlines()
     assert lines[0] == (
         "pool 'db': a deadlock: its only object is with a thread that waits for this pool itself. "
         "Give one back before you take the next, or raise max_size (now 1)."
     )
     assert lines[1] == "thread 'MainThread' (this one) holds 1, at:"
-    assert lines[-1].strip() == "pool.lease(timeout=60)"
+    assert lines[-1].strip() == "pool.lease(timeout=None)"
     assert isinstance(caught.value, opool.PoolTimeout) and pool.idle == 1
 
 

@@ -13,14 +13,14 @@ import pytest
 
 import opool
 from opool.testing import Scripted, check_invariants
-from support import Crew, eager_switching, eventually
+from support import LIMIT, Crew, eager_switching, eventually
 
 WORDS = ("ok", "error", "slow", "never")
 MAX_SIZE = 2
 LENDERS = 3
 ROUNDS = 4
 AT_ONCE = 16
-A_WHILE = 60.0
+A_WHILE = LIMIT
 """Nothing here takes that long, unless something is lost."""
 
 

@@ -37,7 +37,7 @@ def test_a_million_leases_never_share_an_object(crew, interval):
                 lock.release()
 
     with eager_switching(interval):
-        threads(crew, target, timeout=100)
+        threads(crew, target)
     assert clashes == []
     assert_whole(pool, objects)
 
@@ -56,7 +56,7 @@ def test_holders_that_let_others_run_never_share_an_object(crew, rounds):
                 time.sleep(0)
                 lock.release()
 
-    threads(crew, target, timeout=100)
+    threads(crew, target)
     assert clashes == []
     assert_whole(pool, objects)
 
@@ -154,7 +154,7 @@ def test_all_ways_of_holding_an_object_at_once_never_share_it(crew):
                 lock.release()
 
     with eager_switching(1e-4):
-        threads(crew, target, timeout=100)
+        threads(crew, target)
     gc.collect()
     assert clashes == [] and sum(held) > 30_000
     assert_whole(pool, objects)
@@ -176,7 +176,7 @@ def test_objects_that_arrive_while_threads_fight_are_given_once():
                 lock.release()
 
     with eager_switching(1e-4):
-        threads(8, target, timeout=100)
+        threads(8, target)
     assert clashes == []
     assert_whole(pool, objects)
 
@@ -201,7 +201,7 @@ def test_leases_passed_between_threads_and_released_by_whoever_comes_first():
             lease = table[place] = pool.try_lease()
 
     with eager_switching(1e-5):
-        threads(8, target, timeout=100)
+        threads(8, target)
     table.clear()
     gc.collect()
     assert sum(wins) > 0
@@ -228,7 +228,7 @@ def test_one_acquired_object_released_by_many_threads_comes_back_once():
                 pass
 
     with eager_switching(1e-5):
-        threads(8, target, timeout=100)
+        threads(8, target)
     assert pool.size == 1
     if pool.leased:
         pool.release(x)
@@ -252,6 +252,6 @@ def test_two_pools_over_the_same_threads_do_not_mix():
                     time.sleep(0)
 
     with eager_switching(1e-5):
-        threads(8, target, timeout=100)
+        threads(8, target)
     assert_whole(pools[0], left)
     assert_whole(pools[1], right)

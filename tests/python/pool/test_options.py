@@ -214,7 +214,7 @@ def test_a_subclass_may_choose_options_and_have_its_own():
 
     spare = Thing("spare")
     pool = Connections("db:5432", spare=[spare], name="sub")
-    with pool.lease() as first, pool.lease(timeout=20) as second:
+    with pool.lease() as first, pool.lease(timeout=60) as second:
         assert first is spare and second.label == "db:5432"
     assert repr(pool).startswith(f"<{__name__}.test_a_subclass") and "'sub'" in repr(pool)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):

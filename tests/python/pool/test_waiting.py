@@ -25,7 +25,7 @@ from support import (
 )
 
 LONG = 60.0
-LATE = 0.5  # how much later than asked a timeout may come out on a busy machine
+LATE = 0.5
 
 
 def lease_and_note(pool, served):
@@ -222,12 +222,21 @@ def measured(call):
     return time.perf_counter() - start, caught.value
 
 
+def on_time(call, timeout):
+    """The error of a call that times out: never before its time, and not much later. A busy machine has ten tries."""
+    for _ in range(10):
+        took, error = measured(call)
+        assert took >= timeout - 0.0005
+        if took < timeout + LATE:
+            return error
+    raise AssertionError(f"{took} s instead of {timeout}, ten times")
+
+
 @pytest.mark.parametrize("method", ["lease", "acquire"])
 @pytest.mark.parametrize("timeout", [0.001, 0.05, 0.3])
 def test_a_timeout_comes_when_it_should(method, timeout):
     pool = opool.Pool()
-    took, error = measured(lambda: getattr(pool, method)(timeout=timeout))
-    assert timeout - 0.0005 <= took < timeout + LATE
+    error = on_time(lambda: getattr(pool, method)(timeout=timeout), timeout)
     assert isinstance(error, TimeoutError) and isinstance(error, opool.PoolError)
     assert pool.waiting == 0
 
@@ -235,8 +244,7 @@ def test_a_timeout_comes_when_it_should(method, timeout):
 def test_the_pools_own_timeout_is_used_when_none_is_said_and_can_be_overruled():
     pool = opool.Pool(timeout=0.02)
     for call in (pool.lease, pool.acquire, lambda: pool.lease(timeout=0.02), lambda: pool.lease(0.02)):
-        took, _ = measured(call)
-        assert 0.0195 <= took < 0.02 + LATE
+        on_time(call, 0.02)
     assert opool.Pool().timeout == 30.0
     assert opool.Pool(timeout=None).timeout is None
     assert opool.Pool(timeout=5).timeout == 5
@@ -272,9 +280,8 @@ def test_a_timeout_of_nothing_takes_what_is_there_and_never_waits(zero):
     pool = opool.Pool([x])
     with pool.lease(timeout=zero) as obj:
         assert obj is x
-        took, _ = measured(lambda: pool.lease(timeout=zero))
-        assert took < LATE
-        measured(lambda: pool.acquire(zero))
+        on_time(lambda: pool.lease(timeout=zero), 0)
+        on_time(lambda: pool.acquire(zero), 0)
     assert_whole(pool, [x])
 
 
@@ -308,7 +315,6 @@ def test_the_interpreter_runs_on_while_a_thread_waits():
             pool.add_obj(i)
         assert sorted(lease.obj for lease in crew.join()) == [0, 1, 2, 3]
         """,
-        timeout=20,
     )
 
 
@@ -325,7 +331,11 @@ def test_a_waiter_that_gives_up_leaves_the_others_in_order(quitter):
         except opool.PoolTimeout:
             served.append("gone")
 
-    crews = queue_up(pool, 4, target)
+    crews = []
+    for i in range(4):
+        crews.append(Crew(1, lambda _, i=i: target(i)))
+        # The one that gives up may do so before the others have come.
+        eventually(lambda came=i + 1: pool.waiting + pool.stats().timeouts == came)
     eventually(lambda: served == ["gone"])
     assert pool.waiting == 3
     lease.release()
@@ -348,32 +358,31 @@ def test_all_waiters_give_up_and_the_pool_is_as_before():
 def test_a_timeout_that_races_with_a_hand_off_loses_nothing():
     x = Thing()
     pool = opool.Pool([x])
-    over = time.monotonic() + 3.0
+    got, missed = [0] * 4, [0] * 4
+
+    def over():
+        return sum(got) > 1000 and sum(missed) > 1000
 
     def impatient(i):
-        rng, got, missed = random.Random(i), 0, 0
-        while time.monotonic() < over:
+        rng = random.Random(i)
+        while not over():
             try:
                 with pool.lease(timeout=rng.uniform(0, 3e-4)) as obj:
                     assert obj is x
-                    got += 1
+                    got[i] += 1
             except opool.PoolTimeout:
-                missed += 1
-        return got, missed
+                missed[i] += 1
 
     def holder(_):
         rng = random.Random(99)
-        while time.monotonic() < over:
+        while not over():
             with pool.lease(timeout=LONG):
                 end = time.perf_counter() + rng.uniform(0, 3e-4)
                 while time.perf_counter() < end:
                     pass
-        return 1, 1
 
     with eager_switching(5e-5):
-        results = threads(4, lambda i: impatient(i) if i else holder(i))
-    got, missed = (sum(column) for column in zip(*results[1:]))
-    assert got > 100 and missed > 100, (got, missed)
+        threads(4, lambda i: impatient(i) if i else holder(i))
     assert_whole(pool, [x])
 
 
@@ -381,8 +390,9 @@ def test_a_release_at_the_very_moment_of_the_timeout_is_never_lost():
     x = Thing()
     pool = opool.Pool([x])
     rng = random.Random(5)
-    outcomes = set()
-    for _ in range(300):
+    outcomes, rounds = set(), 0
+    while rounds < 300 or outcomes != {"served", "late"}:
+        rounds += 1
         lease = pool.lease(timeout=LONG)
         wait = rng.uniform(0.001, 0.003)
 
@@ -402,7 +412,6 @@ def test_a_release_at_the_very_moment_of_the_timeout_is_never_lost():
         lease.release()
         outcomes.update(crew.join())
         assert_whole(pool, [x])
-    assert outcomes == {"served", "late"}
 
 
 def test_a_waiting_call_keeps_its_pool_alive():

@@ -16,8 +16,8 @@ def waiting_threads(pool, n):
 """
 
 
-def child(code, *, check=True, timeout=20):
-    return run_child(PRELUDE + code, timeout, check=check)
+def child(code, *, check=True):
+    return run_child(PRELUDE + code, check=check)
 
 
 HELD = {
@@ -102,9 +102,10 @@ eventually(lambda: all(rounds))
 
 def test_threads_that_end_by_themselves_are_waited_for():
     done = child("""
-pool = opool.Pool()
+pool, begun = opool.Pool(), []
 
 def worker():
+    begun.append(1)
     try:
         pool.lease(timeout=0.2)
     except opool.PoolTimeout:
@@ -112,7 +113,7 @@ def worker():
 
 for _ in range(3):
     threading.Thread(target=worker).start()
-eventually(lambda: pool.waiting == 3)
+eventually(lambda: len(begun) == 3)
 """)
     assert done.stdout.split("\n") == ["timed out"] * 3 + [""]
 

@@ -170,7 +170,7 @@ def fails_in_the_parent():
 pool = opool.Pool(**{**HOOKS, "factory": fails_in_the_parent})
 for _ in range(3):
     try:
-        pool.lease(timeout=20)
+        pool.lease(timeout=60)
     except opool.FactoryError:
         pass
 assert forked(lambda: works(pool)) == 0
@@ -239,7 +239,7 @@ pool = opool.Pool(max_size=2, min_size=1, **HOOKS)
 eventually(lambda: pool.idle == 1)
 
 def work(i):
-    with pool.lease(timeout=10) as obj:
+    with pool.lease(timeout=LIMIT) as obj:
         return obj.process == os.getpid()
 
 with multiprocessing.get_context("fork").Pool(3) as workers:

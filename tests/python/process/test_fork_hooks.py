@@ -38,7 +38,7 @@ else:
         del lease                           # given back without its holder: that is reset in the background
     else:
         crew = Crew(1, lambda i: pool.lease().discard())
-assert inside.wait(20)
+assert inside.wait(60)
 
 def body():
     size, idle, leased, waiting = state(pool)
@@ -88,7 +88,7 @@ def forks(*args):
         children.append(child)
         return plain(*args)
     faulthandler.register(signal.SIGALRM, chain=True)
-    signal.alarm(10)
+    signal.alarm(LIMIT)
     threading.Thread(target=use_and_exit).start()
     return Socket() if hook == "factory" else None
 
@@ -119,7 +119,7 @@ children, objects = [], things(2)
 def forks(obj):
     children.append(os.fork())
     if not children[0]:
-        signal.alarm(10)
+        signal.alarm(LIMIT)
 
 pool = opool.Pool(objects, reset=forks)
 lease = pool.lease()
@@ -153,7 +153,7 @@ def handler(*_):
     children.append(os.fork())
     if not children[0]:
         faulthandler.register(signal.SIGALRM, chain=True)
-        signal.alarm(10)
+        signal.alarm(LIMIT)
 
 signal.signal(signal.SIGUSR1, handler)
 

@@ -19,8 +19,8 @@ def garbage(*parts):
 """
 
 
-def child(code, timeout=40):
-    return run_child(PRELUDE + code, timeout)
+def child(code):
+    return run_child(PRELUDE + code)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ assert_whole(pool, objects)
 def test_a_del_that_gives_to_a_waiter_while_the_collector_runs_in_the_giver():
     child("""
 x = Thing()
-pool = opool.Pool([x], timeout=30)
+pool = opool.Pool([x], timeout=None)
 served = [0]
 
 def worker(_):
@@ -555,7 +555,7 @@ assert pool.size == pool.idle == 200
 def test_a_lease_that_dies_with_a_thread_gives_back():
     child("""
 x = Thing()
-pool = opool.Pool([x], timeout=20)
+pool = opool.Pool([x], timeout=None)
 local = threading.local()
 
 def worker(_):

@@ -67,7 +67,7 @@ def tried(pool):
 
 
 def timed_out(pool):
-    with pool.lease(), pool.lease(), pool.lease(timeout=1):
+    with pool.lease(), pool.lease(), pool.lease(timeout=60):
         try:
             pool.lease(timeout=0)
         except opool.PoolTimeout:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs 
 PRELUDE = """
 import os, random, signal, statistics, sys, threading, time
 import opool
-from support import Crew, Hit, Thing, assert_whole, eventually, state, things
+from support import LIMIT, Crew, Hit, Thing, assert_whole, eventually, state, things
 
 def raise_hit(*_):
     raise Hit
@@ -23,36 +23,52 @@ def raise_hit(*_):
 def after(seconds):
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
+def when_it_waits(pool):
+    # A signal for the main thread, as soon as that waits in the pool.
+    return Crew(1, lambda _: (eventually(lambda: pool.waiting >= 1), os.kill(os.getpid(), signal.SIGALRM)))
+
+def assert_as_quick(ours, plain):
+    # A wait that only looks for signals now and then, every 20 ms, is interrupted after 10 ms on average.
+    ours, plain = statistics.median(ours), statistics.median(plain)
+    assert ours < 3 * plain + 0.005, (ours, plain)
+
 signal.signal(signal.SIGALRM, raise_hit)
 rng = random.Random(20)
 """
 
 
-def child(code, timeout=60):
-    return run_child(PRELUDE + code, timeout)
+def child(code):
+    return run_child(PRELUDE + code)
 
 
-def test_control_c_interrupts_a_blocked_lease_within_milliseconds():
+def test_control_c_interrupts_a_blocked_lease_as_quickly_as_any_other_wait():
     child("""
-pool, took = opool.Pool(timeout=None), []
-sent = [0.0]
+pool, took, plainly = opool.Pool(timeout=None), [], []
+sent, waits, lock = [0.0], [False], threading.Lock()
 
 def interrupt(_):
-    for n in range(50):
-        eventually(lambda: pool.waiting == 1 and len(took) == n)
+    for n in range(100):
+        eventually(lambda: len(took) + len(plainly) == n and (pool.waiting == 1 or waits[0]))
         time.sleep(0.002)
+        waits[0] = False
         sent[0] = time.perf_counter()
         os.kill(os.getpid(), signal.SIGINT)
 
 crew = Crew(1, interrupt)
-for n in range(50):
+lock.acquire()
+for n in range(100):
     try:
-        pool.lease() if n % 2 else pool.acquire()
+        if n % 2:
+            pool.lease() if n % 4 == 1 else pool.acquire()
+        else:
+            waits[0] = True
+            while True:
+                lock.acquire(timeout=0.2)       # a signal that comes just before it is not seen there
     except KeyboardInterrupt:
-        took.append(time.perf_counter() - sent[0])
+        (took if n % 2 else plainly).append(time.perf_counter() - sent[0])
         assert pool.waiting == 0
 crew.join()
-assert len(took) == 50 and statistics.median(took) < 0.01 and max(took) < 0.3, sorted(took)
+assert_as_quick(took, plainly)
 pool.add_obj("x")
 assert_whole(pool, ["x"])
 """)
@@ -63,7 +79,7 @@ def test_control_c_with_a_timeout_or_in_the_middle_of_a_with_statement():
 pool = opool.Pool(["x"])
 held = pool.lease()
 signal.signal(signal.SIGALRM, signal.default_int_handler)
-for timeout in (None, 30, 1e300):
+for timeout in (None, LIMIT, 1e300):
     try:
         after(0.02)
         with pool.lease(timeout=timeout):
@@ -94,25 +110,32 @@ for _ in range(20):
     except KeyboardInterrupt:
         took.append(time.perf_counter() - sent[0])
 crew.join()
-assert len(took) == 20 and max(took) < 0.3, sorted(took)
+assert len(took) == 20 and statistics.median(took) < 1, sorted(took)
 """)
 
 
-@pytest.mark.parametrize("call", ["pool.acquire()", "pool.lease()", "pool.lease(timeout=30)"])
+@pytest.mark.parametrize("call", ["pool.acquire()", "pool.lease()", "pool.lease(timeout=LIMIT)"])
 def test_a_thousand_signals_around_the_entry_of_the_wait_are_never_lost(call):
     child(f"""
-pool, late = opool.Pool([], timeout=None), []
-for _ in range(1000):
+pool, late, plainly = opool.Pool([], timeout=None), [], []
+lock = threading.Lock()
+lock.acquire()
+for n in range(1200):
     delay = rng.uniform(2e-6, 60e-6)
     start = time.perf_counter()
     try:
-        after(delay)
-        {call}
+        if n % 6:
+            after(delay)
+            {call}
+        else:
+            delay = 0.001
+            after(delay)
+            lock.acquire(timeout=0.2)           # a signal that comes just before it is not seen there
     except Hit:
-        late.append(time.perf_counter() - start - delay)
+        (late if n % 6 else plainly).append(time.perf_counter() - start - delay)
     assert pool.waiting == 0
-assert len(late) == 1000
-assert max(late) < 0.3 and statistics.median(late) < 2e-3, (max(late), statistics.median(late))
+assert len(late) == 1000 and len(plainly) == 200
+assert_as_quick(late, plainly)
 x = Thing()
 pool.add_obj(x)
 assert_whole(pool, [x])
@@ -375,8 +398,8 @@ signal.signal(signal.SIGALRM, handler)
 for n in range(20):
     pool = opool.Pool(timeout=None)
     crew = Crew(1, waiter)
+    when_it_waits(pool)
     try:
-        after(0.005)
         pool.lease() if n % 2 else pool.acquire()
         raise AssertionError
     except Hit:
@@ -399,8 +422,8 @@ def handler(*_):
 signal.signal(signal.SIGALRM, handler)
 for n in range(100):
     pool = opool.Pool(timeout=None)
+    when_it_waits(pool)
     try:
-        after(0.001)
         pool.lease() if n % 2 else pool.acquire()
         raise AssertionError
     except Hit:
@@ -430,7 +453,7 @@ def giver(_):
 
 signal.signal(signal.SIGALRM, handler)
 crew = Crew(1, giver)
-after(0.01)
+when_it_waits(pool)
 with pool.lease() as obj:
     assert obj is only
 crew.join()
@@ -447,12 +470,12 @@ pool, log = opool.Pool(timeout=None), []
 def handler(*_):
     pool.add_obj(only)       # handed to the wait that this handler interrupts
     assert (pool.idle, pool.waiting) == (0, 0)
-    with pool.lease(timeout=5) as obj:
+    with pool.lease(timeout=LIMIT) as obj:
         log.append(obj)
         assert pool.waiting == 1
 
 signal.signal(signal.SIGALRM, handler)
-after(0.01)
+when_it_waits(pool)
 with pool.lease() as obj:
     log.append(obj)
 assert log == [only, only]
@@ -495,6 +518,7 @@ assert_whole(pool, [x])
 
 
 def test_a_storm_of_harmless_signals_neither_shortens_nor_stretches_a_timeout():
+    # A wait that began anew after each signal would have no end.
     child("""
 pool, count = opool.Pool(), [0]
 
@@ -503,14 +527,14 @@ def note(*_):
 
 signal.signal(signal.SIGALRM, note)
 signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-start = time.perf_counter()
-try:
-    pool.lease(timeout=0.3)
-    raise AssertionError
-except opool.PoolTimeout:
-    took = time.perf_counter() - start
+while count[0] <= 50:
+    start = time.perf_counter()
+    try:
+        pool.lease(timeout=0.3)
+        raise AssertionError
+    except opool.PoolTimeout:
+        assert time.perf_counter() - start >= 0.2995
 signal.setitimer(signal.ITIMER_REAL, 0)
-assert 0.2995 <= took < 0.8 and count[0] > 50, (took, count)
 """)
 
 
@@ -579,7 +603,7 @@ pool, loop, ignored = opool.Pool(["a"]), Loop(), []
 sys.unraisablehook = lambda unraisable: ignored.append(unraisable.exc_type)
 
 async def enter():
-    async with pool.lease_async(timeout=20) as obj:
+    async with pool.lease_async(timeout=LIMIT) as obj:
         return obj
 
 def give(lease):
@@ -592,7 +616,7 @@ async def main(lease):
     if where == "here":
         await asyncio.sleep(0)
         give(lease)
-    return await asyncio.wait_for(task, 20)
+    return await asyncio.wait_for(task, LIMIT)
 
 lease, given = pool.lease(), []
 if where == "here":
@@ -602,7 +626,7 @@ else:
     thread.start()
     eventually(lambda: pool.waiting == 1)
     give(lease)
-    thread.join(20)
+    thread.join(LIMIT)
 assert given == ["a"]
 loop.close()
 assert ignored == [Hit]

@@ -73,7 +73,7 @@ def check_command(words: list[str]) -> None:
         named = [word for word in arguments if "=" not in word]
         assert set(named) <= make_targets(), f"no such target: {named}"
         if not named:
-            subprocess.run(["make", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=60)
+            subprocess.run(["make", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=200)
     elif re.fullmatch(r"(\S*/)?python3?", program):
         assert arguments, "an interactive session cannot be checked"
         if arguments[0] == "-m":
@@ -86,7 +86,7 @@ def check_command(words: list[str]) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=200,
         )
         assert done.returncode == 0, f"{words} failed:\n{done.stdout}"
     else:
