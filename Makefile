@@ -132,6 +132,9 @@ endif
 	@$(BIN)/ruff format --check
 	$(call say,mypy --strict)
 	@$(BIN)/mypy
+	$(call say,pyright: the samples)
+	@$(PYTHON) scripts/make_venv.py .venv-types --lock requirements/types.lock
+	@.venv-types/bin/basedpyright --pythonpath $(BIN)/python
 	$(call say,stubtest: is the stub true?)
 	@test -f python/opool/_opool.pyi || { echo 'python/opool/_opool.pyi is missing' && false; } # stubtest would pass
 	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml opool._opool
@@ -182,7 +185,7 @@ figures: ## copy the published figures into the README
 lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in tools free-threaded venv bench; do \
+	@for group in tools free-threaded venv bench types; do \
 		case $$group in bench) fork=requires-python;; *) fork=fewest;; esac; \
 		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 --fork-strategy $$fork \
 			--generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
