@@ -164,13 +164,16 @@ def rust_edges(sources: Mapping[str, str]) -> Edges:
 # Python
 
 
-def is_type_checking(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+def is_type_checking(node: ast.If) -> bool:
+    return "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt) and is_type_checking(child):
+        if isinstance(child, ast.If) and is_type_checking(child):
+            for other in child.orelse:
+                yield other
+                yield from runtime_nodes(other)
             continue
         yield child
         yield from runtime_nodes(child)
@@ -440,6 +443,7 @@ def test_an_upward_use_is_found(path: str, text: str, wrong: bool) -> None:
         ("def f():\n    from opool import b", {"opool.b"}),
         ("if True:\n    import opool.b as other", {"opool.b"}),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from opool import b", set()),
+        ("if TYPE_CHECKING:\n    import json\nelse:\n    from opool import b", {"opool.b"}),
         ("import json", set()),
     ],
 )
