@@ -208,6 +208,13 @@ wheel-release: ## build what is released, for every interpreter here and an old 
 	@.venv-release/bin/python scripts/wheels.py build dist --manylinux $(MANYLINUX)
 	@$(MAKE) --no-print-directory smoke ARGS='--release dist'
 
+.PHONY: wheel-aarch64
+wheel-aarch64: ## build the wheels for 64-bit ARM too, into dist/, and run them in qemu (ARGS='3.11' for some versions)
+	$(call say,wheels for aarch64)
+	@$(PYTHON) scripts/make_venv.py .venv-release --lock requirements/release.lock
+	@.venv-release/bin/python scripts/aarch64.py dist --manylinux $(MANYLINUX) $(ARGS)
+	@.venv-release/bin/python tests/smoke/check_aarch64.py dist $(ARGS)
+
 .PHONY: smoke
 smoke: venv ## install wheels for every interpreter that is here, without Rust, and run what they hold
 	$(call say,smoke: wheels and source distributions)
