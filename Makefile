@@ -4,6 +4,7 @@ PYTHON ?= python3#	the interpreter to build for
 VENV   ?= .venv#	where its environment goes
 BENCH_VENV ?= .venv-bench#	where the one of the benchmarks goes, with the peers
 TOOLS  ?= tools#	which lock of requirements/ it is filled from
+DOCS_VENV ?= .venv-docs#	where the one of the documentation goes
 FREE_THREADED ?= 3.13#	which CPython `make free-threaded` builds
 
 BIN := $(VENV)/bin
@@ -244,6 +245,14 @@ bench-quick: bench-env ## the same in two minutes, less exact
 figures: ## copy the published figures into the README
 	@$(PYTHON) scripts/figures.py
 
+.PHONY: docs
+docs: ## build the documentation into site/, and check its links (its blocks are run by the tests)
+	@$(PYTHON) scripts/make_venv.py $(DOCS_VENV) --lock requirements/docs.lock
+	$(call say,mkdocs: the documentation)
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@! grep -rln '```' site --include='*.html' || { echo 'a fence was not read as one there' && false; }
+	@echo 'site/index.html'
+
 .PHONY: lock
 lock: ## renew requirements/*.lock from pyproject.toml (LOCK_ARGS=--upgrade for newer versions, of crates too)
 ifneq ($(filter --upgrade,$(LOCK_ARGS)),)
@@ -252,7 +261,7 @@ ifneq ($(filter --upgrade,$(LOCK_ARGS)),)
 endif
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in tools free-threaded venv bench interpreters release; do \
+	@for group in tools free-threaded venv bench docs interpreters release; do \
 		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 \
 			--fork-strategy requires-python --generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
 			--group $$group --output-file requirements/$$group.lock || exit 1; \
@@ -260,7 +269,7 @@ endif
 
 .PHONY: clean
 clean: ## remove everything that was made
-	@rm -rf target target-* dist benches/results .venv .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf target target-* dist site benches/results .venv .venv-* .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	$(call each,rm -rf "$$folder/target"; find "$$folder/python" -name '*.so' -delete)
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 

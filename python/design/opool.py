@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import opool
 from opool import Lease as Resource
+from opool import _opool
 
 __all__ = ["Pool", "Resource"]
 
@@ -60,7 +61,7 @@ class Pool(opool.Pool[T], Generic[T]):
             ValueError: if `timeout` is negative.
         """
         try:
-            return self._remove(timeout if block else 0.0)
+            return _opool._remove(self, timeout if block else 0.0)
         except opool.PoolTimeout as error:
             raise queue.Empty from error
 

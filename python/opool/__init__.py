@@ -8,9 +8,10 @@
 Errors derive from `PoolError`. What the background threads have to say goes to the logger `opool`.
 """
 
-from opool._figures import Histogram, PoolStats
+from opool import _threads  # noqa: F401 (its function of atexit runs before those registered until now)
+from opool._holders import Holder
 from opool._opool import AsyncLease, Lease, ObjectMgr, Pool, __version__
-from opool._watch import Holder
+from opool._stats import Histogram, PoolStats
 from opool.errors import (
     FactoryError,
     LeaseError,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from opool import Holder, Pool
+    from opool import Holder
 
 __all__ = [
     "FactoryError",
@@ -211,44 +211,32 @@ def thread_name(ident: int, known: Mapping[int, str] | None = None) -> str:
     return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
 
 
-def _timed_out(
-    pool: str,
-    timeout: float,
-    phases: tuple[float, float, float],
-    position: int | None,
-    state: tuple[int, int, int, int, int | None],
-    oldest: tuple[int, float, int, int] | None,
-    cause: BaseException | None,
-    of_ids: int,
-) -> PoolTimeout:
-    """Made by the pool, when a wait ends in vain."""
-    holder = None
-    if oldest is not None:
-        ident, age, exact, in_task = oldest
-        # Many tasks share a thread: that it is this one says nothing.
-        who = f"a task of {thread_name(ident)}" if in_task else thread_name(ident)
-        holder = Oldest(who, age, bool(exact), not in_task and ident == threading.get_ident())
+def _timeout_error(*, cause: BaseException | None, oldest: Mapping[str, Any] | None, **facts: Any) -> PoolTimeout:
+    """Make the error of a wait that timed out. `facts` are the other fields of `TimeoutFacts`."""
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()
-    size, idle, leased, waiting, max_size = state
-    error.facts = TimeoutFacts(
-        pool, timeout, *phases, position, size, idle, leased, waiting, max_size, holder, failure, bool(of_ids)
-    )
+    error.facts = TimeoutFacts(failure=failure, oldest=None if oldest is None else _oldest(**oldest), **facts)
     error.__cause__ = cause
     return error
 
 
-def _not_created(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
-    """Made by the pool, when it can create nothing and has nothing."""
+def _oldest(*, thread_id: int, age: float, exact: bool, is_task: bool) -> Oldest:
+    # Many tasks share a thread: that it is this one says nothing.
+    who = f"a task of {thread_name(thread_id)}" if is_task else thread_name(thread_id)
+    return Oldest(who, age, exact, not is_task and thread_id == threading.get_ident())
+
+
+def _factory_error(*, pool: str, cause: BaseException | None, failures: int, pause: float) -> FactoryError:
+    """Make the error of a pool that has no object and cannot create one."""
     often = f" ({failures} times in a row)" if failures > 1 else ""
     again = f" The next attempt may begin in {seconds(pause)}." if pause >= _MOMENT else ""
     why = "" if cause is None else f": {shown(cause)}"
-    error = FactoryError(f"{pool._called()}: it has no object, and creating one failed{often}{why}.{again}")
+    error = FactoryError(f"{pool}: it has no object, and creating one failed{often}{why}.{again}")
     error.__cause__ = cause
     return error
 
 
-def _gave_up(limit: float) -> TimeoutError:
+def _create_timeout_error(limit: float) -> TimeoutError:
     """Made by the pool, when the factory has not come back in time."""
     return TimeoutError(f"the factory took longer than create_timeout ({seconds(limit)})")
 

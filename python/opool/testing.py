@@ -31,7 +31,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
-from opool import _crew, _opool
+from opool import _opool
+from opool._hooks import is_async_callable
 
 if TYPE_CHECKING:
     from typing_extensions import Literal
@@ -104,7 +105,7 @@ class Clock(_opool.Clock):
             ValueError: if `seconds` is negative, or more than a test could mean.
             RuntimeError: in another thread than the one that made the clock.
         """
-        self._only_one_thread()
+        self._check_thread()
         end = self._nanos() + _nanos(seconds)
         while self._step(end):
             pass
@@ -120,12 +121,12 @@ class Clock(_opool.Clock):
             TypeError: if `function` cannot be called.
             RuntimeError: in another thread than the one that made the clock.
         """
-        self._only_one_thread()
+        self._check_thread()
         if not callable(function):
             raise TypeError(f"call_later calls a function, not {function!r}")
         heapq.heappush(self._events, (self._nanos() + _nanos(seconds), next(self._numbers), function))
 
-    def _only_one_thread(self) -> None:
+    def _check_thread(self) -> None:
         thread = threading.current_thread()
         if thread is not self._thread:
             raise RuntimeError(
@@ -133,7 +134,7 @@ class Clock(_opool.Clock):
                 "it. What others do can be played there, by call_later."
             )
 
-    def _join(self, pool: Pool[Any]) -> None:
+    def _add_pool(self, pool: Pool[Any]) -> None:
         """Called by a pool that is made with this clock."""
         self._pools = [reference for reference in self._pools if reference() is not None]
         self._pools.append(weakref.ref(pool))
@@ -142,9 +143,9 @@ class Clock(_opool.Clock):
         pools = [reference() for reference in self._pools]
         return [pool for pool in pools if pool is not None]
 
-    def _pass_until(self, pool: Pool[Any], until: int | None) -> None:
+    def _advance_until(self, pool: Pool[Any], until: int | None) -> None:
         """Called by a pool instead of sleeping: lets the next thing happen, at `until` (nanoseconds) at the latest."""
-        self._only_one_thread()
+        self._check_thread()
         if self._step(until):
             return
         if until is None:
@@ -153,9 +154,9 @@ class Clock(_opool.Clock):
 
     def _step(self, until: int | None) -> bool:
         """Does what is due now; else goes on to the next moment at which something is, if that is by `until`."""
-        if self._work():
+        if self._run_jobs():
             return True
-        moments = [due for pool in self._living() for due in [pool._due()] if due is not None]
+        moments = [due for pool in self._living() for due in [_opool._due(pool)] if due is not None]
         moments += [when for when, _, _ in self._events[:1]]
         if not moments or (until is not None and min(moments) > until):
             return False
@@ -163,25 +164,39 @@ class Clock(_opool.Clock):
         if self._events and self._events[0][0] <= self._nanos():
             heapq.heappop(self._events)[2]()
         else:
-            self._work()
+            self._run_jobs()
         return True
 
-    def _work(self) -> bool:
+    def _run_jobs(self) -> bool:
         """Begins all background work that there is now."""
         worked = False
         for pool in self._living():
             while True:
-                job = pool._next_job()
+                job = _opool._next_job(pool)
                 if job is None:
                     break
                 worked = True
                 if isinstance(job.hook, Scripted):
                     job.hook._begin(self, job)
-                elif _crew.is_async(job.hook):
-                    _crew.run_at_once(job)
+                elif is_async_callable(job.hook):
+                    _run_coroutine(job)
                 else:
                     job.run()
         return worked
+
+
+def _run_coroutine(job: Any) -> None:
+    """Run a hook that is a coroutine function. On a clock that takes no time, so it can wait for nothing."""
+    coroutine = job.hook() if job.obj is None else job.hook(job.obj)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        job.finish(end.value)
+    except Exception as error:
+        job.fail(error)
+    else:
+        coroutine.close()
+        job.fail(RuntimeError("on a test's clock no time passes in hooks, and this one waits for something"))
 
 
 class ScriptedError(Exception):

@@ -358,7 +358,7 @@ def test_a_task_is_cancelled_while_the_hook_runs_that_its_own_wait_began():
 
 
 def test_an_exception_in_what_follows_a_hand_over_does_not_keep_the_object(monkeypatch):
-    from opool import _background
+    from opool import _threads
 
     pool = opool.Pool(["a"], leak_after=1000.0)
 
@@ -369,7 +369,7 @@ def test_an_exception_in_what_follows_a_hand_over_does_not_keep_the_object(monke
         lease = pool.lease()
         task = asyncio.ensure_future(enter(pool))
         await asyncio.sleep(0)
-        monkeypatch.setattr(_background, "start", broken)
+        monkeypatch.setattr(_threads, "start", broken)
         assert pool.waiting <= 1
         try:
             lease.release()

@@ -303,8 +303,8 @@ def test_each_misuse_has_a_message_of_its_own():
         wrong_pool: "'b': it is not an object of this pool: give it back to the one that it came from",
         released_twice: "'a': it is back already: it was released twice, or was never acquired",
         lease_has_it: "'a': it is held by a lease, which gives it back itself",
-        lease_released_twice: "released> cannot be released twice: its object may be with somebody else",
-        used_after: "cannot be entered: it is over, and its object may be with somebody else; take a new lease",
+        lease_released_twice: "released> cannot be released twice: its object may be leased again",
+        used_after: "cannot be entered: it is already released, and its object may be leased again; take a new lease",
         discarded_after: "cannot be released twice",
     }
     for message, words in messages.items():

@@ -179,7 +179,7 @@ def test_a_coroutine_that_runs_is_not_asked_what_it_awaits():
     class Task:
         coro = Coroutine()
 
-    assert _task_holders._chain(Task) == [Task.coro]
+    assert _task_holders.awaited_chain(Task) == [Task.coro]
 
 
 def test_holders_of_a_thousand_threads_are_found_at_once():
@@ -403,9 +403,9 @@ def test_the_background_speaks_on_the_logger_opool_and_names_the_pool(caplog):
     said = {(record.levelname, record.message) for record in caplog.records}
     assert {record.name for record in caplog.records} == {"opool"}
     assert said == {
-        ("INFO", "pool 'db': check failed: ScriptedError('call 0 of the script'); the object is taken out"),
+        ("INFO", "pool 'db': check failed: ScriptedError('call 0 of the script'); object discarded"),
         ("WARNING", "pool 'db': creating an object failed: ScriptedError('call 1 of the script')"),
-        ("WARNING", "pool 'db': reset failed: ScriptedError('call 1 of the script'); the object is taken out"),
+        ("WARNING", "pool 'db': reset failed: ScriptedError('call 1 of the script'); object discarded"),
         ("WARNING", "pool 'db': dispose failed: ScriptedError('call 0 of the script')"),
         ("WARNING", "pool 'db': dispose failed: ScriptedError('call 1 of the script')"),
     }
@@ -420,4 +420,4 @@ def test_a_check_that_says_no_is_worth_a_word_and_no_traceback(caplog):
         pool.lease(timeout=5).release()
     (record,) = caplog.records
     assert (record.levelname, record.exc_info) == ("INFO", None)
-    assert record.message == "pool: check said no; the object is taken out"
+    assert record.message == "pool: check returned False; object discarded"

@@ -15,7 +15,7 @@ import pytest
 import opool
 from loops import ASYNCIO, ASYNCIOS, collect, every_loop, until
 from loops import queue_up as queue_up_task
-from opool import ObjectMgr, _task_holders
+from opool import ObjectMgr, _deadlock
 from support import Crew, eventually, queue_up, run_child, threads
 
 ORDERS = ["fifo", "lowest", "random"]
@@ -461,7 +461,7 @@ def test_to_hold_and_to_wait_is_probably_a_deadlock_unless_others_have_ids(caplo
 
 
 def test_the_same_for_tasks(caplog, monkeypatch):
-    monkeypatch.setattr(_task_holders, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(_deadlock, "CHECK_INTERVAL", 0.05)
     mgr = ObjectMgr(2)
 
     async def main():

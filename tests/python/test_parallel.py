@@ -153,6 +153,7 @@ def test_an_object_is_alive_when_it_arrives_whoever_releases_it_and_takes_it_out
     run_child(
         """
         import opool
+        from opool import _opool
         from support import Crew, Thing, eager_switching, threads
         pool = opool.Pool()
         rounds, out = 20_000, []
@@ -172,7 +173,7 @@ def test_an_object_is_alive_when_it_arrives_whoever_releases_it_and_takes_it_out
                 for _ in range(3):
                     try:
                         pool.release(thing)
-                        pool._remove(0)
+                        _opool._remove(pool, 0)
                     except (opool.LeaseError, opool.PoolTimeout):
                         pass
                 del thing

@@ -1,6 +1,7 @@
 """`opool.testing`: time passes when it is told to, scripts are followed, and misuse is named."""
 
 import asyncio
+import dataclasses
 import doctest
 import random
 import threading
@@ -326,8 +327,8 @@ class Odd(opool.Pool):
 
     figures = {}
 
-    def _figures(self):
-        return {**super()._figures(), **self.figures}
+    def stats(self):
+        return dataclasses.replace(super().stats(), **self.figures)
 
 
 @pytest.mark.parametrize(

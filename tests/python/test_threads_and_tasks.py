@@ -11,7 +11,7 @@ import pytest
 
 import opool
 from loops import ASYNCIO, ASYNCIOS, TRIO, every_asyncio, every_loop, queue_up, until
-from opool import _task_holders
+from opool import _deadlock
 from opool.testing import check_invariants
 from support import Crew, Thing, assert_whole, eventually, run_child, things, threads
 
@@ -405,7 +405,7 @@ def hold_and_ask(pool, times, loop=ASYNCIO):
 
 
 def test_tasks_that_all_hold_and_wait_are_written_to_the_log(monkeypatch, caplog):
-    monkeypatch.setattr(_task_holders, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(_deadlock, "CHECK_INTERVAL", 0.05)
     pool = opool.Pool(["a", "b"], name="db")
     hold_and_ask(pool, 2)
     (record,) = [record for record in caplog.records if record.name == "opool"]
@@ -415,7 +415,7 @@ def test_tasks_that_all_hold_and_wait_are_written_to_the_log(monkeypatch, caplog
 
 
 def test_a_task_that_holds_and_does_not_wait_is_no_part_of_a_deadlock(monkeypatch, caplog):
-    monkeypatch.setattr(_task_holders, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(_deadlock, "CHECK_INTERVAL", 0.05)
     pool = opool.Pool(["a", "b"])
 
     async def main():
@@ -429,8 +429,8 @@ def test_a_task_that_holds_and_does_not_wait_is_no_part_of_a_deadlock(monkeypatc
 
 
 def test_while_objects_go_from_hand_to_hand_nobody_looks_at_stacks(monkeypatch):
-    monkeypatch.setattr(_task_holders, "_LOOK_EVERY", 0.02)
-    monkeypatch.setattr(_task_holders, "_is_stuck", lambda pool: pytest.fail("somebody looks"))
+    monkeypatch.setattr(_deadlock, "CHECK_INTERVAL", 0.02)
+    monkeypatch.setattr(_deadlock, "_is_stuck", lambda pool: pytest.fail("somebody looks"))
     pool = opool.Pool(["a"])
 
     async def main():

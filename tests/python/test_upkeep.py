@@ -10,16 +10,16 @@ import support
 
 
 def test_a_closed_pool_starts_no_threads_while_something_is_out(monkeypatch):
-    from opool import _background
+    from opool import _threads
 
     started = []
-    real = _background.start
+    real = _threads.start
 
     def start(worker, pool):
         started.append(pool)
         return real(worker, pool)
 
-    monkeypatch.setattr(_background, "start", start)
+    monkeypatch.setattr(_threads, "start", start)
     pool = opool.Pool(factory=object, max_lifetime=3600)
     lease = pool.lease()
     with pytest.raises(opool.PoolCloseTimeout):

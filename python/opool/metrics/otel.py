@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from opool import Histogram, Pool, __version__, _known
+from opool import Histogram, Pool, __version__, _registry
 from opool.metrics._table import FIGURES, POOL_NAME, TIMES, Figure, Times
 
 try:
@@ -47,7 +47,7 @@ def instrument(*pools: Pool[Any], meter_provider: MeterProvider | None = None) -
     Raises:
         TypeError: if something else than a pool is given.
     """
-    only = _known.chosen(pools)
+    only = _registry.entries_of(pools)
     meter = get_meter("opool", __version__, meter_provider)
     for figure in FIGURES:
         create = meter.create_observable_up_down_counter if figure.falls else meter.create_observable_counter
@@ -55,12 +55,12 @@ def instrument(*pools: Pool[Any], meter_provider: MeterProvider | None = None) -
 
 
 def _callback(
-    figure: Figure, only: Sequence[_known.Known] | None
+    figure: Figure, only: Sequence[_registry.Entry] | None
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         return [
             Observation(number, {POOL_NAME: name} if figure.by is None else {POOL_NAME: name, figure.by: value})
-            for name, _, stats in _known.look(only)
+            for name, _, stats in _registry.snapshot(only)
             for value, number in figure.read(stats)
         ]
 
@@ -94,9 +94,9 @@ class HistogramExporter(sdk.MetricExporter):
         temporality = exporter._preferred_temporality
         super().__init__(temporality, exporter._preferred_aggregation)
         self._exporter = exporter
-        self._only = _known.chosen(pools)
+        self._only = _registry.entries_of(pools)
         self._temporality = (temporality or {}).get(HistogramInstrument, sdk.AggregationTemporality.CUMULATIVE)
-        self._seen: dict[_known.Known, _Seen] = {}
+        self._seen: dict[_registry.Entry, _Seen] = {}
 
     def export(
         self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -121,17 +121,17 @@ class HistogramExporter(sdk.MetricExporter):
 
     def _metrics(self) -> list[sdk.Metric]:
         points: dict[Times, list[sdk.HistogramDataPoint]] = {times: [] for times in TIMES}
-        seen: dict[_known.Known, _Seen] = {}
-        for name, known, stats in _known.look(self._only):
+        seen: dict[_registry.Entry, _Seen] = {}
+        for name, entry, stats in _registry.snapshot(self._only):
             now = time.time_ns()
-            before = self._seen.get(known, _Seen(known.since, {}))
-            seen[known] = _Seen(now, {})
+            before = self._seen.get(entry, _Seen(entry.since, {}))
+            seen[entry] = _Seen(now, {})
             for times in TIMES:
                 histogram = times.read(stats)
                 if histogram is None:
                     continue
-                seen[known].histograms[times.name] = histogram
-                start = known.since
+                seen[entry].histograms[times.name] = histogram
+                start = entry.since
                 if self._temporality is sdk.AggregationTemporality.DELTA:
                     start = before.at
                     histogram = _difference(histogram, before.histograms.get(times.name))

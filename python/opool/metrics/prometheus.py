@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from opool import Histogram, Pool, PoolStats, _known
+from opool import Histogram, Pool, PoolStats, _registry
 from opool.metrics._table import FIGURES, POOL_NAME, TIMES
 
 try:
@@ -44,7 +44,7 @@ class PoolCollector(Collector):
     """
 
     def __init__(self, *pools: Pool[Any]) -> None:
-        self._only = _known.chosen(pools)
+        self._only = _registry.entries_of(pools)
 
     def describe(self) -> Iterable[Metric]:
         """All metrics, without values: a registry asks for their names even if there is no pool yet."""
@@ -52,7 +52,7 @@ class PoolCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All metrics. Those of one pool are of one moment."""
-        return _metrics([(label, stats) for label, _, stats in _known.look(self._only)])
+        return _metrics([(label, stats) for label, _, stats in _registry.snapshot(self._only)])
 
 
 def _metrics(pools: list[tuple[str, PoolStats]]) -> Iterator[Metric]:
