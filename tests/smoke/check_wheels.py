@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Callable
 
 from contents import ROOT, WrongError, check_sdist, check_wheel
-
 from interpreters import SUPPORTED, interpreters
 from packages import Package, extras, packages
 from wheels import build, build_sdist, environment, target_of
