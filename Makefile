@@ -175,6 +175,9 @@ endif
 	$(call say,mypy --strict)
 	@$(BIN)/mypy
 	$(call each,test $$folder = . || MYPYPATH="$$folder/python" $(BIN)/mypy "$$folder/python")
+	$(call say,pyright: the samples)
+	@$(PYTHON) scripts/make_venv.py .venv-types --lock requirements/types.lock
+	@.venv-types/bin/basedpyright --pythonpath $(BIN)/python
 	$(call say,stubtest: are the stubs true?)
 	$(call each,test $$kind = program || { ls "$$folder/python/$$(echo $$module | tr . /).pyi" >/dev/null && \
 		$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $$module; }) # without a stub it would pass
@@ -263,7 +266,7 @@ ifneq ($(filter --upgrade,$(LOCK_ARGS)),)
 endif
 	@test -x .tools/uv-$(UV_VERSION)/bin/uv || \
 		$(PYTHON) -m pip install --quiet --target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION)
-	@for group in tools free-threaded venv bench docs interpreters release; do \
+	@for group in tools free-threaded venv bench docs interpreters release types; do \
 		.tools/uv-$(UV_VERSION)/bin/uv pip compile --quiet --universal --python-version 3.9 \
 			--fork-strategy requires-python --generate-hashes --no-config --custom-compile-command 'make lock' $(LOCK_ARGS) \
 			--group $$group --output-file requirements/$$group.lock || exit 1; \

@@ -1,6 +1,6 @@
 """Copies the docstrings of the extensions into their stubs, where editors look for them: `make fix` runs it.
 
-The Rust sources are where docstrings are written. `tests/python/test_stub.py` fails when the copies are stale.
+The Rust sources are where docstrings are written. `tests/python/project/test_stub.py` fails when the copies are stale.
 """
 
 from __future__ import annotations

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
 
 from opool import _event_loops, _holders, _log, _opool
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool
+    from collections.abc import Generator
+    from typing import Any
+
+    from opool._opool import Pool
 
 _GRACE = 1.0
 """How many seconds `aclose` waits for running hooks once everything is back."""
@@ -46,9 +48,10 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
             else:
                 left = None if timeout is None else began + timeout - now
             if left is not None and left <= 0:
-                if not back and timeout is not None:
-                    raise _holders.close_timeout_error(pool, timeout)
-                return _log.hook_still_running(pool)
+                if back:
+                    return _log.hook_still_running(pool)
+                assert timeout is not None
+                raise _holders.close_timeout_error(pool, timeout)
             # At most a day: some event loops accept no longer delay.
             timer = None if left is None else event_loop.call_later(min(left, 86_400.0), turn._resume)
             try:

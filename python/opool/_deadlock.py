@@ -6,15 +6,17 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Any
 
 from opool import _holders, _opool, _task_holders
 from opool._log import logger, pool_name
 from opool._opool import AsyncLease
 from opool.errors import PoolDeadlock
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Holder, Pool
+    from typing import Any
+
+    from opool._opool import Pool
 
 CHECK_INTERVAL = 1.0
 """After how many seconds without a lease it is checked whether all holders wait."""
@@ -27,7 +29,7 @@ def deadlock_error(pool: Pool[Any]) -> PoolDeadlock:
 
 def report_deadlock(pool: Pool[Any]) -> None:
     """Log that all holders wait for the pool themselves; another thread or task might still help."""
-    logger.warning("%s", describe_deadlock(pool, certain=False))
+    logger().warning("%s", describe_deadlock(pool, certain=False))
 
 
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
@@ -55,7 +57,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     return "\n".join(lines)
 
 
-def _identity(holder: Holder) -> tuple[int, str | None]:
+def _identity(holder: _holders.Holder) -> tuple[int, str | None]:
     return holder.thread_id, holder.task
 
 

@@ -1,26 +1,28 @@
-"""The event loops of asyncio and trio, behind one interface. The extension calls these functions."""
+"""The event loops of asyncio and trio, behind one interface. The extension calls these functions.
+
+Neither is ever loaded here: without its module no event loop can run. (That of uvloop loads asyncio.)
+"""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
 
-from opool import _opool
-from opool._log import logger
+from opool import _log, _opool
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool
+    from collections.abc import Callable
+    from typing import Any, Protocol
 
+    from opool._opool import Pool
 
-class Clock(Protocol):
-    """What `run_clock_soon` needs of an `opool.testing.Clock`."""
+    class Clock(Protocol):
+        """What `run_clock_soon` needs of an `opool.testing.Clock`."""
 
-    def _check_thread(self) -> None: ...
+        def _check_thread(self) -> None: ...
 
-    def _run_jobs(self) -> bool: ...
+        def _run_jobs(self) -> bool: ...
 
 
 def start_timer(pool: Pool[Any], event_loop: Any, seconds: float) -> Any:
@@ -55,8 +57,8 @@ class TrioLoop:
         async def task() -> None:
             try:
                 await function(*args)
-            except Exception:  # else it would end the run
-                logger.exception("background work")
+            except Exception:  # it would end the run of trio
+                _log.callback_failed()
 
         self._trio.lowlevel.spawn_system_task(task)
 
@@ -73,8 +75,8 @@ class TrioLoop:
                 await self._trio.sleep(seconds)
                 try:
                     function(*args)
-                except Exception:  # else it would end the run
-                    logger.exception("background work")
+                except Exception:  # it would end the run of trio
+                    _log.callback_failed()
 
         self._trio.lowlevel.spawn_system_task(later)
         return scope
@@ -118,10 +120,33 @@ def running_loop() -> Any:
     found = running_trio_loop()
     if found is not None:
         return found
+    get = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if get is None else get()
+
+
+def current_task() -> Any:
+    """Return the task of asyncio or trio that runs in this thread, or None."""
+    if running_trio_loop() is not None:
+        return sys.modules["trio"].lowlevel.current_task()
+    get = getattr(sys.modules.get("asyncio.tasks"), "current_task", None)
     try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
+        return None if get is None else get()
+    except RuntimeError:  # no event loop runs
         return None
+
+
+def is_stray_cancellation(error: BaseException, event_loop: Any) -> bool:
+    """Return whether a task of `event_loop` got `asyncio.CancelledError` from what it awaits, not for itself.
+
+    Python 3.9 and 3.10 cannot tell: there the answer is False.
+    """
+    if not isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ())):
+        return False
+    if isinstance(event_loop, TrioLoop):
+        return True  # trio cancels with an exception of its own
+    task = current_task()
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is not None and cancelling() == 0
 
 
 def has_running_loop() -> bool:

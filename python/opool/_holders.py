@@ -1,20 +1,24 @@
-"""Who holds what."""
+"""Who holds which object of a pool, since when, and what they are doing."""
 
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Any
 
-from opool import _opool, _task_holders
+from opool import _opool
 from opool._log import logger, pool_name
-from opool.errors import PoolCloseTimeout, duration, seconds, shown, thread_name, thread_names
+from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool.errors import PoolCloseTimeout
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool
+    from collections.abc import Mapping
+    from dataclasses import dataclass
+    from types import FrameType
+    from typing import Any
+
+    from opool._opool import Pool
+else:
+    from opool._records import dataclass
 
 __all__ = ["Holder", "holders"]
 
@@ -27,20 +31,28 @@ _MAX_NAMED = 10
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who has an object of a pool.
+    """A thread or task that holds an object of a pool, as `Pool.holders` returns it.
 
     Attributes:
         obj: the object.
-        thread_id: the number of the thread that entered the lease (or took the object), as `threading.get_ident`.
-            Should that thread have ended with it, a later thread may have the number, and be named here.
-        age: for how many seconds it has been out.
-        exact: whether the age is exact. Else it counts from when somebody first looked or waited: a pool without
-            options that need the time does not read the clock for each lease.
+        thread_id: the thread that entered the lease or took the object, as `threading.get_ident` numbers it. If that
+            thread has ended, a later thread may have its number, and be named here.
+        age: how many seconds the object has been out.
+        exact: whether `age` is exact. Otherwise it is a lower bound, since somebody first waited or looked: a pool
+            reads the clock for each lease only with an option that needs it, such as ``timing=True``.
         entered: whether the lease is inside its `with`.
-        place: where it was taken, as "file:line in function", if the pool was made with ``track=True``.
-        thread: what the thread is called.
-        task: the name of the task that has it, if a task has it and can be found. Without a GIL only the tasks of the
-            thread that asks can.
+        place: where the object was taken, as "file:line in function"; only with ``track=True``.
+        thread: the name of the thread, as messages show it.
+        task: the name of the task, if a task holds the object and can be found. Without a GIL only tasks of the calling
+            thread can be.
+
+    Example:
+        >>> import opool
+        >>> pool = opool.Pool(["a"], track=True)
+        >>> with pool.lease():
+        ...     [holder] = pool.holders()
+        >>> holder.obj, holder.thread, holder.task
+        ('a', "thread 'MainThread'", None)
     """
 
     obj: Any
@@ -51,20 +63,29 @@ class Holder:
     place: str | None
     thread: str
     task: str | None
-    _slot: int = field(repr=False, compare=False)
-    _task: Any = field(repr=False, compare=False)
+    _slot: int
+    _task: Any
 
     def stack(self) -> str:
-        """What the task or the thread is doing now, as a traceback; a remark if it has ended."""
+        """Return what the task or thread is doing now, as the lines of a traceback; one line if it has ended.
+
+        Example:
+            >>> import opool
+            >>> pool = opool.Pool(["a"])
+            >>> with pool.lease():
+            ...     print(pool.holders()[0].stack())
+              File "...", line ..., in ...
+            ...
+        """
         return stack_of(self, sys._current_frames())
 
     @property
     def who(self) -> str:
-        """What messages call the holder."""
+        """The task and the thread, as messages show them."""
         return self.thread if self.task is None else f"task {self.task!r} of {self.thread}"
 
     def __str__(self) -> str:
-        """As in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
+        """Format it as in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
         where = "" if self.place is None else f", taken at {self.place}"
         return f"{shown(self.obj)}, with {self.who} for {duration(self.age, self.exact)}{where}"
 
@@ -72,6 +93,8 @@ class Holder:
 def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
     """Format the stack of the task or the thread that holds the object; `frames` are those of all threads."""
     if holder._task is not None:
+        from opool import _task_holders
+
         stack = _task_holders.task_stack(holder._task)
         if stack:
             return stack
@@ -80,6 +103,8 @@ def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
         frame = frame.f_back
     if frame is None:
         return f"  {holder.thread} has no stack\n"
+    import traceback
+
     return "".join(traceback.format_stack(frame))
 
 
@@ -87,10 +112,10 @@ def holders(pool: Pool[Any]) -> list[Holder]:
     """List the holders of the objects of `pool`, the longest first."""
     out = _opool._holders(pool)
     names = thread_names()
-    tasks = _task_holders.tasks_holding([held.lease for held in out if held.lease is not None])
+    tasks = _tasks([held.lease for held in out if held.lease is not None])
     found = []
     for held in out:
-        task = tasks.get(id(held.lease))
+        task, name = tasks.get(id(held.lease), (None, None))
         found.append(
             Holder(
                 obj=held.obj,
@@ -100,12 +125,22 @@ def holders(pool: Pool[Any]) -> list[Holder]:
                 entered=held.entered,
                 place=held.place,
                 thread=thread_name(held.thread_id, names),
-                task=_task_holders.task_name(task),
+                task=name,
                 _slot=held.slot,
                 _task=task,
             )
         )
     return sorted(found, key=lambda holder: -holder.age)
+
+
+def _tasks(leases: list[Any]) -> dict[int, tuple[Any, str]]:
+    """Find the tasks that hold these async leases, each with its name, by the ids of the leases."""
+    if not leases:
+        return {}
+    from opool import _task_holders
+
+    tasks = _task_holders.tasks_holding(leases)
+    return {lease: (task, _task_holders.task_name(task)) for lease, task in tasks.items()}
 
 
 def join_some(names: list[str], separator: str) -> str:
@@ -128,4 +163,4 @@ def report_leak(pool: Pool[Any], slot: int) -> None:
     """Log that the object of this slot has been out for longer than `leak_after`."""
     for holder in holders(pool):
         if holder._slot == slot:
-            logger.warning("%s: a lease is kept too long: %s\n%s", pool_name(pool), holder, holder.stack())
+            logger().warning("%s: a lease is kept too long: %s\n%s", pool_name(pool), holder, holder.stack())

@@ -1,22 +1,23 @@
-"""Runs the hooks of a pool that are coroutine functions: as tasks of the event loops that use the pool."""
+"""Runs hooks that are coroutine functions, as tasks of the event loops that use the pool."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import sys
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from opool import _event_loops, _opool
+from opool import _event_loops, _log, _opool
 from opool._event_loops import TrioLoop
 from opool._hooks import is_async_callable
-from opool._log import logger
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool
+    import asyncio
+    from collections.abc import Callable
+    from typing import Any
+
+    from opool._opool import Pool
 
 _CHECK_INTERVAL = 1.0
 """How often, in seconds, an event loop in which somebody waits checks for jobs: the loop that ran them may be gone."""
@@ -58,7 +59,7 @@ class HookRunner:
                 try:
                     task.get_coro().close()
                 except Exception:  # it ignores the close; the collector would not report that to anybody
-                    logger.exception("a hook whose event loop was closed")
+                    _log.orphan_not_closed()
 
     def schedule(self, pool: Pool[Any], avoid: Any = None) -> bool:
         """Let a running loop other than `avoid` start the jobs of `pool`; False if there is none."""
@@ -218,28 +219,14 @@ async def run_job(job: Any, here: Any) -> None:
         result = await (hook() if job.obj is None else hook(job.obj))
     except Exception as error:
         job.fail(error)
-    except asyncio.CancelledError as error:
-        if _was_cancelled(here):
+    except BaseException as error:
+        if _event_loops.is_stray_cancellation(error, here):
+            job.fail(error)
+        else:
             job.break_off()
             raise
-        job.fail(error)
-    except BaseException:
-        job.break_off()
-        raise
     else:
         job.finish(result)
-
-
-def _was_cancelled(here: Any) -> bool:
-    """Return whether the running task was cancelled, and not something that it awaits. Until 3.11 this is unknown."""
-    if isinstance(here, TrioLoop):
-        return False  # trio cancels with an exception of its own
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return True  # the coroutine is closed without its event loop
-    cancelling = getattr(task, "cancelling", None)
-    return cancelling is None or cancelling() > 0
 
 
 async def _run_in_thread(here: Any, function: Callable[[], None]) -> None:

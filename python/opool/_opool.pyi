@@ -1,9 +1,10 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from types import GenericAlias, TracebackType
-from typing import Any, ClassVar, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final, overload
 
 from typing_extensions import Buffer, Self, disjoint_base
 
@@ -117,11 +118,40 @@ class Pool(Generic[_T]):
         {}
     """
     def __new__(cls, *_args: Any, **_options: Any) -> Self: ...
+    # The coroutine function comes first: it is a function as well, one that makes coroutines.
+    @overload
     def __init__(
         self,
         objects: Iterable[_T] = (),
         *,
-        factory: Callable[[], _T] | Callable[[], Coroutine[Any, Any, _T]] | None = None,
+        factory: Callable[[], Coroutine[Any, Any, _T]],
+        min_size: int = 0,
+        max_size: int | None = None,
+        name: str | None = None,
+        timeout: float | None = 30.0,
+        max_waiting: int | None = None,
+        order: Literal["fifo", "lifo"] = "fifo",
+        fairness: Literal["adaptive", "strict"] = "adaptive",
+        check: Callable[[_T], object] | None = None,
+        check_after: float = 1.0,
+        check_timeout: float | None = 5.0,
+        reset: Callable[[_T], object] | None = None,
+        dispose: Callable[[_T], object] | None = None,
+        create_timeout: float | None = 30.0,
+        max_idle: float | None = None,
+        max_lifetime: float | None = None,
+        jitter: float = 0.1,
+        leak_after: float | None = None,
+        track: bool = False,
+        timing: bool = False,
+        clock: Clock | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        objects: Iterable[_T] = (),
+        *,
+        factory: Callable[[], _T] | None = None,
         min_size: int = 0,
         max_size: int | None = None,
         name: str | None = None,
@@ -366,8 +396,8 @@ class Pool(Generic[_T]):
         """
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
-    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
-    def __aexit__(self, *_exception: object) -> Coroutine[Any, Any, None]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exception: object) -> None: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __reduce__(self) -> NoReturn: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
@@ -431,7 +461,7 @@ class Lease(Generic[_T]):
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
 
 @final
-class AsyncLease(Generic[_T]):
+class AsyncLease(AbstractAsyncContextManager[_T], Generic[_T]):
     """What `Pool.lease_async` and `ObjectMgr.lease_async` return.
 
     In an `async with` it is the object, from the moment that there is one until the
@@ -451,10 +481,10 @@ class AsyncLease(Generic[_T]):
     def __await__(self) -> Generator[Any, Any, Lease[_T]]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Any: ...
-    def __aenter__(self) -> Awaitable[_T]: ...
+    def __aenter__(self) -> Coroutine[Any, Any, _T]: ...
     def __aexit__(
         self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
-    ) -> Awaitable[None]: ...
+    ) -> Coroutine[Any, Any, None]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def send(self, value: Any, /) -> Any:
         """Resumes the wait, as an event loop does; see `collections.abc.Coroutine.send`."""

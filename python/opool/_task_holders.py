@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
-import sysconfig
 import threading
-import traceback
-from typing import Any
 
 from opool import _event_loops, _opool
 from opool._weaksets import snapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def tasks_holding(leases: list[Any]) -> dict[int, Any]:
@@ -27,7 +27,7 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     for task in _all_tasks():
         for coroutine in awaited_chain(task):
             found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
-    current = _current_task()
+    current = _event_loops.current_task()
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
         here = threading.get_ident()
@@ -36,16 +36,15 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     return found
 
 
-_HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
-
-
 def _all_tasks() -> list[Any]:
     """List the tasks whose stacks may be read: without a GIL those of other threads may run meanwhile."""
     found: list[Any] = []
-    event_loop = asyncio._get_running_loop()
+    asyncio = sys.modules.get("asyncio.tasks")
+    event_loop = _event_loops.running_loop()
+    only_here = not _has_gil()
     for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
-        tasks = snapshot(getattr(asyncio.tasks, name, ()))  # other threads start tasks
-        found += [task for task in tasks if not task.done() and (_HAS_GIL or task.get_loop() is event_loop)]
+        tasks = snapshot(getattr(asyncio, name, ()))  # other threads start tasks
+        found += [task for task in tasks if not task.done() and not (only_here and task.get_loop() is not event_loop)]
     trio = sys.modules.get("trio")
     if trio is not None and _event_loops.running_trio_loop() is not None:
         roots = [trio.lowlevel.current_root_task()]
@@ -56,13 +55,8 @@ def _all_tasks() -> list[Any]:
     return found
 
 
-def _current_task() -> Any:
-    if _event_loops.running_trio_loop() is not None:
-        return sys.modules["trio"].lowlevel.current_task()
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
+def _has_gil() -> bool:
+    return not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled()
 
 
 def awaited_chain(task: Any) -> list[Any]:
@@ -99,17 +93,17 @@ def _on_stack(coroutine: Any) -> list[Any]:
     return gc.get_referents(*(thing for thing in (coroutine, _frame(coroutine)) if thing is not None))
 
 
-def task_name(task: Any) -> str | None:
+def task_name(task: Any) -> str:
     """Return the name of a task."""
-    if task is None:
-        return None
     return str(task.get_name() if hasattr(task, "get_name") else task.name)
 
 
 def task_stack(task: Any) -> str:
     """Format the stack of a task, from the outermost coroutine to the innermost; empty if the task runs now."""
-    if task is _current_task():
+    if task is _event_loops.current_task():
         return ""
+    import traceback
+
     frames = [_frame(coroutine) for coroutine in awaited_chain(task)]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames if frame is not None)
     return "".join(summary.format())

@@ -5,17 +5,20 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from opool import _opool
 from opool._weaksets import snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool
+    from collections.abc import Callable
+    from typing import Any
+
+    from opool._opool import Pool
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _starting: set[object] = set()
@@ -66,5 +69,12 @@ def _stop(timeout: float = 1.0) -> None:
             thread.join(max(0.0, end - time.monotonic()))
 
 
+def _finish_imports() -> None:
+    """Wait until no other thread is loading these modules: in a forked child their locks would be held for ever."""
+    for name in ("logging", "traceback"):  # loaded late, mostly by worker threads
+        if name in sys.modules:
+            __import__(name)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_starting.clear)
+    os.register_at_fork(before=_finish_imports, after_in_child=_starting.clear)

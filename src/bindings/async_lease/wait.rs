@@ -6,7 +6,6 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use crate::bindings::args::timeout::Deadline;
 use crate::bindings::async_lease::transitions::{abandon, forget_holder, take};
@@ -251,7 +250,7 @@ fn watch_for_deadlock(pool: &Bound<'_, Pool>, event_loop: &Bound<'_, PyAny>, now
 pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>> {
     let py = pool.py();
     // First: trio may be the guest of an event loop of asyncio, which runs as well then.
-    if is_loaded(py, intern!(py, "trio")) {
+    if python_side::is_loaded(py, c"trio") {
         let event_loop = python_side::RUNNING_TRIO_LOOP.call(py, &[])?;
         if !event_loop.is_none() {
             return PoolFuture::new(pool.as_any(), event_loop, false);
@@ -259,10 +258,4 @@ pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Po
     }
     let event_loop = running_loop(py)?;
     if event_loop.is_none() { Err(errors::no_event_loop()) } else { PoolFuture::new(pool.as_any(), event_loop, true) }
-}
-
-/// Whether a module of that name was imported.
-fn is_loaded(_: Python<'_>, name: &Bound<'_, PyString>) -> bool {
-    // SAFETY: attached. The dict of modules is borrowed for the call.
-    unsafe { ffi::PyDict_Contains(ffi::PyImport_GetModuleDict(), name.as_ptr()) == 1 }
 }

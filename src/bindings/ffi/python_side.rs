@@ -100,6 +100,15 @@ table! {
     }
 }
 
+/// Whether a module of that name has been imported. False without memory.
+pub(crate) fn is_loaded(_: Python<'_>, module: &CStr) -> bool {
+    // SAFETY: attached. The dict of modules is borrowed; so is what is found in it, and only looked at.
+    unsafe {
+        let found = ffi::PyDict_GetItemString(ffi::PyImport_GetModuleDict(), module.as_ptr());
+        !found.is_null()
+    }
+}
+
 impl PythonName {
     const fn new(module: &'static CStr, name: &'static CStr) -> Self {
         PythonName { module, name, found: AtomicPtr::new(ptr::null_mut()) }
@@ -113,6 +122,14 @@ impl PythonName {
         }
         // SAFETY: attached; it is never dropped.
         Ok(unsafe { Bound::from_borrowed_ptr(py, found) })
+    }
+
+    /// The object behind the name, unless nobody has imported its module yet.
+    pub(crate) fn get_if_loaded<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.found.load(Acquire).is_null() && !is_loaded(py, self.module) {
+            return Ok(None);
+        }
+        self.get(py).map(Some)
     }
 
     #[cold]

@@ -135,5 +135,9 @@ fn loop_here(py: Python<'_>, asyncio: bool) -> PyResult<Bound<'_, PyAny>> {
 
 /// The event loop of asyncio that this thread runs, or None.
 pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    python_side::ASYNCIO_RUNNING_LOOP.get(py)?.call0()
+    match python_side::ASYNCIO_RUNNING_LOOP.get_if_loaded(py)? {
+        Some(get) => get.call0(),
+        // Without its module no event loop can run.
+        None => Ok(py.None().into_bound(py)),
+    }
 }
