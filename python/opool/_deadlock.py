@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import Counter
 
-from opool import _holders, _opool, _task_holders
+from opool import _holders, _opool, _stacks, _task_holders
 from opool._log import logger, pool_name
 from opool._opool import AsyncLease
 from opool.errors import PoolDeadlock
@@ -22,14 +22,28 @@ CHECK_INTERVAL = 1.0
 """After how many seconds without a lease it is checked whether all holders wait."""
 
 
+def examine(pool: Pool[Any], may_be_certain: bool) -> bool:
+    """Return whether it is certain that no wait for `pool` ever ends, and log what is only probable.
+
+    All threads that have taken its objects wait for it. The thread that entered a lease need not be who leaves it.
+    """
+    leases, out = pool.stats().leases, _stacks.taken(pool)
+    if may_be_certain and _stacks.are_on_stacks(out) and pool.stats().leases == leases:
+        return True
+    if _stacks.may_be_on_stacks(out):
+        report_deadlock(pool)
+    return False
+
+
 def deadlock_error(pool: Pool[Any]) -> PoolDeadlock:
     """Make the error of a wait that can never end."""
     return PoolDeadlock(describe_deadlock(pool, certain=True))
 
 
 def report_deadlock(pool: Pool[Any]) -> None:
-    """Log that all holders wait for the pool themselves; another thread or task might still help."""
-    logger().warning("%s", describe_deadlock(pool, certain=False))
+    """Log that all holders wait for the pool themselves, once as long as nothing changes: others might still help."""
+    if _opool._note_deadlock_told(pool):
+        logger().warning("%s", describe_deadlock(pool, certain=False))
 
 
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:

@@ -7,6 +7,7 @@ import sys
 from opool import _opool
 from opool._log import logger, pool_name
 from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool._with_blocks import callers
 from opool.errors import PoolCloseTimeout
 
 TYPE_CHECKING = False
@@ -22,8 +23,8 @@ else:
 
 __all__ = ["Holder", "holders"]
 
-_HIDDEN_MODULES = {__name__, "opool._deadlock"}
-"""Their frames on top of a stack are those of the report itself."""
+_HIDDEN_MODULES = {__name__, "opool._deadlock", "opool._closing"}
+"""Their frames, and those that they have called, are those of a report."""
 
 _MAX_NAMED = 10
 """How many holders a message names."""
@@ -99,8 +100,10 @@ def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
         if stack:
             return stack
     frame = frames.get(holder.thread_id)
-    while frame is not None and frame.f_globals.get("__name__") in _HIDDEN_MODULES:
-        frame = frame.f_back
+    # Whatever such a frame has called describes holders as well: another thread may be doing that now.
+    for each in callers(frame):
+        if each.f_globals.get("__name__") in _HIDDEN_MODULES:
+            frame = each.f_back
     if frame is None:
         return f"  {holder.thread} has no stack\n"
     import traceback

@@ -101,6 +101,18 @@ fn _holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held>>> {
     holders::held(pool)
 }
 
+/// What is out, and the leases of it.
+#[pyfunction]
+fn _out<'py>(pool: &Bound<'py, Pool>) -> Vec<holders::Out<'py>> {
+    holders::out(pool)
+}
+
+/// The log is about to tell of a deadlock. False if it has told already and nothing has been leased since.
+#[pyfunction]
+fn _note_deadlock_told(pool: &Bound<'_, Pool>) -> bool {
+    pool.get().note_deadlock_told(pool.py())
+}
+
 /// The statistics of one moment.
 #[pyfunction]
 fn _figures<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>> {
@@ -169,6 +181,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_due, module)?,
         wrap_pyfunction!(_expire, module)?,
         wrap_pyfunction!(_figures, module)?,
+        wrap_pyfunction!(_out, module)?,
+        wrap_pyfunction!(_note_deadlock_told, module)?,
         wrap_pyfunction!(_has_given_others, module)?,
         wrap_pyfunction!(_has_work, module)?,
         wrap_pyfunction!(_holders, module)?,

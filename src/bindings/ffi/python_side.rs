@@ -58,7 +58,7 @@ table! {
             ACLOSE_ON_CLOCK = c"aclose_on_clock";
         c"opool._deadlock":
             DEADLOCK_ERROR = c"deadlock_error",
-            REPORT_DEADLOCK = c"report_deadlock",
+            EXAMINE_DEADLOCK = c"examine",
             WATCH_FOR_DEADLOCK = c"watch";
         c"opool._event_loops":
             HAS_RUNNING_LOOP = c"has_running_loop",

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::drop::discard;
 use crate::bindings::objects::async_lease::AsyncLease;
-use crate::bindings::objects::lease::{ENTERED, Lease};
+use crate::bindings::objects::lease::{ENTERED, Lease, RELEASED};
 use crate::bindings::objects::waker::Waker;
 use crate::pool::{Hold, Identity, State};
 use crate::sync::this_thread;
@@ -67,6 +67,13 @@ impl Item {
     /// Whether the lease of an object that is leased was entered. Only in a critical section.
     pub(crate) fn is_entered(&self, py: Python<'_>) -> bool {
         self.async_lease().is_some() || self.entered_by(py).is_some()
+    }
+
+    /// The lease of a thread that has an object which is leased. Only in a critical section.
+    pub(crate) fn thread_lease(&self, py: Python<'_>, hold: Hold) -> Option<*mut Lease> {
+        // SAFETY: as in `entered_by`.
+        let lease = unsafe { self.shell.as_ref()? };
+        (hold == Hold::Leased && lease.phase.get(attached(py)) < RELEASED).then_some(self.shell)
     }
 
     fn entered_by(&self, py: Python<'_>) -> Option<usize> {

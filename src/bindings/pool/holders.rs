@@ -1,6 +1,7 @@
 //! Who holds what, and since when.
 
 use pyo3::PyTraverseError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
@@ -68,6 +69,35 @@ pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held
         Bound::new(py, Held { obj, slot: slot.index(), thread_id, age, exact, entered, place, lease })
     });
     held.collect()
+}
+
+/// What is out, for `opool._stacks.Taken`: the thread that took it or entered its lease, the object, whether the lease
+/// was entered; the lease, how many references to it there are besides this one, and whether it is a task's.
+///
+/// No lease for what `acquire` took; without a GIL also none for a lease that another thread may be dropping.
+pub(crate) type Out<'py> = (usize, Bound<'py, PyAny>, bool, Option<Bound<'py, PyAny>>, isize, bool);
+
+/// Every object that is out.
+pub(crate) fn out<'py>(pool: &Bound<'py, Pool>) -> Vec<Out<'py>> {
+    let (this, py) = (pool.get(), pool.py());
+    this.with(py, |core| {
+        let held = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
+        let out = held.map(|(_, item, hold, _)| {
+            let entered = hold == Hold::Leased && item.is_entered(py);
+            let lease = match item.async_lease() {
+                Some(lease) => Some(std::ptr::from_ref(lease).cast_mut().cast()),
+                None => item.thread_lease(py, hold).map(<*mut _>::cast),
+            };
+            let lease = lease.and_then(|lease: *mut ffi::PyObject| {
+                // SAFETY: its memory is there: it takes a critical section to end it. The reference is new.
+                unsafe { try_incref(lease).then(|| Bound::from_owned_ptr(py, lease)) }
+            });
+            // SAFETY: alive, and attached.
+            let count = lease.as_ref().map_or(0, |lease| unsafe { ffi::Py_REFCNT(lease.as_ptr()) } as isize - 1);
+            (item.thread(py, hold), item.object(py), entered, lease, count, item.async_lease().is_some())
+        });
+        out.collect()
+    })
 }
 
 /// Notes all holders: from now on it is known how long, at least, each object has been out.

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use crate::bindings::args::timeout::{Deadline, Wait};
+use crate::bindings::ffi::call::is_true;
 use crate::bindings::ffi::exception::{OrRaised, Raises};
 use crate::bindings::ffi::python_side;
+use crate::bindings::objects::item::Core;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waited::Waited;
 use crate::bindings::objects::waker::Waker;
@@ -16,7 +19,6 @@ use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
 use crate::bindings::pool::give_back::give_back;
 use crate::bindings::pool::holders::note_holders;
-use crate::bindings::pool::log::tell;
 use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
 use crate::pool::{Answer, Caller, Collected, Hold, Nanos, SlotId, Ticket};
 use crate::sync::{Parker, this_thread};
@@ -199,8 +201,7 @@ impl<'py> Queued<'_, 'py> {
         let (stuck, entered, makes) = this.with(py, |core| {
             // Only a holder can end it by giving up: the last of those to begin a wait looks as well.
             let me = this_thread();
-            let stuck = core.values().any(|(_, item, hold, _)| item.thread(py, hold) == me)
-                && core.is_stuck(|item, hold| item.thread(py, hold));
+            let stuck = core.values().any(|(_, item, hold, _)| item.thread(py, hold) == me) && is_stuck(core, py);
             let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
             (stuck, entered, core.rules().makes)
         });
@@ -208,11 +209,26 @@ impl<'py> Queued<'_, 'py> {
             return None;
         }
         // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
-        // make its objects itself, somebody may add one. So that is only probable.
-        if makes && entered {
-            return Some(Stop::Deadlock);
-        }
-        tell(self.pool, &python_side::REPORT_DEADLOCK, &[]);
-        None
+        // make its objects itself, somebody may add one. So that is only probable. And the thread that entered a lease
+        // need not be the one that leaves it: the Python side looks whether the lease is on its stack.
+        let certain = examine_deadlock(self.pool, makes && entered);
+        // That ran Python, so the others may have gone on meanwhile.
+        (certain && this.with(py, |core| is_stuck(core, py))).then_some(Stop::Deadlock)
     }
+}
+
+/// Whether all threads that hold something, as far as the pool knows, wait for it.
+fn is_stuck(core: &Core, py: Python<'_>) -> bool {
+    core.is_stuck(|item, hold| item.thread(py, hold))
+}
+
+/// Whether it is certain that the waits of all holders never end. Writes to the log what is only probable.
+fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool) -> bool {
+    let py = pool.py();
+    let may_be_certain = PyBool::new(py, may_be_certain).to_owned().into_any();
+    let examined = python_side::EXAMINE_DEADLOCK.call(py, &[pool.as_any(), &may_be_certain]);
+    examined.and_then(|certain| is_true(&certain)).unwrap_or_else(|error| {
+        error.write_unraisable(py, Some(pool.as_any()));
+        false
+    })
 }
