@@ -145,6 +145,19 @@ class JobTimer:
 _runners: weakref.WeakKeyDictionary[Pool[Any], HookRunner] = weakref.WeakKeyDictionary()
 
 
+_of_the_parent: list[object] = []
+"""In a forked child: tasks of its parent. To drop one would end its coroutine here as well."""
+
+
+def start_anew() -> None:
+    """Forget the event loops that have used the pools, in a forked child: they run in its parent only."""
+    for runner in list(_runners.values()):
+        _of_the_parent.append((runner.tasks, runner.timer))
+        if runner.timer is not None:
+            runner.timer.stop(None)
+        runner.__init__()  # type: ignore[misc]
+
+
 def _runner(pool: Pool[Any]) -> HookRunner:
     runner = _runners.get(pool)
     if runner is None:

@@ -142,4 +142,11 @@ def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:
     running = {id(frame) for innermost in frames.values() for frame in callers(innermost)}
     running.update(id(frame) for frame in callers(sys._getframe()))
     found = gc.get_referrers(*things)
-    return [each for each in found if id(each) not in ours | running and not isinstance(each, Taken)]
+    return [each for each in found if id(each) not in ours | running and not isinstance(each, Taken) and not _runs(each)]
+
+
+def _runs(thing: object) -> bool:
+    """Return whether it is a generator or a coroutine that runs: the collector may see its stack while it calls."""
+    return (isinstance(thing, GeneratorType) and thing.gi_running) or (
+        isinstance(thing, CoroutineType) and thing.cr_running
+    )

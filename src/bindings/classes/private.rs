@@ -16,7 +16,7 @@ use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::background::{self, follow_up, follow_up_if_managed};
 use crate::bindings::pool::holders::Held;
 use crate::bindings::pool::job::Job;
-use crate::bindings::pool::{add, close, errors, expire, holders, stats};
+use crate::bindings::pool::{add, close, errors, expire, fork, holders, stats};
 
 /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
 #[pyfunction]
@@ -107,6 +107,18 @@ fn _out<'py>(pool: &Bound<'py, Pool>) -> Vec<holders::Out<'py>> {
     holders::out(pool)
 }
 
+/// The leases that this thread has of any pool, each with the number of references to it besides this one.
+#[pyfunction]
+fn _leases_here(py: Python<'_>) -> Vec<(Bound<'_, PyAny>, isize)> {
+    fork::leases_of_this_thread(py)
+}
+
+/// Before a fork: the leases that suspended tasks of this thread hold. In the child what they hold is free.
+#[pyfunction]
+fn _note_suspended(py: Python<'_>, leases: Vec<Bound<'_, PyAny>>) {
+    fork::note_suspended(py, &leases);
+}
+
 /// The log is about to tell of a deadlock. False if it has told already and nothing has been leased since.
 #[pyfunction]
 fn _note_deadlock_told(pool: &Bound<'_, Pool>) -> bool {
@@ -181,17 +193,19 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_due, module)?,
         wrap_pyfunction!(_expire, module)?,
         wrap_pyfunction!(_figures, module)?,
-        wrap_pyfunction!(_out, module)?,
-        wrap_pyfunction!(_note_deadlock_told, module)?,
         wrap_pyfunction!(_has_given_others, module)?,
         wrap_pyfunction!(_has_work, module)?,
         wrap_pyfunction!(_holders, module)?,
         wrap_pyfunction!(_is_over, module)?,
         wrap_pyfunction!(_last_error, module)?,
+        wrap_pyfunction!(_leases_here, module)?,
         wrap_pyfunction!(_lends_ids, module)?,
         wrap_pyfunction!(_looks_again, module)?,
         wrap_pyfunction!(_next_job, module)?,
         wrap_pyfunction!(_no_closer, module)?,
+        wrap_pyfunction!(_note_deadlock_told, module)?,
+        wrap_pyfunction!(_note_suspended, module)?,
+        wrap_pyfunction!(_out, module)?,
         wrap_pyfunction!(_pool, module)?,
         wrap_pyfunction!(_remove, module)?,
         wrap_pyfunction!(_seconds_to_work, module)?,

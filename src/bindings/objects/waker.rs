@@ -65,12 +65,9 @@ impl Waker {
         }
     }
 
-    /// In a fork's child: the place in the queue is gone, unless the waiter runs in this thread. Never waits for a
-    /// lock.
-    pub(crate) fn forget_ticket(&self, py: Python<'_>, attached: Attached<'_>, survivor: usize) {
-        if let Waker::Task(future) = self
-            && future.get(py).get().thread() != survivor
-        {
+    /// In a fork's child: the place in the queue is gone. Never waits for a lock.
+    pub(crate) fn forget_ticket(&self, py: Python<'_>, attached: Attached<'_>) {
+        if let Waker::Task(future) = self {
             // A ticket of another process, which has nothing to end here.
             let (Some(_) | None) = future.get(py).get().try_take_ticket(attached);
         }
@@ -86,9 +83,12 @@ impl Waker {
         matches!(self, Waker::Task(mine) if mine.as_ptr() == future.as_ptr())
     }
 
-    /// Whether it wakes something that runs in this thread, and survives a fork that the thread itself does.
-    pub(crate) fn runs_in(&self, py: Python<'_>, thread: usize) -> bool {
-        matches!(self, Waker::Task(future) if future.get(py).get().thread() == thread)
+    /// Whether its waiter goes on in the child of a fork although it is not the forking thread itself. A task never
+    /// does: an event loop cannot be used on both sides of a fork, and asyncio's ends with it.
+    pub(crate) fn survives_fork(&self) -> bool {
+        match self {
+            Waker::Thread(_) | Waker::Task(_) => false,
+        }
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,7 +1,6 @@
 //! Who holds what, and since when.
 
 use pyo3::PyTraverseError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
@@ -84,16 +83,7 @@ pub(crate) fn out<'py>(pool: &Bound<'py, Pool>) -> Vec<Out<'py>> {
         let held = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
         let out = held.map(|(_, item, hold, _)| {
             let entered = hold == Hold::Leased && item.is_entered(py);
-            let lease = match item.async_lease() {
-                Some(lease) => Some(std::ptr::from_ref(lease).cast_mut().cast()),
-                None => item.thread_lease(py, hold).map(<*mut _>::cast),
-            };
-            let lease = lease.and_then(|lease: *mut ffi::PyObject| {
-                // SAFETY: its memory is there: it takes a critical section to end it. The reference is new.
-                unsafe { try_incref(lease).then(|| Bound::from_owned_ptr(py, lease)) }
-            });
-            // SAFETY: alive, and attached.
-            let count = lease.as_ref().map_or(0, |lease| unsafe { ffi::Py_REFCNT(lease.as_ptr()) } as isize - 1);
+            let (lease, count) = item.lease(py, hold).map_or((None, 0), |(lease, count)| (Some(lease), count));
             (item.thread(py, hold), item.object(py), entered, lease, count, item.async_lease().is_some())
         });
         out.collect()

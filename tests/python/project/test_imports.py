@@ -23,7 +23,7 @@ LAYERS = [  # as in DESIGN.md: each may import those above it in this list
     {"_event_loops"},
     {"_task_holders"},
     {"_holders", "_hook_tasks"},
-    {"_closing", "_deadlock"},
+    {"_closing", "_deadlock", "_forks"},
     {"__init__"},
     {"metrics", "testing"},
     {"metrics._table"},
