@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from opool import _event_loops, _holders, _log, _opool
+from opool import _event_loops, _holders, _log, _opool, _stacks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ class _Future:
         yield self._turn
 
 
+def closed_by_holder(pool: Pool[Any], timeout: float) -> BaseException | None:
+    """Return the error of a `close` by a thread that is inside the `with` of a lease: it would wait for itself."""
+    out = _stacks.taken(pool)
+    mine = _stacks.on_this_stack(out)
+    if mine:
+        return _holders.closed_by_holder_error(pool, {each.slot for each in mine}, "thread")
+    if timeout == float("inf"):
+        _log.close_may_wait_for_itself(pool)
+    return None
+
+
 async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
     """Close a pool and wait until everything is back, while the event loop runs the tasks that hold objects."""
     event_loop = _event_loops.running_loop()
@@ -36,6 +47,9 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
     turn = _opool._add_closer(pool)
     began, back_since = time.monotonic(), None
     try:
+        mine = [] if force else _stacks.of_this_task(_stacks.taken(pool))
+        if mine:
+            raise _holders.closed_by_holder_error(pool, {each.slot for each in mine}, "task")
         while True:
             turn._again()
             now = time.monotonic()

@@ -155,11 +155,30 @@ def join_some(names: list[str], separator: str) -> str:
 def close_timeout_error(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
     """Make the error of a `close` that timed out: it names who still holds what."""
     found = holders(pool)
-    who = join_some([str(holder) for holder in found], "; ") or "a thread that is giving it back now"
-    what = "1 object is" if len(found) == 1 else f"{len(found)} objects are"
-    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what} still out after {seconds(timeout)}: {who}")
+    if found:
+        error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {_out(found)} still out after {seconds(timeout)}: {_names(found)}")
+    else:
+        what = "a hook still runs, or an object is just being given back,"
+        error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what} after {seconds(timeout)}")
     error.holders = found
     return error
+
+
+def closed_by_holder_error(pool: Pool[Any], slots: set[int], kind: str) -> PoolCloseTimeout:
+    """Make the error of a `close` in the `with` of a lease: the objects of `slots` cannot come back before it ends."""
+    found = [holder for holder in holders(pool) if holder._slot in slots]
+    what = f"{_out(found)} still out, and this {kind} itself is inside the with block"
+    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what}: {_names(found)}. Leave it before you close, or use force=True.")
+    error.holders = found
+    return error
+
+
+def _out(found: list[Holder]) -> str:
+    return "1 object is" if len(found) == 1 else f"{len(found)} objects are"
+
+
+def _names(found: list[Holder]) -> str:
+    return join_some([str(holder) for holder in found], "; ")
 
 
 def report_leak(pool: Pool[Any], slot: int) -> None:

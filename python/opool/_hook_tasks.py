@@ -14,7 +14,7 @@ from opool._hooks import is_async_callable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from opool._opool import Pool
@@ -226,13 +226,19 @@ async def run_job(job: Any, here: Any) -> None:
     """Run the hook of `job`, in the event loop or in a thread of its executor, and report the result to the pool."""
     hook = job.hook
     if hook is None or not is_async_callable(hook):
+        coroutine = None
         with contextlib.suppress(RuntimeError):  # the loop is ending and has no executor any more: the job is requeued
-            await _run_in_thread(here, job.run)
-        return
+            coroutine = await _run_in_thread(here, job.begin)
+        if coroutine is None:
+            return
+    else:
+        coroutine = None
     try:
-        result = await (hook() if job.obj is None else hook(job.obj))
+        result = await (coroutine or (hook() if job.obj is None else hook(job.obj)))
     except Exception as error:
-        job.fail(error)
+        # Without this frame, which tells a reader nothing.
+        traceback = error.__traceback__
+        job.fail(error.with_traceback(None if traceback is None else traceback.tb_next))
     except BaseException as error:
         if _event_loops.is_stray_cancellation(error, here):
             job.fail(error)
@@ -243,8 +249,17 @@ async def run_job(job: Any, here: Any) -> None:
         job.finish(result)
 
 
-async def _run_in_thread(here: Any, function: Callable[[], None]) -> None:
+async def _run_in_thread(here: Any, function: Callable[[], Any]) -> Any:
     if isinstance(here, TrioLoop):
-        await sys.modules["trio"].to_thread.run_sync(function, abandon_on_cancel=True)
-    else:
-        await here.run_in_executor(None, function)
+        return await sys.modules["trio"].to_thread.run_sync(function, abandon_on_cancel=True)
+    return await here.run_in_executor(None, function)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
+    """Run the coroutine that a hook has made, where no event loop runs, in one for itself."""
+    import asyncio
+
+    try:
+        return asyncio.run(coroutine)
+    finally:
+        coroutine.close()  # not begun if an event loop runs here

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections import Counter
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, MethodType
 
@@ -37,6 +38,8 @@ _ON_ITS_WAY = (GeneratorType, CoroutineType, AsyncGeneratorType, MethodType)
 class Taken(NamedTuple):
     """An object that is out."""
 
+    slot: int
+    """The index of its slot."""
     thread: int
     """The thread that took it or entered its lease."""
     obj: Any
@@ -90,10 +93,24 @@ def may_be_on_stacks(out: list[Taken]) -> bool:
         frames.clear()
 
 
-def are_of_this_task(out: list[Taken]) -> bool:
-    """Return whether it is certain that the running coroutine, or one that awaits it, is inside all leases in `out`."""
-    here = Counter(kind for frame in callers(sys._getframe(1)) for kind in with_blocks(frame))
-    return has_gil() and here[LEASE_ASYNC] >= len(out) and not _referrers([each.lease for each in out], {})
+def on_this_stack(out: list[Taken]) -> list[Taken]:
+    """List the leases in `out` that are certainly on the stack of this thread. They are all of threads.
+
+    Those to which a suspended coroutine or the like refers are left out.
+    """
+    here = threading.get_ident()
+    mine = _unseen([each for each in out if each.thread == here and each.entered and not each.is_task])
+    return mine if are_on_stacks(mine) else []
+
+
+def of_this_task(out: list[Taken]) -> list[Taken]:
+    """List the leases of tasks in `out` that the running coroutine, or one that awaits it, is certainly inside of."""
+    inside = sum(with_blocks(frame).count(LEASE_ASYNC) for frame in callers(sys._getframe(1)))
+    if not inside or not has_gil():
+        return []
+    here = threading.get_ident()
+    mine = _unseen([each for each in out if each.thread == here and each.is_task])
+    return mine if len(mine) <= inside else []
 
 
 def has_gil() -> bool:
@@ -143,6 +160,16 @@ def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:
     running.update(id(frame) for frame in callers(sys._getframe()))
     found = gc.get_referrers(*things)
     return [each for each in found if id(each) not in ours | running and not isinstance(each, Taken) and not _runs(each)]
+
+
+def _unseen(out: list[Taken]) -> list[Taken]:
+    """List those to whose leases nothing refers that the collector sees."""
+    frames = sys._current_frames()
+    try:
+        seen = set(map(id, gc.get_referents(*_referrers([each.lease for each in out], frames))))
+    finally:
+        frames.clear()
+    return [each for each in out if id(each.lease) not in seen]
 
 
 def _runs(thing: object) -> bool:

@@ -36,6 +36,26 @@ def shown(obj: object) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
+_BOUND = {
+    "created in a thread": "an object that only its own thread may use; opool runs the factory in a thread of its own",
+    "attached to a different loop": "an object of another event loop, the one in which opool ran the factory",
+    "bound to a different event loop": "an object of another event loop, the one in which opool ran the factory",
+    "Event loop is closed": "an object of an event loop that has ended, the one in which opool ran the factory",
+    "switch to a different thread": "an object that only its own thread may use; opool runs the factory in a thread of its own",
+}
+"""What the errors of objects say that are bound to a thread or an event loop, and what it means here."""
+
+
+def bound_hint(error: BaseException) -> str:
+    """Return what to add to a message if `error` is that of an object which is used where it was not made."""
+    try:
+        text = str(error)
+    except Exception:
+        return ""
+    hints = [hint for phrase, hint in _BOUND.items() if phrase in text]
+    return f" ({hints[0]})" if hints else ""
+
+
 def thread_names() -> dict[int, str]:
     """Return what messages call the threads that `threading` knows, by their numbers."""
     return {thread.ident: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.ident is not None}

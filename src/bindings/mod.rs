@@ -36,7 +36,7 @@ mod _opool {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         ffi::python_side::resolve_at_import(module.py())?;
         pool::fork::register()?;
-        args::timeout::register(module);
+        args::timeout::register(module)?;
         classes::private::register(module)?;
         classes::pool::register(module)?;
         classes::lease::register(module)?;

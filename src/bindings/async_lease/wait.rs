@@ -63,7 +63,10 @@ pub(crate) unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> St
         match slot {
             // Without asking for an event loop, which only a wait needs.
             Some(slot) => finish(lease, pool, slot),
-            None => queue(lease, pool, Waited { since: now, deadline: Deadline::after(seconds, now), spent }, now),
+            None => {
+                let deadline = Deadline::after(seconds, now);
+                queue(lease, pool, Waited { since: now, deadline, spent, blocks_loop: false }, now)
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::exception::keeping_exception;
 use crate::bindings::ffi::refcount::{decref, new_reference, none};
-use crate::bindings::ffi::self_method::{self, SelfMethod};
+use crate::bindings::ffi::self_method::{self, SelfMethod, refuse_method};
 use crate::bindings::ffi::slots::{TypeBuilder, visit_all};
 use crate::bindings::ffi::stop_iteration;
 use crate::bindings::lease::errors;
@@ -235,6 +235,13 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             SelfMethod { name: c"__aenter__", arguments: 0, doc: docs::ASYNC_LEASE_ENTER, wrong_call },
             SelfMethod { name: c"__aexit__", arguments: 3, doc: docs::ASYNC_LEASE_EXIT, wrong_call },
         ],
+    )?;
+    // What the interpreter looks up first. Only that one: with both, it would count as such a context manager.
+    let first = if cfg!(Py_3_14) { c"__exit__" } else { c"__enter__" };
+    refuse_method(
+        &class,
+        first,
+        c"a lease of pool.lease_async() is for async with; in a thread write: with pool.lease() as obj",
     )?;
     set_type(class.clone().into_ptr().cast());
     module.add("AsyncLease", class)

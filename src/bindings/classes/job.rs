@@ -5,14 +5,27 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
+use crate::bindings::ffi::values::Message;
 use crate::bindings::pool::background;
-use crate::bindings::pool::job::{Job, Outcome};
+use crate::bindings::pool::job::{Job, Outcome, is_coroutine};
 
 #[pymethods]
 impl Job {
     /// Calls the hook, and tells the pool how that ended.
     fn run(&self, py: Python<'_>) {
         background::run(self, py);
+    }
+
+    /// Calls the hook, and tells the pool how that ended, unless the hook has made a coroutine: that is returned, for the
+    /// caller to await and to `finish` with what it returns.
+    fn begin<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        match self.call(py) {
+            Ok(returned) if is_coroutine(&returned) => Some(returned),
+            outcome => {
+                background::finish(self, py, outcome.into());
+                None
+            }
+        }
     }
 
     /// The hook, called by the caller, has returned `result`.
@@ -41,7 +54,7 @@ impl Job {
 
 fn end<'py>(job: &Job, py: Python<'py>, outcome: Outcome<'py>) -> PyResult<()> {
     if job.is_ended(py) {
-        return Err(PyRuntimeError::new_err("this job is finished already"));
+        return Err(PyRuntimeError::new_err(Message::of("this job is finished already")));
     }
     background::finish(job, py, outcome);
     Ok(())

@@ -11,3 +11,4 @@ pub(crate) mod refcount;
 pub(crate) mod self_method;
 pub(crate) mod slots;
 pub(crate) mod stop_iteration;
+pub(crate) mod values;

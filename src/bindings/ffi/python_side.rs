@@ -55,7 +55,8 @@ table! {
             TIMEOUT_ERROR = c"_timeout_error";
         c"opool._closing":
             ACLOSE = c"aclose",
-            ACLOSE_ON_CLOCK = c"aclose_on_clock";
+            ACLOSE_ON_CLOCK = c"aclose_on_clock",
+            CLOSED_BY_HOLDER = c"closed_by_holder";
         c"opool._deadlock":
             DEADLOCK_ERROR = c"deadlock_error",
             EXAMINE_DEADLOCK = c"examine",
@@ -75,10 +76,12 @@ table! {
             ENTER_POOL = c"enter",
             HAS_NO_HOOK_LOOP = c"has_no_running_loop",
             REQUEUE_HOOKS = c"requeue",
+            RUN_COROUTINE = c"run_coroutine",
             SCHEDULE_HOOKS = c"schedule";
         c"opool._hooks":
             IS_ASYNC_CALLABLE = c"is_async_callable";
         c"opool._log":
+            LOG_BLOCKED_LOOP = c"blocked_loop",
             LOG_CLOSED_WITHOUT_LOOP = c"closed_without_loop",
             LOG_CREATE_FAILED = c"create_failed",
             LOG_DISPOSE_FAILED = c"dispose_failed",

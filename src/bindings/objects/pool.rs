@@ -45,6 +45,10 @@ pub(crate) struct Pool {
     pub(crate) deadlock_watch_at: AtomicTime,
     /// How many leases there had been, plus one, when the log told of a deadlock. Zero: it never did.
     deadlock_told_at: AtomicU64,
+    /// Whether the log has told that a `lease` blocks an event loop.
+    blocked_loop: AtomicBool,
+    /// Whether `reset` turned out to make coroutines, although it is no coroutine function.
+    resets_by_coroutine: AtomicBool,
     /// The memory of an async lease that is over, for the next one.
     pub(crate) spare: Spare,
     membership: Membership,
@@ -64,6 +68,8 @@ impl Default for Pool {
             hooks_wake_at: AtomicTime::at(Nanos::MAX),
             deadlock_watch_at: AtomicTime::at(0),
             deadlock_told_at: AtomicU64::new(0),
+            blocked_loop: AtomicBool::new(false),
+            resets_by_coroutine: AtomicBool::new(false),
             spare: Spare::default(),
             membership: Membership::default(),
         }
@@ -207,6 +213,21 @@ impl Pool {
     /// again a while after.
     pub(crate) fn note_deadlock_watch(&self) {
         self.deadlock_watch_at.set(self.now().saturating_add(2_000_000_000));
+    }
+
+    /// The log is about to tell that an event loop is blocked. False if it has told before.
+    pub(crate) fn note_blocked_loop(&self) -> bool {
+        !self.blocked_loop.swap(true, Relaxed)
+    }
+
+    /// Whether `reset` takes an event loop, or a thread of its own: then it runs in the background.
+    pub(crate) fn resets_in_background(&self) -> bool {
+        self.resets_by_coroutine.load(Relaxed) || self.async_hooks().contains(&"reset")
+    }
+
+    /// `reset` has made a coroutine.
+    pub(crate) fn note_reset_by_coroutine(&self) {
+        self.resets_by_coroutine.store(true, Relaxed);
     }
 
     /// The log is about to tell of a deadlock. False if it has told since the last lease: then nothing has changed.

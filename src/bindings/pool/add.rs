@@ -7,6 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::Timeout;
+use crate::bindings::ffi::values::Message;
 use crate::bindings::objects::item::Item;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::errors;
@@ -37,7 +38,8 @@ pub(crate) fn remove(pool: &Bound<'_, Pool>, timeout: Timeout) -> PyResult<Py<Py
     let slot = wait_for_slot(pool, timeout.into())?;
     let now = this.now();
     let item = this.with(py, |core| core.retire(slot, now));
-    let item = item.ok_or_else(|| PyRuntimeError::new_err("a leased slot without an object: a bug in opool"))?;
+    let item =
+        item.ok_or_else(|| PyRuntimeError::new_err(Message::of("a leased slot without an object: a bug in opool")))?;
     // SAFETY: the slot owned both, and is vacant now.
     unsafe {
         ffi::Py_XDECREF(item.shell.cast());

@@ -223,7 +223,7 @@ pub(crate) fn until_work(pool: &Pool, py: Python<'_>) -> Option<Nanos> {
 
 /// Calls the hook of a job, and tells the pool how that ended.
 pub(crate) fn run(job: &Job, py: Python<'_>) {
-    finish(job, py, job.call(py).into());
+    finish(job, py, job.call_and_await(py).into());
 }
 
 /// Tells the pool how a job ended.

@@ -6,9 +6,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::Deadline;
-use crate::bindings::ffi::keywords::float;
 use crate::bindings::ffi::python_side;
-use crate::bindings::objects::item::Item;
+use crate::bindings::ffi::values::float;
+use crate::bindings::objects::item::{Core, Item};
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::background::follow_up;
@@ -53,6 +53,9 @@ pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -
 
 fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
+    if let Some(error) = held_by_caller(pool, deadline)? {
+        return Err(PyErr::from_value(error));
+    }
     let mut back_since = None;
     loop {
         let now = this.now();
@@ -88,12 +91,29 @@ fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) 
     }
 }
 
+/// The error for a thread that is inside the `with` of a lease, and would wait for it here; if that is certain.
+fn held_by_caller<'py>(pool: &Bound<'py, Pool>, deadline: Deadline) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let (this, py) = (pool.get(), pool.py());
+    let (mine, (back, _)) = this.with(py, |core| (has_something(core, py), core.is_over()));
+    if !mine || back {
+        return Ok(None);
+    }
+    // On a test's clock nothing waits for ever.
+    let limit = float(py, if this.clock().is_some() { 0.0 } else { deadline.seconds })?;
+    let found = python_side::CLOSED_BY_HOLDER.call(py, &[pool.as_any(), &limit])?;
+    Ok(Some(found).filter(|error| !error.is_none()))
+}
+
+/// Whether the calling thread has something of the pool, as far as that knows.
+fn has_something(core: &Core, py: Python<'_>) -> bool {
+    let (me, out) = (this_thread(), |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired));
+    core.values().any(|(_, item, hold, _)| out(hold) && item.thread(py, hold) == me)
+}
+
 /// Whether what has to happen before everything is over happens in the event loop that this thread runs, or never.
 fn needs_this_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
-    let (this, py, me) = (pool.get(), pool.py(), this_thread());
-    let out = |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired);
-    let mine =
-        || this.with(py, |core| core.values().any(|(_, item, hold, _)| out(hold) && item.thread(py, hold) == me));
+    let (this, py) = (pool.get(), pool.py());
+    let mine = || this.with(py, |core| has_something(core, py));
     if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
         return Ok(false);
     }

@@ -4,8 +4,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::to_seconds;
-use crate::bindings::ffi::keywords::float;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::values::float;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::timers::Timer;
 use crate::bindings::pool::background::follow_up;

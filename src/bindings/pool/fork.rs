@@ -22,6 +22,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::values::Message;
 use crate::bindings::objects::async_lease;
 use crate::bindings::objects::item::HolderTag;
 use crate::bindings::objects::lease::{ENTERED, FORKED};
@@ -143,7 +144,7 @@ pub(crate) fn register() -> PyResult<()> {
     #[cfg(unix)]
     // SAFETY: the function lives as long as the process; extension modules are never unloaded.
     if unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) } != 0 {
-        return Err(PyMemoryError::new_err("no memory to watch for forks"));
+        return Err(PyMemoryError::new_err(Message::of("no memory to watch for forks")));
     }
     Ok(())
 }

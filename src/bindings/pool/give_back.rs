@@ -6,14 +6,14 @@ use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::{attached, call};
 use crate::bindings::ffi::exception::{OrRaised, Raises, keeping_exception};
-use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::values::call_method;
 use crate::bindings::objects::item::HolderTag;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::ready::Ready;
 use crate::bindings::pool::asker::asker;
 use crate::bindings::pool::background::{follow_up, follow_up_quietly};
-use crate::bindings::pool::job::no_coroutine;
-use crate::bindings::pool::log::{hook_name, tell};
+use crate::bindings::pool::job::is_coroutine;
+use crate::bindings::pool::log::tell_rejected;
 use crate::bindings::pool::wake::{give_to_next, leave_queue, wake};
 use crate::pool::{Maintenance, Reason, SlotId};
 
@@ -32,12 +32,16 @@ pub(crate) fn give_back(pool: &Bound<'_, Pool>, slot: SlotId) {
 /// the object for good. The slot is given back even if a signal handler raises meanwhile.
 pub(crate) fn give_back_and_yield_gil<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py> {
     let (this, py) = (pool.get(), pool.py());
-    if this.async_hooks().contains(&"reset") {
-        // Which takes an event loop: in the background.
+    if this.resets_in_background() {
         give_back(pool, slot);
         return Ok(());
     }
     let reset = if this.is_managed() { reset(pool, slot) } else { Ok(true) };
+    if this.resets_in_background() && matches!(reset, Ok(true)) {
+        // It has just made a coroutine. Called again, its coroutine is awaited.
+        give_back(pool, slot);
+        return Ok(());
+    }
     let asker = asker(this);
     let handed = this.with(py, |core| {
         if !matches!(reset, Ok(true)) {
@@ -72,11 +76,14 @@ fn reset(pool: &Bound<'_, Pool>, slot: SlotId) -> PyResult<bool> {
         Some(item.object(py))
     });
     let Some(object) = object else { return Ok(true) };
-    match call(&hook, &[&object]).and_then(no_coroutine) {
+    match call(&hook, &[&object]) {
+        Ok(returned) if is_coroutine(&returned) => {
+            this.note_reset_by_coroutine();
+            call_method(&returned, c"close", &[]).map(|_| true)
+        }
         Ok(_) => Ok(true),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
-            let arguments = [&hook_name(py, Maintenance::Reset), error.value(py).as_any()];
-            tell(pool, &python_side::LOG_OBJECT_REJECTED, &arguments);
+            tell_rejected(pool, Maintenance::Reset, error.value(py).as_any());
             // Not dropped: PyO3 does not know that this thread is attached, and would keep what the error refers to.
             error.restore(py);
             // SAFETY: attached; it is the one that was just set.

@@ -1,9 +1,9 @@
 //! What a pool writes to the log, by functions of the Python side.
 
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
-use crate::bindings::ffi::python_side::PythonName;
+use crate::bindings::ffi::python_side::{self, PythonName};
+use crate::bindings::ffi::values::text;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::Maintenance;
 
@@ -17,6 +17,14 @@ pub(crate) fn tell(pool: &Bound<'_, Pool>, function: &PythonName, more: &[&Bound
 }
 
 /// What the log calls the hook of this kind of maintenance.
-pub(crate) fn hook_name(py: Python<'_>, kind: Maintenance) -> Bound<'_, PyAny> {
-    PyString::intern(py, if kind == Maintenance::Check { "check" } else { "reset" }).into_any()
+fn hook_name(py: Python<'_>, kind: Maintenance) -> PyResult<Bound<'_, PyAny>> {
+    text(py, if kind == Maintenance::Check { "check" } else { "reset" })
+}
+
+/// Writes to the log that an object did not pass its check or its reset.
+pub(crate) fn tell_rejected(pool: &Bound<'_, Pool>, kind: Maintenance, why: &Bound<'_, PyAny>) {
+    match hook_name(pool.py(), kind) {
+        Ok(hook) => tell(pool, &python_side::LOG_OBJECT_REJECTED, &[&hook, why]),
+        Err(error) => error.write_unraisable(pool.py(), Some(pool.as_any())),
+    }
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::{check_signals, finalizing, park_detached};
 use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
+use crate::bindings::ffi::values::{call_method, count};
 use crate::bindings::objects::pool::Pool;
 use crate::pool::Nanos;
 use crate::sync::Parker;
@@ -22,7 +23,12 @@ pub(crate) fn sleep<'py>(pool: &Bound<'py, Pool>, parker: &Parker, limit: Option
     let (this, py) = (pool.get(), pool.py());
     if let Some(clock) = this.clock() {
         let until = limit.map(|limit| this.now().saturating_add(limit));
-        return clock.bind(py).call_method1("_advance_until", (pool, until)).map(drop).or_raised(py);
+        let until = match until {
+            Some(until) => count(py, until),
+            None => Ok(py.None().into_bound(py)),
+        };
+        let advance = |until| call_method(clock.bind(py).as_any(), c"_advance_until", &[pool.as_any(), &until]);
+        return until.and_then(advance).map(drop).or_raised(py);
     }
     let limit = limit.map(Duration::from_nanos);
     let nap =

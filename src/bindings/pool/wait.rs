@@ -19,6 +19,7 @@ use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
 use crate::bindings::pool::give_back::give_back;
 use crate::bindings::pool::holders::note_holders;
+use crate::bindings::pool::log::tell;
 use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
 use crate::pool::{Answer, Caller, Collected, Hold, Nanos, SlotId, Ticket};
 use crate::sync::{Parker, this_thread};
@@ -112,7 +113,8 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py,
         Answer::Queued(ticket) => ticket,
     };
     let _waiting = Waiting::begin();
-    let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
+    let blocks_loop = deadline.left(first.now) != Some(0) && blocks_event_loop(pool);
+    let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent, blocks_loop }, looked: false };
     loop {
         // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
         // then.
@@ -215,6 +217,24 @@ impl<'py> Queued<'_, 'py> {
         // That ran Python, so the others may have gone on meanwhile.
         (certain && this.with(py, |core| is_stuck(core, py))).then_some(Stop::Deadlock)
     }
+}
+
+/// Whether this thread, which is about to wait, runs an event loop: that stands still meanwhile. The log tells so once.
+fn blocks_event_loop(pool: &Bound<'_, Pool>) -> bool {
+    let (this, py) = (pool.get(), pool.py());
+    let may_run = python_side::is_loaded(py, c"asyncio.events") || python_side::is_loaded(py, c"trio");
+    if !may_run || this.clock().is_some() {
+        return false;
+    }
+    let runs = python_side::HAS_RUNNING_LOOP.call(py, &[]).and_then(|runs| is_true(&runs));
+    let blocks = runs.unwrap_or_else(|error| {
+        error.write_unraisable(py, Some(pool.as_any()));
+        false
+    });
+    if blocks && this.note_blocked_loop() {
+        tell(pool, &python_side::LOG_BLOCKED_LOOP, &[]);
+    }
+    blocks
 }
 
 /// Whether all threads that hold something, as far as the pool knows, wait for it.

@@ -402,7 +402,6 @@ def test_the_background_speaks_on_the_logger_opool_and_names_the_pool(caplog):
     assert {record.name for record in caplog.records} == {"opool"}
     assert said == {
         ("INFO", "pool 'db': check failed: ScriptedError('call 0 of the script'); object discarded"),
-        ("WARNING", "pool 'db': creating an object failed: ScriptedError('call 1 of the script')"),
         ("WARNING", "pool 'db': reset failed: ScriptedError('call 1 of the script'); object discarded"),
         ("WARNING", "pool 'db': dispose failed: ScriptedError('call 0 of the script')"),
         ("WARNING", "pool 'db': dispose failed: ScriptedError('call 1 of the script')"),
