@@ -156,19 +156,21 @@ def close_timeout_error(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
     """Make the error of a `close` that timed out: it names who still holds what."""
     found = holders(pool)
     if found:
-        error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {_out(found)} still out after {seconds(timeout)}: {_names(found)}")
+        what = f"{_out(found)} still out after {seconds(timeout)}: {_names(found)}"
     else:
-        what = "a hook still runs, or an object is just being given back,"
-        error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what} after {seconds(timeout)}")
-    error.holders = found
-    return error
+        what = f"a hook still runs, or an object is just being given back, after {seconds(timeout)}"
+    return _close_timeout(pool, what, found)
 
 
 def closed_by_holder_error(pool: Pool[Any], slots: set[int], kind: str) -> PoolCloseTimeout:
     """Make the error of a `close` in the `with` of a lease: the objects of `slots` cannot come back before it ends."""
     found = [holder for holder in holders(pool) if holder._slot in slots]
-    what = f"{_out(found)} still out, and this {kind} itself is inside the with block"
-    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what}: {_names(found)}. Leave it before you close, or use force=True.")
+    what = f"{_out(found)} still out, and this {kind} itself is inside the with block: {_names(found)}"
+    return _close_timeout(pool, f"{what}. Leave it before you close, or use force=True.", found)
+
+
+def _close_timeout(pool: Pool[Any], what: str, found: list[Holder]) -> PoolCloseTimeout:
+    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what}")
     error.holders = found
     return error
 

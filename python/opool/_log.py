@@ -29,7 +29,7 @@ def pool_name(pool: Pool[Any]) -> str:
 
 
 def create_failed(pool: Pool[Any], error: BaseException, reached: bool) -> None:
-    """Log that an attempt to create an object failed; quietly if it has `reached` a caller, as the cause of an error."""
+    """Log that an attempt to create an object failed: as DEBUG if the error has `reached` a caller, as a cause."""
     log = logger().debug if reached else logger().warning
     log("%s: creating an object failed", pool_name(pool), exc_info=error)
 

@@ -1,5 +1,6 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -426,6 +427,12 @@ class Lease(Generic[_T]):
         ...     obj
         'a'
     """
+
+    # Each raises AttributeError, with a sentence that helps.
+    if sys.version_info >= (3, 14):
+        __aexit__: ClassVar[object]
+    else:
+        __aenter__: ClassVar[object]
     def __new__(cls, obj: _T, pool: Any) -> Self: ...
     @property
     def obj(self) -> _T:
@@ -483,6 +490,12 @@ class AsyncLease(AbstractAsyncContextManager[_T], Generic[_T]):
         a
     """
 
+    # As in Lease.
+    if sys.version_info >= (3, 14):
+        __exit__: ClassVar[object]
+    else:
+        __enter__: ClassVar[object]
+
     def __await__(self) -> Generator[Any, Any, Lease[_T]]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Any: ...
@@ -519,6 +532,8 @@ class Job:
         """The object in question, if there is one yet."""
     def run(self) -> None:
         """Calls the hook, and tells the pool how that ended."""
+    def begin(self) -> Coroutine[Any, Any, Any] | None:
+        """As `run`, but a coroutine that the hook has made is returned: the caller awaits it, and says how that ended."""
     def finish(self, result: Any) -> None:
         """The hook, called by the caller, has returned `result`."""
     def fail(self, error: BaseException) -> None:

@@ -1,10 +1,11 @@
 """Which leases are on the stack of the thread that entered them: no other thread can leave those.
 
-The pool knows who entered a lease. That need not be who leaves it: a web framework enters a dependency in one thread and
-leaves it in another, and an `ExitStack` may be passed on. The stack of a running frame cannot be read. But a reference to
-a lease is either in an object that the collector sees (a suspended generator, an `ExitStack`, a list), or on the stack of
-a running frame. So a lease is on the stack of its thread if nothing that the collector sees refers to it, its thread is
-inside a `with` that was entered with a lease, and no other thread runs a generator that could have entered it.
+The pool knows who entered a lease. That need not be who leaves it: a web framework enters a dependency in one thread
+and leaves it in another, and an `ExitStack` may be passed on. The stack of a running frame cannot be read. But a
+reference to a lease is either in an object that the collector sees (a suspended generator, an `ExitStack`, a list), or
+on the stack of a running frame. So a lease is on the stack of its thread if nothing that the collector sees refers to
+it, its thread is inside a `with` that was entered with a lease, and no other thread runs a generator that could have
+entered it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from opool._with_blocks import LEASE, LEASE_ASYNC, VARIABLE, callers, with_block
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from typing import Any, NamedTuple
 
     from opool._opool import Pool
@@ -159,7 +160,8 @@ def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:
     running = {id(frame) for innermost in frames.values() for frame in callers(innermost)}
     running.update(id(frame) for frame in callers(sys._getframe()))
     found = gc.get_referrers(*things)
-    return [each for each in found if id(each) not in ours | running and not isinstance(each, Taken) and not _runs(each)]
+    ours |= running
+    return [each for each in found if id(each) not in ours and not isinstance(each, Taken) and not _runs(each)]
 
 
 def _unseen(out: list[Taken]) -> list[Taken]:

@@ -36,12 +36,14 @@ def shown(obj: object) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
+_OF_A_THREAD = "an object that only its own thread may use; opool runs the factory in a thread of its own"
+_OF_A_LOOP = "an object of another event loop, the one in which opool ran the factory"
 _BOUND = {
-    "created in a thread": "an object that only its own thread may use; opool runs the factory in a thread of its own",
-    "attached to a different loop": "an object of another event loop, the one in which opool ran the factory",
-    "bound to a different event loop": "an object of another event loop, the one in which opool ran the factory",
+    "created in a thread": _OF_A_THREAD,
+    "switch to a different thread": _OF_A_THREAD,
+    "attached to a different loop": _OF_A_LOOP,
+    "bound to a different event loop": _OF_A_LOOP,
     "Event loop is closed": "an object of an event loop that has ended, the one in which opool ran the factory",
-    "switch to a different thread": "an object that only its own thread may use; opool runs the factory in a thread of its own",
 }
 """What the errors of objects say that are bound to a thread or an event loop, and what it means here."""
 

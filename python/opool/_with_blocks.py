@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +15,19 @@ _BY_NAME = {"lease": LEASE, "try_lease": LEASE, "lease_async": LEASE_ASYNC}
 _ENTERING = {"BEFORE_WITH", "BEFORE_ASYNC_WITH", "SETUP_WITH", "SETUP_ASYNC_WITH", "LOAD_SPECIAL"}
 _BETWEEN = {"COPY", "SWAP", "LOAD_SPECIAL", "CACHE"}
 """What stands between the expression of a `with` and the instruction that enters it (3.14)."""
-_STATEMENT_ENDS = ("BEFORE", "FOR_ITER", "JUMP", "NOP", "POP", "PUSH_EXC", "RERAISE", "RESUME", "RETURN", "SETUP", "STORE")
+_STATEMENT_ENDS = (
+    "BEFORE",
+    "FOR_ITER",
+    "JUMP",
+    "NOP",
+    "POP",
+    "PUSH_EXC",
+    "RERAISE",
+    "RESUME",
+    "RETURN",
+    "SETUP",
+    "STORE",
+)
 """How the names of instructions begin that are in no expression before a `with`."""
 
 
@@ -56,14 +66,14 @@ def _has_with_block(code: CodeType) -> bool:
 
 def _begins(code: CodeType, instructions: list[Any], at: int) -> Iterator[int]:
     """Yield where each `with` block begins that the instruction at the offset `at` is in, the innermost first."""
-    if sys.version_info < (3, 11):
+    if not hasattr(code, "co_exceptiontable"):  # until Python 3.10
         setups = [step for step in instructions if step.opname in _ENTERING and step.offset < at < step.argval]
         for step in reversed(setups):
             yield step.offset + 1
         return
     import dis
 
-    table = getattr(dis, "_parse_exception_table", lambda _: [])(code)
+    table: list[Any] = getattr(dis, "_parse_exception_table", lambda _: [])(code)
     names = {step.offset: step.opname for step in instructions}
     handlers = {entry.target for entry in table if names.get(entry.target + 2) == "WITH_EXCEPT_START"}
     seen: set[int] = set()

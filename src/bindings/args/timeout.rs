@@ -50,7 +50,8 @@ static TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // SAFETY: attached; a C string.
-    let name = unsafe { Bound::from_owned_ptr_or_err(module.py(), ffi::PyUnicode_InternFromString(c"timeout".as_ptr()))? };
+    let name =
+        unsafe { Bound::from_owned_ptr_or_err(module.py(), ffi::PyUnicode_InternFromString(c"timeout".as_ptr()))? };
     TIMEOUT.store(name.into_ptr(), Relaxed);
     Ok(())
 }

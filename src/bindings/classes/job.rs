@@ -16,8 +16,7 @@ impl Job {
         background::run(self, py);
     }
 
-    /// Calls the hook, and tells the pool how that ended, unless the hook has made a coroutine: that is returned, for the
-    /// caller to await and to `finish` with what it returns.
+    /// As `run`, but a coroutine that the hook has made is returned: the caller awaits it, and says how that ended.
     fn begin<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         match self.call(py) {
             Ok(returned) if is_coroutine(&returned) => Some(returned),

@@ -67,7 +67,7 @@ impl ObjectMgr {
     fn object_pool<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let fresh = self.ids.with(attached(py), |ids| ids.fresh());
         // Not `PyRange::new`: it counts in isize, and the end may be 2**63.
-        values::range(py, i128::from(fresh.start), i128::from(fresh.end))
+        values::range(py, fresh.start, fresh.end)
     }
 
     /// The ids that are given: a new set at each access.
@@ -125,7 +125,7 @@ impl ObjectMgr {
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let range = self.ids.with(attached(py), |ids| ids.range());
-        values::range(py, i128::from(range.start), i128::from(range.end.max(range.start)))
+        values::range(py, range.start, range.end.max(range.start))
     }
 
     /// Which free id is given next: "fifo", "lowest" or "random".
@@ -158,7 +158,7 @@ impl ObjectMgr {
     #[getter]
     fn excluded<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let spans = self.ids.with(attached(py), |ids| ids.excluded());
-        list(py, spans.into_iter().map(|span| values::range(py, i128::from(span.start), i128::from(span.end))))
+        list(py, spans.into_iter().map(|span| values::range(py, span.start, span.end)))
     }
 
     /// Gives several ids at once, in the order in which `get_object` would.

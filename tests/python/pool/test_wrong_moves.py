@@ -272,9 +272,7 @@ def test_hooks_of_event_loops_that_return_a_coroutine_are_awaited_there(caplog):
         return made[-1]
 
     async def main():
-        async with opool.Pool(
-            factory=make, reset=lambda conn: conn.reset(), dispose=lambda conn: conn.close()
-        ) as pool:
+        async with opool.Pool(factory=make, reset=lambda conn: conn.reset(), dispose=lambda conn: conn.close()) as pool:
             for _ in range(2):
                 async with pool.lease_async(timeout=LIMIT):
                     pass

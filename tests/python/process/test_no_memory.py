@@ -103,7 +103,8 @@ PANICS = {
     ),
     "a name is to be a C string": r"\.(getattr|setattr|call_method\w*|getattr_opt)\(\"",
     "PyO3 converts this without a way to fail": (
-        r"fn (?!__len__)\w+(<[^>]*>)?\([^{;]*\) -> (PyResult<)?(Option<)?(usize|u64|i64|f64|String|&'?\w* ?str|Vec<|\((?!\)))"
+        r"fn (?!__len__)\w+(<[^>]*>)?\([^{;]*\) -> (PyResult<)?(Option<)?"
+        r"(usize|u64|i64|f64|String|&'?\w* ?str|Vec<|\((?!\)))"
     ),
 }
 """What panics without memory, if Python can call it."""
