@@ -533,7 +533,7 @@ class Job:
     def run(self) -> None:
         """Calls the hook, and tells the pool how that ended."""
     def begin(self) -> Coroutine[Any, Any, Any] | None:
-        """As `run`, but a coroutine that the hook has made is returned: the caller awaits it, and says how that ended."""
+        """As `run`, but a coroutine that the hook has made is returned: the caller awaits it and ends the job."""
     def finish(self, result: Any) -> None:
         """The hook, called by the caller, has returned `result`."""
     def fail(self, error: BaseException) -> None:

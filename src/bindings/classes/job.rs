@@ -16,7 +16,7 @@ impl Job {
         background::run(self, py);
     }
 
-    /// As `run`, but a coroutine that the hook has made is returned: the caller awaits it, and says how that ended.
+    /// As `run`, but a coroutine that the hook has made is returned: the caller awaits it and ends the job.
     fn begin<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         match self.call(py) {
             Ok(returned) if is_coroutine(&returned) => Some(returned),
