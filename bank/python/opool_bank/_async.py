@@ -7,6 +7,7 @@ from typing import Any, Callable
 from weakref import WeakKeyDictionary
 
 from opool_bank._bank import BankCore, Completions
+from opool_bank.errors import BankClosed
 
 # Seconds that a call waits for the lock that another process has; as in the core.
 BUSY_LIMIT = 30.0
@@ -22,6 +23,18 @@ def _queue(loop: asyncio.AbstractEventLoop) -> Completions:
         loop.add_reader(queue.fileno(), queue.drain)
         _queues[loop] = queue
     return queue
+
+
+# What ends the requests of a bank that is closed, each in its own loop.
+_pending: WeakKeyDictionary[BankCore, dict[asyncio.Future[Any], Callable[[], None]]] = WeakKeyDictionary()
+
+
+def close(core: BankCore) -> None:
+    """Ends the requests of a bank that wait for an item, with `BankClosed`."""
+    for future, end in list(_pending.get(core, {}).items()):
+        loop = future.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(end)
 
 
 Sink = tuple[Completions, "asyncio.Future[Any]"]
@@ -75,15 +88,22 @@ async def take(
         else:
             future.set_exception(core.busy_error())
 
+    def closed() -> None:
+        if not future.done() and core.cancel(ticket) != 0:
+            queue.forget(number)
+            future.set_exception(BankClosed(f"bank {core.title}: it is closed"))
+
+    _pending.setdefault(core, {})[future] = closed
     limit = timeout if waits else BUSY_LIMIT
     if limit is not None:
         timer = loop.call_later(limit, time_up)
     try:
         return await future
     except asyncio.CancelledError:
-        if not core.closed and core.cancel(ticket) != 0:
+        if core.cancel(ticket) != 0:
             queue.forget(number)
         raise
     finally:
+        _pending[core].pop(future, None)
         if timer is not None:
             timer.cancel()

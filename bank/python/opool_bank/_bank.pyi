@@ -120,6 +120,9 @@ class BankCore:
     def cancel(self, ticket: int) -> int:
         """Take a request back: 0 it was too late, 1 it was not begun, 2 it waited for an item."""
 
+    def waiting(self) -> int:
+        """How many calls of this process wait for an item of this file."""
+
     def busy_error(self) -> BaseException:
         """The error that says that another process has had the lock for too long."""
 

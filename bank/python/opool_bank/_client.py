@@ -454,8 +454,9 @@ class Bank:
             after = page[-1]._row
 
     def stats(self) -> dict[str, int]:
-        """Return the counts and the last token, by name."""
-        return {name: value for name, value in self._core.counts().items() if name not in ("top", "mark")}
+        """Return the counts, the last token, and how many calls of this process wait, by name."""
+        counts = {name: value for name, value in self._core.counts().items() if name not in ("top", "mark")}
+        return {**counts, "waiting": self._core.waiting()}
 
     def verify(self) -> list[str]:
         """Check the invariants of the bank and the file; returns what is wrong, nothing if all is well."""
@@ -468,12 +469,13 @@ class Bank:
         self._core.accept_rewind()
 
     def close(self) -> None:
-        """Refuse further calls. The file is closed when the last bank on it in this process is."""
+        """Refuse further calls, and end those that wait. The file is closed with the last bank on it in this process."""
         self._core.close()
+        _async.close(self._core)
 
     async def aclose(self) -> None:
         """As `close`."""
-        self._core.close()
+        self.close()
 
     def __enter__(self) -> Bank:
         """Return the bank itself."""

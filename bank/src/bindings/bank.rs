@@ -44,13 +44,9 @@ struct Taker {
 
 impl Taker {
     /// Leases for what was taken; dropping them gives it back.
-    fn leases(&self, taken: Taken) -> Vec<(Arc<Lease>, bool)> {
+    fn leases(&self, taken: Taken) -> Vec<Arc<Lease>> {
         let ttl = self.ttl.unwrap_or(NEVER);
-        taken
-            .held
-            .into_iter()
-            .map(|held| (Lease::new(self.bank.clone(), held.row, ttl, self.before), held.new))
-            .collect()
+        taken.held.into_iter().map(|held| Lease::new(self.bank.clone(), held, ttl, self.before)).collect()
     }
 
     fn convert(self, py: Python<'_>, taken: Result<Taken>) -> PyResult<Py<PyAny>> {
@@ -61,11 +57,11 @@ impl Taker {
             return Ok(PyList::new(py, items)?.into_any().unbind());
         }
         let mut leases = Vec::new();
-        for (lease, new) in self.leases(taken) {
+        for lease in self.leases(taken) {
             if self.renew {
                 lease.keep_renewed();
             }
-            leases.push(Py::new(py, LeaseCore::new(lease, self.title.clone(), new))?);
+            leases.push(Py::new(py, LeaseCore::of(lease, self.title.clone()))?);
         }
         Ok(PyList::new(py, leases)?.into_any().unbind())
     }
@@ -157,11 +153,17 @@ impl BankCore {
 
     /// Take a request back: 0 it was too late, 1 it was not begun, 2 it waited for an item.
     fn cancel(&self, py: Python<'_>, ticket: u64) -> PyResult<u8> {
-        Ok(match self.current(py)?.bank.store.cancel(Ticket(ticket)) {
+        let current = or_raise(py, &self.title, self.handle.even_closed())?;
+        Ok(match current.bank.store.cancel(Ticket(ticket)) {
             Cancelled::TooLate => 0,
             Cancelled::NotBegun => 1,
             Cancelled::Waiting => 2,
         })
+    }
+
+    /// How many calls of this process wait for an item of this file.
+    fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.current(py)?.bank.store.waiting())
     }
 
     /// The error that says that another process has had the lock for too long.
@@ -273,8 +275,10 @@ impl BankCore {
         };
         let limit = if wait { limit.map(|limit| Duration::from_micros(limit as u64)) } else { Some(BUSY_LIMIT) };
         let first = take.clone();
-        let taken = match block(py, store, limit, |answer| store.take(bank.number, first, answer), undo)? {
+        let closed = || self.handle.is_closed();
+        let taken = match block(py, store, limit, |answer| store.take(bank.number, first, answer), closed, undo)? {
             Ok(taken) => taken,
+            Err(Nothing::Closed) => Err(Error::Closed),
             Err(Nothing::TimeUp) => Ok(Taken::default()),
             Err(Nothing::NotBegun) if wait => {
                 let take = Take { wait: false, ..take };
@@ -446,13 +450,13 @@ impl BankCore {
     }
 }
 
-fn told(py: Python<'_>, title: &str, verdict: Verdict, lease: Option<(Arc<Lease>, bool)>) -> PyResult<Py<PyAny>> {
+fn told(py: Python<'_>, title: &str, verdict: Verdict, lease: Option<Arc<Lease>>) -> PyResult<Py<PyAny>> {
     let none = || py.None().into_bound(py);
     let told = match verdict {
         Verdict::Run { attempt } => {
-            let lease = lease.map(|(lease, new)| {
+            let lease = lease.map(|lease| {
                 lease.keep_renewed();
-                Py::new(py, LeaseCore::new(lease, title.to_owned(), new))
+                Py::new(py, LeaseCore::of(lease, title.to_owned()))
             });
             ("run", attempt.into_pyobject(py)?.into_any(), lease.transpose()?)
         }

@@ -43,9 +43,11 @@ impl Handle {
 
     /// The bank of this process.
     pub fn current(&self) -> Result<&Current> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
+        if self.is_closed() { Err(Error::Closed) } else { self.even_closed() }
+    }
+
+    /// The same for what must work after `close`: taking requests back.
+    pub fn even_closed(&self) -> Result<&Current> {
         let seen = self.current.load(Ordering::Acquire);
         // SAFETY: it came from `Box::into_raw` and is freed in `drop` only, or never.
         #[allow(unsafe_code)]

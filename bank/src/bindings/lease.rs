@@ -17,13 +17,11 @@ use crate::core::model::{Call, Micros, NEVER, Settled};
 pub struct LeaseCore {
     pub lease: Arc<Lease>,
     pub title: String,
-    #[pyo3(get)]
-    new: bool,
 }
 
 impl LeaseCore {
-    pub fn new(lease: Arc<Lease>, title: String, new: bool) -> Self {
-        LeaseCore { lease, title, new }
+    pub fn of(lease: Arc<Lease>, title: String) -> Self {
+        LeaseCore { lease, title }
     }
 
     fn settle<'py>(&self, py: Python<'py>, call: Call, sink: Sink<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -59,6 +57,11 @@ impl LeaseCore {
     #[getter]
     fn key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         from_value(py, &self.lease.row.key)
+    }
+
+    #[getter]
+    fn new(&self) -> bool {
+        self.lease.new
     }
 
     #[getter]

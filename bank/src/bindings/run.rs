@@ -15,6 +15,8 @@ pub type Sink<'py> = Option<(Bound<'py, Completions>, Bound<'py, PyAny>)>;
 
 /// How a request in this thread ended without an answer.
 pub enum Nothing {
+    /// The bank was closed meanwhile.
+    Closed,
     /// It was looked at, and the time was up.
     TimeUp,
     /// The time was up before anybody looked.
@@ -41,6 +43,7 @@ pub fn block<T: Send + 'static>(
     store: &dyn Store,
     limit: Option<Duration>,
     submit: impl FnOnce(Answer<T>) -> Ticket + Send,
+    closed: impl Fn() -> bool + Send + Sync,
     undo: impl FnOnce(Result<T>),
 ) -> PyResult<std::result::Result<Result<T>, Nothing>> {
     let limit = limit.unwrap_or(Duration::from_secs(1 << 40));
@@ -50,7 +53,7 @@ pub fn block<T: Send + 'static>(
         let ticket = submit(answer);
         wait(store, ticket, &waiter, limit, &mut || {
             signal = Python::attach(|py| py.check_signals().err());
-            signal.is_some()
+            signal.is_some() || closed()
         })
     });
     match (waited, signal) {
@@ -60,8 +63,9 @@ pub fn block<T: Send + 'static>(
             Err(error)
         }
         (Waited::Answer(answer) | Waited::InterruptedAfter(answer), _) => Ok(Ok(answer)),
+        (Waited::Interrupted, None) => Ok(Err(Nothing::Closed)),
         (Waited::TimeUp { begun: false }, _) => Ok(Err(Nothing::NotBegun)),
-        (Waited::TimeUp { .. } | Waited::Interrupted, _) => Ok(Err(Nothing::TimeUp)),
+        (Waited::TimeUp { .. }, _) => Ok(Err(Nothing::TimeUp)),
     }
 }
 
@@ -71,7 +75,7 @@ pub fn block_briefly<T: Send + 'static>(
     store: &dyn Store,
     submit: impl FnOnce(Answer<T>) -> Ticket + Send,
 ) -> PyResult<Result<T>> {
-    Ok(block(py, store, Some(BUSY_LIMIT), submit, drop)?.unwrap_or_else(|_| Err(busy(store, BUSY_LIMIT))))
+    Ok(block(py, store, Some(BUSY_LIMIT), submit, || false, drop)?.unwrap_or_else(|_| Err(busy(store, BUSY_LIMIT))))
 }
 
 /// Ends a conversion with the error of the core.

@@ -87,6 +87,13 @@ pub struct PerProcess<T: 'static> {
     current: AtomicPtr<(u64, T)>,
 }
 
+impl<T: Default + Sync> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[allow(clippy::new_without_default)] // made in statics only
 impl<T: Default + Sync> PerProcess<T> {
     pub const fn new() -> Self {
         PerProcess { current: AtomicPtr::new(std::ptr::null_mut()) }
@@ -99,10 +106,10 @@ impl<T: Default + Sync> PerProcess<T> {
         loop {
             // SAFETY: the pointer is null or comes from `Box::leak` below, and is never freed.
             #[allow(unsafe_code)]
-            if let Some((generation, value)) = unsafe { seen.as_ref() } {
-                if *generation == now {
-                    return value;
-                }
+            if let Some((generation, value)) = unsafe { seen.as_ref() }
+                && *generation == now
+            {
+                return value;
             }
             let fresh: *mut (u64, T) = Box::leak(Box::new((now, T::default())));
             match self.current.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {

@@ -11,16 +11,19 @@ use super::bank::Bank;
 use super::boottime;
 use super::error::{Error, Result};
 use super::fork::{PerProcess, generation};
-use super::model::{Call, Micros, NEVER, Row, Settle, Settled, margin};
+use super::model::{Call, Held, Micros, NEVER, Row, Settle, Settled, margin};
 
 const HELD: u8 = 0;
 const SETTLED: u8 = 1;
 const LOST: u8 = 2;
 
-/// A lease. Dropping it gives the item back, without waiting for that.
+/// A lease. Dropping it gives the item back, without waiting for that, unless the call that it comes from only repeated
+/// another.
 pub struct Lease {
     bank: Bank,
     pub row: Row,
+    /// Taken by the call that this comes from. Else an earlier call of the same id has a lease of its own for it.
+    pub new: bool,
     pub ttl: Micros,
     /// When the holder must stop, on this machine's clock; before the store lets go.
     deadline: AtomicI64,
@@ -33,11 +36,13 @@ pub struct Lease {
 
 impl Lease {
     /// `before`: the store's `boottime` before the call that took it was made. `row.remaining` is the store's answer.
-    pub fn new(bank: Bank, row: Row, ttl: Micros, before: Micros) -> Arc<Lease> {
+    pub fn new(bank: Bank, held: Held, ttl: Micros, before: Micros) -> Arc<Lease> {
+        let Held { row, new } = held;
         let deadline = deadline(before, row.remaining, ttl);
         Arc::new(Lease {
             bank,
             row,
+            new,
             ttl,
             deadline: AtomicI64::new(deadline),
             state: AtomicU8::new(HELD),
@@ -135,7 +140,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if *self.state.get_mut() == HELD {
+        if *self.state.get_mut() == HELD && self.new {
             self.abandon();
         }
     }

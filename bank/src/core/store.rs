@@ -60,6 +60,9 @@ pub trait Store: Send + Sync {
     /// Goes on after the database was found to be older than what this process has seen.
     fn accept_rewind(&self);
 
+    /// How many takes of this process wait for an item.
+    fn waiting(&self) -> usize;
+
     /// Ends it in this process: what is queued is answered with `Closed`.
     fn close(&self);
 

@@ -160,10 +160,10 @@ impl Transaction<'_> {
         if first.claim_n != i64::from(take.n) {
             return mismatch(format!("it was used to ask for {} items, and now for {}", first.claim_n, take.n));
         }
-        if let Pick::Key { key, .. } = &take.pick {
-            if first.row.key != *key {
-                return mismatch(format!("it holds item {}, not {key}", first.row.key));
-            }
+        if let Pick::Key { key, .. } = &take.pick
+            && first.row.key != *key
+        {
+            return mismatch(format!("it holds item {}, not {key}", first.row.key));
         }
         let given = mine.iter().find(|record| record.row.state == State::Given);
         if let (Term::Lease { .. }, Some(given)) = (take.term, given) {
@@ -202,10 +202,8 @@ impl Transaction<'_> {
         match pick {
             Pick::Next => Ok(self.next_claimable(bank)?.map_or(Picked::Nothing, Picked::Row)),
             Pick::Id { fresh_first } => {
-                if *fresh_first {
-                    if let Some(record) = self.fresh(bank)? {
-                        return Ok(Picked::Row(record));
-                    }
+                if *fresh_first && let Some(record) = self.fresh(bank)? {
+                    return Ok(Picked::Row(record));
                 }
                 if let Some(record) = self.next_claimable(bank)? {
                     return Ok(Picked::Row(record));
@@ -260,12 +258,13 @@ impl Transaction<'_> {
             self.forget_ahead(bank);
             return Ok(Picked::Row(record));
         }
-        if record.row.state == State::Leased && record.owner.is_some() && self.reap()? {
-            if let Some(record) = self.by_key(bank, key)? {
-                if claimable(&record, self.now) {
-                    return Ok(Picked::Row(record));
-                }
-            }
+        if record.row.state == State::Leased
+            && record.owner.is_some()
+            && self.reap()?
+            && let Some(record) = self.by_key(bank, key)?
+            && claimable(&record, self.now)
+        {
+            return Ok(Picked::Row(record));
         }
         Ok(Picked::Not(record))
     }

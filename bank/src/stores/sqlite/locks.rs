@@ -1,6 +1,7 @@
 //! Locks of open files (OFD locks), and SQLite's own locks put on them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::Once;
 
@@ -106,10 +107,10 @@ extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     };
     let carrier = inode(fd).and_then(|inode| {
         let mut carriers = CARRIERS.get().lock();
-        if !carriers.contains_key(&inode) {
-            carriers.insert(inode, Carrier { file: reopen(fd)?, users: Vec::new() });
-        }
-        let carrier = carriers.get_mut(&inode)?;
+        let carrier = match carriers.entry(inode) {
+            Entry::Occupied(carrier) => carrier.into_mut(),
+            Entry::Vacant(place) => place.insert(Carrier { file: reopen(fd)?, users: Vec::new() }),
+        };
         if !carrier.users.contains(&fd) {
             carrier.users.push(fd);
         }

@@ -402,6 +402,10 @@ impl Store for SqliteStore {
         self.shared.queue.lock().accept_rewind = true;
     }
 
+    fn waiting(&self) -> usize {
+        self.shared.queue.lock().waiting.len()
+    }
+
     fn close(&self) {
         SqliteStore::close(self);
     }

@@ -308,13 +308,14 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// A key that is hidden, or given until a time that is over, is as good as not there: its row starts anew.
+    /// A key that is hidden, or given until a time that is over, is as good as not there: its row starts anew. The
+    /// token goes to 0, so that calls with the old one are answered by what `remember_settled` kept.
     pub fn revive(&mut self, bank: i64, old: &Record, new: &New) -> Result<()> {
         self.remember_settled(bank, old)?;
         self.run(
             "UPDATE item SET payload = ?2, payload_kind = ?3, state = 0, priority = ?4, ready_at = ?5, claim = NULL, \
-             claim_i = NULL, claim_n = NULL, owner = NULL, attempts = 0, max_attempts = ?6, ended = 0, ended_at = 0, \
-             result = NULL, result_kind = 0, gone_at = NULL WHERE id = ?1",
+             claim_i = NULL, claim_n = NULL, owner = NULL, token = 0, attempts = 0, max_attempts = ?6, ended = 0, \
+             ended_at = 0, result = NULL, result_kind = 0, gone_at = NULL WHERE id = ?1",
             &[
                 &old.row.row,
                 &new.payload,
