@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::core::sync::{Condvar, Mutex};
 
 use super::claim_id;
 use super::error::{Error, Result};
@@ -61,7 +61,7 @@ impl<T> Waiter<T> {
             match end {
                 None => self.0.came.wait(&mut answer),
                 Some(end) => {
-                    if self.0.came.wait_until(&mut answer, end).timed_out() {
+                    if self.0.came.wait_until(&mut answer, end) {
                         return answer.take();
                     }
                 }

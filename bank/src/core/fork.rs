@@ -3,9 +3,14 @@
 //! Locks of open files (OFD locks) belong to parent and child alike: a child that lives on would keep its dead parent's
 //! locks, and could release a living one's. The child therefore closes the descriptors that are registered here, and
 //! counts a new generation, by which everything else sees that it belongs to another process.
+//!
+//! And it must not inherit a database library in the middle of a call: a mutex that is locked there stays locked for ever in
+//! the child. So a fork waits until no thread is inside (see `inside`), for as long as a transaction takes.
 
+use std::cell::Cell;
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 const SLOTS: usize = 1_024;
 static DESCRIPTORS: [AtomicI32; SLOTS] = [const { AtomicI32::new(-1) }; SLOTS];
@@ -17,7 +22,61 @@ pub fn generation() -> u64 {
     GENERATION.load(Ordering::Acquire)
 }
 
+static FORKING: AtomicBool = AtomicBool::new(false);
+static INSIDE: AtomicI32 = AtomicI32::new(0);
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// A transaction waits for other programs for ten seconds at most; a fork does not wait for longer than that.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// This thread is inside the database library: no fork happens until it is dropped. Never held while waiting for another
+/// process's lock or for Python.
+pub struct Inside(());
+
+/// Enters; waits for a fork that is going on.
+pub fn inside() -> Inside {
+    let depth = DEPTH.get();
+    DEPTH.set(depth + 1);
+    while depth == 0 {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        if !FORKING.load(Ordering::SeqCst) {
+            break;
+        }
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        std::thread::sleep(PAUSE);
+    }
+    Inside(())
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let depth = DEPTH.get() - 1;
+        DEPTH.set(depth);
+        if depth == 0 {
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+extern "C" fn before_fork() {
+    FORKING.store(true, Ordering::SeqCst);
+    let begin = Instant::now();
+    while INSIDE.load(Ordering::SeqCst) > 0 && begin.elapsed() < PATIENCE {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+extern "C" fn in_parent() {
+    FORKING.store(false, Ordering::SeqCst);
+}
+
 extern "C" fn in_child() {
+    INSIDE.store(0, Ordering::SeqCst);
+    FORKING.store(false, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::AcqRel);
     for slot in &DESCRIPTORS {
         let fd = slot.swap(-1, Ordering::AcqRel);
@@ -44,10 +103,10 @@ impl ClosedInChild {
     /// Takes over `fd`. None if there are too many already; `fd` is closed then.
     pub fn new(fd: i32) -> Option<Self> {
         INSTALLED.call_once(|| {
-            // SAFETY: the handler only touches atomics and calls close.
+            // SAFETY: the handlers only touch atomics, sleep, and call close.
             #[allow(unsafe_code)]
             unsafe {
-                libc::pthread_atfork(None, None, Some(in_child));
+                libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child));
             }
         });
         for (slot, place) in DESCRIPTORS.iter().enumerate() {

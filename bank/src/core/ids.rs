@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
+use crate::core::sync::Mutex;
 
 use super::bank::Bank;
 use super::claim_id;

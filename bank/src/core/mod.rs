@@ -10,6 +10,7 @@ pub mod lease;
 pub mod model;
 pub mod once;
 pub mod store;
+pub mod sync;
 
 pub use bank::{Bank, Waited, Waiter};
 pub use error::{Error, Result};

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,10 @@ import pytest
 
 from opool_bank import Bank
 from opool_bank.testing import ManualClock
+
+# A shell that starts the tests in its background has them ignore Ctrl-C, and the children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

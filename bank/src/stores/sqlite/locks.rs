@@ -5,10 +5,10 @@ use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::Once;
 
-use parking_lot::Mutex;
+use crate::core::sync::Mutex;
 use rusqlite::ffi;
 
-use crate::core::fork::{ClosedInChild, PerProcess};
+use crate::core::fork::{ClosedInChild, PerProcess, generation};
 
 fn describe(kind: c_int, start: i64, len: i64) -> libc::flock {
     // SAFETY: `flock` is plain data, for which zeros are a value.
@@ -149,13 +149,28 @@ extern "C" fn close(fd: c_int) -> c_int {
     }
 }
 
+/// SQLite's `fstat`. A forked child inherits what SQLite knows of the parent's files, locks included, and finds it by device
+/// and inode. Another device number in each generation keeps the child from it. (SQLite compares nothing else with it: whether
+/// a file was moved it sees by the inode alone.)
+extern "C" fn fstat(fd: c_int, stat: *mut libc::stat) -> c_int {
+    // SAFETY: SQLite passes a `struct stat` of its own.
+    #[allow(unsafe_code)]
+    unsafe {
+        let answer = libc::fstat(fd, stat);
+        if answer == 0 {
+            (*stat).st_dev ^= (generation() - 1) << 40;
+        }
+        answer
+    }
+}
+
 static INSTALLED: Once = Once::new();
 
-/// Gives our copy of SQLite the two functions above; before it opens its first file.
+/// Gives our copy of SQLite the three functions above; before it opens its first file.
 pub fn install() {
     INSTALLED.call_once(|| {
         // SAFETY: the default VFS exists for ever, and its system calls are replaced before any connection is open. The
-        // two functions have the signatures that SQLite calls them with.
+        // functions have the signatures that SQLite calls them with.
         #[allow(unsafe_code)]
         unsafe {
             ffi::sqlite3_initialize();
@@ -167,6 +182,7 @@ pub fn install() {
             };
             put(c"fcntl", fcntl as *const ());
             put(c"close", close as *const ());
+            put(c"fstat", fstat as *const ());
         }
     });
 }

@@ -18,12 +18,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::core::sync::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::core::boottime;
 use crate::core::error::{Error, Result};
-use crate::core::fork::{PerProcess, generation};
+use crate::core::fork::{PerProcess, generation, inside};
 use crate::core::model::{BankInfo, Found, Kind, Micros, Put, PutDone, Query, Settle, Settled, Take, Taken};
 use crate::core::store::{Answer, AtomicPut, Cancelled, Store, Ticket};
 use failure::Context;
@@ -127,6 +127,7 @@ fn is_a_bank(path: &Path, context: &Context) -> Result<()> {
         Ok(length) if &head[..length] != b"SQLite format 3\0" => return not("it is no SQLite database"),
         Ok(_) => {}
     }
+    let _inside = inside();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| context.explain(&error))?;
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -143,6 +144,7 @@ fn is_a_bank(path: &Path, context: &Context) -> Result<()> {
 
 /// The write connection, with the schema up to date and the clock of this boot. Inside the turnstile.
 fn prepare(path: &Path, options: &Options, context: &Context, side: &Side, boot: &str) -> Result<(Connection, Micros)> {
+    let _inside = inside();
     let fail = |error: rusqlite::Error| context.explain(&error);
     let mut db = connect(path, options.vfs.as_deref(), context, false)?;
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
@@ -286,7 +288,7 @@ impl SqliteStore {
         let own = std::thread::current().name().is_some_and(|name| name.starts_with("opool-bank-"));
         let mut threads = self.shared.threads.lock();
         while *threads > 0 && !own {
-            if self.shared.ended.wait_for(&mut threads, Duration::from_secs(5)).timed_out() {
+            if self.shared.ended.wait_for(&mut threads, Duration::from_secs(5)) {
                 break;
             }
         }

@@ -76,6 +76,7 @@ impl Side {
 
     /// Under the first lock of the turnstile, so that only one process writes the cookie.
     fn initialise(path: PathBuf, file: ClosedInChild) -> Result<Side> {
+        use std::os::fd::AsRawFd;
         use std::os::unix::fs::FileExt;
         let fd = file.fd();
         // SAFETY: the descriptor is open; `ManuallyDrop` keeps it so.
@@ -104,10 +105,13 @@ impl Side {
             borrowed.set_len(SIZE as u64).map_err(io)?;
         }
         let Some((inode, _)) = stat(&path) else { return Err(Error::Moved { path: path.display().to_string() }) };
+        // Mapped through an open file of its own: a mapping keeps its open file alive, with its locks, in forked children too.
+        let mapped = std::fs::File::options().read(true).write(true).open(&path).map_err(io)?;
         // SAFETY: a new shared mapping of an open file that is long enough; it is unmapped in `drop` only.
         #[allow(unsafe_code)]
         let map = unsafe {
-            libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0)
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mmap(std::ptr::null_mut(), SIZE, access, libc::MAP_SHARED, mapped.as_raw_fd(), 0)
         };
         if map == libc::MAP_FAILED {
             return Err(failed(&path, &std::io::Error::last_os_error()));

@@ -1,6 +1,7 @@
 //! A put of any number of items in one transaction: collected in a temporary table first, so that the lock is held only
 //! while they are copied, and never while the caller's iterator runs.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
@@ -10,12 +11,14 @@ use super::side::Side;
 use super::transaction::{Memory, Transaction};
 use super::{Shared, connect, same_file};
 use crate::core::error::{Error, Result};
+use crate::core::fork::inside;
 use crate::core::model::{New, PutDone, State, Value};
 use crate::core::store::AtomicPut;
 
 pub struct Spool {
     shared: Arc<Shared>,
-    db: Connection,
+    /// Always there, until `drop`.
+    db: ManuallyDrop<Connection>,
     bank: i64,
     keep: bool,
     collected: u64,
@@ -24,6 +27,7 @@ pub struct Spool {
 
 impl Spool {
     pub fn new(shared: Arc<Shared>, bank: i64, keep: bool) -> Result<Spool> {
+        let _inside = inside();
         let db = connect(&shared.path, shared.vfs.as_deref(), &shared.context, false)?;
         db.execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -64000; PRAGMA temp_store = FILE;
@@ -31,10 +35,11 @@ impl Spool {
              priority INTEGER NOT NULL, delay INTEGER NOT NULL, max_attempts INTEGER) STRICT;",
         )
         .map_err(|error| shared.context.explain(&error))?;
-        Ok(Spool { shared, db, bank, keep, collected: 0, priorities: 0 })
+        Ok(Spool { shared, db: ManuallyDrop::new(db), bank, keep, collected: 0, priorities: 0 })
     }
 
     fn copy(&self, side: &Side) -> Result<PutDone> {
+        let _inside = inside();
         let context = &self.shared.context;
         if !same_file(&self.shared) {
             return Err(Error::Moved { path: context.path.clone() });
@@ -122,8 +127,20 @@ impl Spool {
     }
 }
 
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let _inside = inside();
+        // SAFETY: dropped once, and not used afterwards.
+        #[allow(unsafe_code)]
+        unsafe {
+            ManuallyDrop::drop(&mut self.db);
+        }
+    }
+}
+
 impl AtomicPut for Spool {
     fn add(&mut self, items: &[New]) -> Result<()> {
+        let _inside = inside();
         let fail = |error: rusqlite::Error| self.shared.context.explain(&error);
         let mut statement = self
             .db

@@ -12,6 +12,7 @@ use super::side::Side;
 use super::transaction::{Memory, Transaction, dead_owners};
 use super::{Shared, connect, same_file};
 use crate::core::error::{Error, Result};
+use crate::core::fork::inside;
 use crate::core::model::{BankInfo, Pick, PutDone, Settled, Taken};
 
 /// The most rows in one transaction, so that others wait for milliseconds.
@@ -50,6 +51,8 @@ impl Writer {
             jobs.into_values().chain(waiting.into_values()).collect::<Vec<_>>()
         };
         left.into_iter().for_each(|request| request.refuse(&error));
+        let _inside = inside();
+        drop(self.db);
     }
 
     /// Sleeps until there is a request, or until a waiting take could get something. False: stop.
@@ -72,7 +75,7 @@ impl Writer {
                     match due {
                         // A lease ends or a delay is over: as good as a wake-up from outside.
                         Some(limit) if !queue.waiting.is_empty() => {
-                            if self.shared.work.wait_for(&mut queue, limit).timed_out() {
+                            if self.shared.work.wait_for(&mut queue, limit) {
                                 break;
                             }
                         }
@@ -91,6 +94,7 @@ impl Writer {
 
     /// A look without a lock: is there anything that a waiting take could get, and if not, when is the next due?
     fn anything_for_waiters(&mut self) -> rusqlite::Result<(bool, Option<Duration>)> {
+        let _inside = inside();
         let version: i64 = self.db.query_row("PRAGMA data_version", [], |row| row.get(0))?;
         let changed = version != self.seen_version;
         self.seen_version = version;
@@ -206,6 +210,7 @@ impl Writer {
 
     /// One transaction. Ok: it is on the disk.
     fn commit(&mut self, side: &Side, batch: &[(u64, Request)], waited: usize) -> Result<(Vec<Outcome>, bool)> {
+        let _inside = inside();
         let context = &self.shared.context;
         if !same_file(&self.shared) {
             return Err(Error::Moved { path: context.path.clone() });
@@ -370,11 +375,15 @@ pub fn read(shared: &Shared) {
                     break read;
                 }
                 if queue.stop {
+                    drop(queue);
+                    let _inside = inside();
+                    drop(db);
                     return;
                 }
                 shared.reading.wait(&mut queue);
             }
         };
+        let inside = inside();
         let opened = match db.take() {
             Some(db) => Ok(db),
             None => connect(&shared.path, shared.vfs.as_deref(), &shared.context, true),
@@ -385,6 +394,7 @@ pub fn read(shared: &Shared) {
             db = Some(connection);
             found
         });
+        drop(inside);
         (read.answer)(found);
     }
 }
