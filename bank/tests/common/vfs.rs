@@ -9,14 +9,41 @@ use std::sync::{Mutex, Once};
 
 use rusqlite::ffi::*;
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Event {
-    Write { file: String, offset: u64, data: Vec<u8> },
-    Truncate { file: String, size: u64 },
-    Sync { file: String },
-    Delete { file: String },
+    Write {
+        file: String,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Truncate {
+        file: String,
+        size: u64,
+    },
+    Sync {
+        file: String,
+    },
+    Delete {
+        file: String,
+    },
     /// Not of the VFS: the test got an answer.
-    Answer { id: String, key: String },
+    Answer {
+        id: String,
+        key: String,
+    },
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = |file: &str| file.rsplit('/').next().unwrap_or("").to_owned();
+        match self {
+            Event::Write { file, offset, data } => write!(f, "write {} {offset} +{}", end(file), data.len()),
+            Event::Truncate { file, size } => write!(f, "truncate {} {size}", end(file)),
+            Event::Sync { file } => write!(f, "sync {}", end(file)),
+            Event::Delete { file } => write!(f, "delete {}", end(file)),
+            Event::Answer { id, key } => write!(f, "answer {id} {key}"),
+        }
+    }
 }
 
 pub static EVENTS: Mutex<Vec<Event>> = Mutex::new(Vec::new());

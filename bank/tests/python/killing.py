@@ -127,6 +127,8 @@ def run(seconds, kills, processes=4, seed=0, progress=None):
         for client in clients:
             if client.process.poll() is None:
                 client.kill()
+        for client in clients:
+            client.output.close()
     counts = check(path, clients)
     told = sum(len(client.claims) for client in clients)
     folder.cleanup()
@@ -137,6 +139,10 @@ if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3_600
     wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     killed, told, counts = run(
-        seconds, wanted, processes=8, seed=time.time(), progress=lambda done, counts: print(f"{done} kills, {counts}", flush=True)
+        seconds,
+        wanted,
+        processes=8,
+        seed=time.time(),
+        progress=lambda done, counts: print(f"{done} kills, {counts}", flush=True),
     )
     print(f"{killed} kills; {told} answered claims, each item one owner, each id one item, nothing lost: {counts}")

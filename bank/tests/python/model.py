@@ -28,6 +28,7 @@ class Rules:
     tombs: bool = True  # with keep=False: what is deleted is remembered for repeats
     shortens: bool = False  # extend may shorten
     old_release: str = "false"  # or "stale"
+    remembers: bool = True  # False: a release is not remembered for repeats
     ticks: int = 5
     faults: int = 1
 
@@ -103,9 +104,7 @@ def carry_out(world, scripts, rules, message, complain):
                     answer = ("mismatch",)
         else:
             there = [
-                (row.until, place)
-                for place, row in enumerate(rows)
-                if row and row.state in "FL" and row.until <= now
+                (row.until, place) for place, row in enumerate(rows) if row and row.state in "FL" and row.until <= now
             ]
             if there:
                 got = min(there)[1]
@@ -122,7 +121,7 @@ def carry_out(world, scripts, rules, message, complain):
     else:
         place, token = message.token
         row = rows[place]
-        remembered = rules.tombs and (place, token, call) in tombs
+        remembered = (place, token, call) in tombs
         if row is None or row.token != token or (row.state == "F" and remembered and call == "done"):
             if remembered:
                 answer = ("true",)
@@ -147,6 +146,8 @@ def carry_out(world, scripts, rules, message, complain):
                     if rules.tombs and not rules.keep:
                         tombs = tuple(sorted({*tombs, (place, token, call)}))
                 elif call == "release":
+                    if rules.remembers:
+                        tombs = tuple(sorted({*tombs, (place, token, call)}))
                     rows[place] = Row("F", None, token, now, None)
                 else:
                     wanted = now + arguments[0]

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from opool_bank import Bank, BankClosed, BankTimeout, SharedObjectMgr, Semaphore, once
+from opool_bank import Bank, BankClosed, BankTimeout, Semaphore, SharedObjectMgr, once
 
 try:
     import uvloop
@@ -14,7 +14,9 @@ except ImportError:
     uvloop = None
 
 
-@pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(uvloop is None, reason="no uvloop"))])
+@pytest.fixture(
+    params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(uvloop is None, reason="no uvloop"))]
+)
 def run(request):
     """Runs a coroutine in a new loop."""
 

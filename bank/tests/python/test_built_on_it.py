@@ -4,8 +4,8 @@ import os
 import threading
 
 import pytest
-from conftest import finish
 
+from conftest import finish
 from opool_bank import (
     AlreadySettled,
     BankTimeout,
@@ -198,7 +198,8 @@ def test_a_runner_that_died_is_told_to_the_next(path, child):
     code = """
         import os, sys
         from opool_bank import once
-        once(sys.argv[1], "k", ttl=600).__enter__()
+        runs = once(sys.argv[1], "k", ttl=600)
+        runs.__enter__()
         os._exit(0)
     """
     finish(child(code, path))

@@ -129,7 +129,7 @@ def test_a_reader_that_goes_away_is_no_error(path):
 def test_progress_shows_only_what_takes_longer_than_a_second(capsys, monkeypatch):
     import opool_bank._progress as module
 
-    now = iter(range(0, 1000))
+    now = iter(range(1000))
     monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
     monkeypatch.setattr(module, "_Rich", lambda what, total: module._Plain(what, total))
     assert list(progress(range(5), "put", 5, show=True)) == [0, 1, 2, 3, 4]

@@ -372,7 +372,10 @@ def test_a_waiting_lease_gets_what_another_thread_releases(bank):
 
 def test_waiting_ends_with_a_message_that_says_what_is_there(bank):
     bank.put(["a"])
-    with bank.lease(), pytest.raises(BankTimeout, match=r"no item came free within 0.01 s \(0 free or delayed, 1 leased"):
+    with (
+        bank.lease(),
+        pytest.raises(BankTimeout, match=r"no item came free within 0.01 s \(0 free or delayed, 1 leased"),
+    ):
         bank.lease(timeout=0.01)
     assert bank.claim(timeout=0.01).key == "a"
     assert bank.claim(timeout=0.01) is None
@@ -492,7 +495,6 @@ def test_a_closed_bank_says_so(path):
 def test_a_bank_that_is_closed_while_a_claim_waits_ends_it(path):
     with Bank(path) as bank:
         got = []
-
 
         def wait():
             with pytest.raises(BankClosed):

@@ -6,8 +6,8 @@ import shutil
 import sqlite3
 
 import pytest
-from conftest import finish
 
+from conftest import finish
 from opool_bank import Bank, BankError, BankFileError, BankMoved, BankReadOnly, BankUsageError, NotABank, SchemaTooNew
 
 
@@ -59,10 +59,9 @@ def test_a_truncated_file_is_an_error_and_no_crash(path, size):
         bank.put(range(2_000))
     del bank
     os.truncate(path, size)
-    with pytest.raises(BankError):
-        with Bank(path) as bank:
-            assert bank.verify() != []
-            raise BankError("said so")
+    with pytest.raises(BankError), Bank(path) as bank:
+        assert bank.verify() != []
+        raise BankError("said so")
 
 
 def test_a_forged_file_is_an_error_and_no_crash(path, child):
@@ -116,8 +115,6 @@ def test_a_file_that_is_moved_or_deleted_while_it_is_open_is_noticed(path):
         assert other.counts().put == 0
     with pytest.raises(BankMoved):
         bank.claim("x")
-    with Bank(path + ".moved") as moved:
-        assert moved.counts().free == 2
 
 
 def test_a_full_disk_is_an_error_at_once_and_nothing_is_lost(path, child):
@@ -181,7 +178,7 @@ def test_addresses_that_cannot_be_are_refused(address, message):
         (lambda bank: bank.put([None]), TypeError, "not NoneType"),
         (lambda bank: bank.put([2**63]), ValueError, "64 bits"),
         (lambda bank: bank.put(["x" * 5_000]), ValueError, "at most 4096"),
-        (lambda bank: bank.put(["\ud800"]), UnicodeEncodeError, ""),
+        (lambda bank: bank.put(["\ud800"]), UnicodeEncodeError, "surrogates"),
         (lambda bank: bank.put([("a", object())]), TypeError, "a payload must be None, int, str, bytes or JSON"),
         (lambda bank: bank.put([("a", b"x" * (17 << 20))]), ValueError, "at most 16777216"),
         (lambda bank: bank.put([()]), ValueError, "not a tuple of 0"),
@@ -195,7 +192,7 @@ def test_addresses_that_cannot_be_are_refused(address, message):
         (lambda bank: bank.claim("x", payload=1), BankUsageError, "is for create"),
         (lambda bank: bank.lease(0), ValueError, "at least 0.01"),
         (lambda bank: bank.lease(-5), ValueError, "at least 0.01"),
-        (lambda bank: bank.lease(timeout=-1e20), BankError, "no item came"),
+        (lambda bank: bank.lease(timeout=-1), ValueError, "timeout must be a number of seconds"),
         (lambda bank: bank.lease_many(0), BankUsageError, "from 1 to 1000, not 0"),
         (lambda bank: bank.done("abc"), TypeError, "expected an item"),
         (lambda bank: bank.release([[("a", 1)]]), TypeError, "expected items"),
@@ -203,7 +200,7 @@ def test_addresses_that_cannot_be_are_refused(address, message):
         (lambda bank: Bank(bank.path, durability="none"), BankUsageError, "durability must be"),
         (lambda bank: Bank(bank.path, timeout=-1), BankUsageError, "timeout must be"),
         (lambda bank: Bank(bank.path, durability="fast"), BankUsageError, "another durability"),
-        (lambda bank: Bank(17), TypeError, ""),
+        (lambda bank: Bank(17), TypeError, "PathLike"),
     ],
 )
 def test_bad_arguments_are_refused_and_change_nothing(bank, call, error, message):

@@ -2,8 +2,9 @@
 
 import os
 
-import killing
 import pytest
+
+import killing
 
 
 @pytest.mark.torture

@@ -1,5 +1,6 @@
 """Histories of small concurrent runs: there is an order of the calls, each between its begin and its end, that explains all
-answers (the search of Wing and Gong)."""
+answers (the search of Wing and Gong).
+"""
 
 import random
 import threading

@@ -1,8 +1,8 @@
 """The model holds, each known hole is seen in it, and the real store answers as it does."""
 
 import pytest
-from model import Rules, check, walk
 
+from model import Rules, check, walk
 from opool_bank import AlreadySettled, Bank, ClaimMismatch, StaleLease
 from opool_bank.testing import ManualClock
 
@@ -29,7 +29,7 @@ CASES = {
         [[LEASE, RELEASE], [OTHER]],
         1,
         Rules(ticks=3),
-        Rules(old_release="stale", ticks=3),
+        Rules(old_release="stale", remembers=False, ticks=3),
         "false stale",
     ),
     "extend and done, the token alone decides": (
@@ -116,7 +116,11 @@ def answer_of(bank, kept, call, token, keep):
 
 
 REPLAYED = {name: case[:3] for name, case in CASES.items()}
-REPLAYED["two items, three clients"] = ([[LEASE, DONE], [OTHER, RELEASE], [("claim", "c")]], 2, Rules(ticks=6, faults=2))
+REPLAYED["two items, three clients"] = (
+    [[LEASE, DONE], [OTHER, RELEASE], [("claim", "c")]],
+    2,
+    Rules(ticks=6, faults=2),
+)
 
 
 @pytest.mark.parametrize("name", REPLAYED)

@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from conftest import finish
 
+from conftest import finish
 from opool_bank import Bank, BankClosed, BankUsageError, Lock, Semaphore
 
 HOLD = """
@@ -341,9 +341,11 @@ def test_a_process_that_is_stopped_in_the_lock_is_named(path, bank, child, monke
         try:
             asyncio.run(bank.claim_async("x"))
         except BankBusy as error:
-            assert error.pid == holder.pid
-            assert str(holder.pid) in str(error)
-            break
+            # Without a pid this machine was too slow, and nobody was inside.
+            if error.pid is not None:
+                assert error.pid == holder.pid
+                assert str(holder.pid) in str(error)
+                break
         os.kill(holder.pid, signal.SIGCONT)
         time.sleep(0.01)
     else:
@@ -424,8 +426,8 @@ def test_ctrl_c_ends_a_wait(path, bank, child):
         import sys
         from opool_bank import Bank
         bank = Bank(sys.argv[1])
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             bank.claim("x", timeout=600)
         except KeyboardInterrupt:
             print("interrupted")
