@@ -1,6 +1,6 @@
 //! Tells the crate which interpreter it is built for.
 //!
-//! `opool_gil` is set when the interpreter's own lock serialises every caller, so that `src/sync.rs` can use it
+//! `opool_gil` is set when the interpreter's own lock serialises every caller, so that `src/sync/guarded.rs` can use it
 //! instead of a mutex. The condition stands here and nowhere else.
 
 fn main() {

@@ -1,4 +1,4 @@
-"""The pools of `compare.py`, each made as its manual says, and used in the same few words."""
+"""The pools of `situations.py`, each made as its manual says, and used in the same few words."""
 
 from __future__ import annotations
 

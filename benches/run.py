@@ -20,7 +20,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PUBLISHED = HERE / "published"
-sys.path.append(str(HERE.parent / "tests" / "python"))  # the references: the same jobs in plain Python
+sys.path.append(str(HERE.parent / "tests"))  # parity/references: the same jobs in plain Python
 
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402

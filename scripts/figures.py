@@ -1,13 +1,14 @@
 """Writes the published figures into the README, between its markers: `make figures` runs it.
 
 What `make bench ARGS=--publish` measured stands in benches/published/, a file an interpreter. `--check` changes nothing
-and fails if the page is stale; `tests/python/test_readme.py` runs that.
+and fails if the page is stale; `tests/python/project/test_readme.py` runs that.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ def with_contention(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def repository() -> str:
+    """Returns the address of the repository: a package index shows the README without the files beside it."""
+    found = re.search(r'^Repository = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    return found.group(1) if found else sys.exit("pyproject.toml does not say where the repository is")
+
+
 def figures() -> list[str]:
     """Returns the lines between the markers."""
     reports = published()
@@ -84,15 +91,17 @@ def figures() -> list[str]:
     dates = sorted({report["date"][:10] for report in reports})
     builds = sorted({report["build"] for report in reports})
     revisions = sorted({report["revision"] for report in reports})
+    picture = f"{repository()}/raw/main/{PUBLISHED.relative_to(ROOT).as_posix()}/bench.svg"
+    manual = f"{repository()}/blob/main/benches/README.md"
     return [
-        "![What a lease costs, and how it is shared under contention](benches/published/bench.svg)",
+        f"![What a lease costs, and how it is shared under contention]({picture})",
         "",
         *without_contention(reports),
         "",
         *with_contention(newest),
         "",
         f"Measured by `{newest['command']}` on {' to '.join(dates)} at {', '.join(revisions)}: {newest['machine']};",
-        f"interpreters built with {' and '.join(builds)}. `benches/README.md` says how.",
+        f"interpreters built with {' and '.join(builds)}. [How]({manual}).",
     ]
 
 

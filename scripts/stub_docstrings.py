@@ -1,24 +1,23 @@
-"""Copies the docstrings of the extension into its stub, where editors look for them: `make fix` runs it.
+"""Copies the docstrings of the extensions into their stubs, where editors look for them: `make fix` runs it.
 
-The Rust sources are where docstrings are written. `tests/python/test_stub.py` fails when the copies are stale.
+The Rust sources are where docstrings are written. `tests/python/project/test_stub.py` fails when the copies are stale.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import textwrap
-from pathlib import Path
+from types import ModuleType
 
-from opool import _opool
-
-STUB = Path(__file__).resolve().parents[1] / "python" / "opool" / "_opool.pyi"
+from packages import packages
 
 
-def runtime_docstring(name: str) -> str | None:
-    """Returns the docstring of a dotted name of the extension, without a signature line."""
-    thing: object = _opool
+def runtime_docstring(extension: ModuleType, name: str) -> str | None:
+    """Returns the docstring of a dotted name of an extension, without a signature line."""
+    thing: object = extension
     for part in name.split("."):
         thing = inspect.getattr_static(thing, part)
     thing = getattr(thing, "__func__", thing)
@@ -35,19 +34,19 @@ def quoted(docstring: str, indent: str) -> str:
     return textwrap.indent(f'"""{docstring}{end}', indent) + "\n"
 
 
-def fill(lines: list[str], body: list[ast.stmt], prefix: str = "") -> None:
+def fill(extension: ModuleType, lines: list[str], body: list[ast.stmt], prefix: str = "") -> None:
     """Replaces the docstrings below `body` in `lines`, from the end to the start so that line numbers stay right."""
     for node in reversed(body):
         if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
             continue
         name = prefix + node.name
         if isinstance(node, ast.ClassDef):
-            fill(lines, node.body, name + ".")
+            fill(extension, lines, node.body, name + ".")
         elif node.name.startswith("_"):
             continue
         first = node.body[0]
         indent = " " * (node.col_offset + 4)
-        docstring = runtime_docstring(name)
+        docstring = runtime_docstring(extension, name)
         if docstring is None or not isinstance(first, ast.Expr) or not isinstance(first.value, ast.Constant):
             if docstring is not None and isinstance(node, ast.ClassDef):
                 lines.insert(first.lineno - 1 - len(getattr(first, "decorator_list", [])), quoted(docstring, indent))
@@ -61,11 +60,13 @@ def fill(lines: list[str], body: list[ast.stmt], prefix: str = "") -> None:
 
 
 def main() -> None:
-    """Rewrites the stub."""
-    source = STUB.read_text(encoding="utf-8")
-    lines = source.splitlines(keepends=True)
-    fill(lines, ast.parse(source).body)
-    STUB.write_text("".join(lines), encoding="utf-8")
+    """Rewrites the stub of each package that has an extension."""
+    for package in packages():
+        if package.kind != "program":
+            source = package.stub.read_text(encoding="utf-8")
+            lines = source.splitlines(keepends=True)
+            fill(importlib.import_module(package.module), lines, ast.parse(source).body)
+            package.stub.write_text("".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-//! The end of a pool, and its new beginning after a fork, in the core: what would take luck to see from Python.
+//! The end of a pool, and its new start after a fork: races in the core that Python tests would meet only by chance.
 
 mod plain;
 
-use opool::pool::{Asker, FollowUp, Identity, Next, Patience, Rules, State, Work, WorkerId};
+use opool::pool::{Caller, FollowUp, Identity, Next, Rules, State, TimeSlice, Work, WorkerId};
 use plain::{Plain, counts};
 
 /// A pooled value.
@@ -18,8 +18,8 @@ impl Identity for Value {
 const ME: usize = 1;
 const OTHER: usize = 2;
 
-fn at(thread: usize) -> Asker {
-    Asker { thread, now: 0, nested: false, deadline: u64::MAX }
+fn at(thread: usize) -> Caller {
+    Caller { thread, now: 0, nested: false, deadline: u64::MAX }
 }
 
 /// A pool that makes its objects itself.
@@ -36,7 +36,7 @@ fn next(state: &mut State<Value, &'static str>, worker: &mut Option<WorkerId>) -
 #[test]
 fn what_was_handed_over_before_the_end_cannot_be_taken_back_from_its_waiter() {
     let mut state: State<Value, &str> = State::new();
-    state.set_patience(Patience { body: 10, turn: 100 });
+    state.set_time_slice(TimeSlice { body: 10, whole: 100 });
     state.put(Value(1));
     state.put(Value(2));
     let (one, two) = (state.lease().expect("idle"), state.lease().expect("idle"));
@@ -46,18 +46,18 @@ fn what_was_handed_over_before_the_end_cannot_be_taken_back_from_its_waiter() {
     state.give_back(two, at(ME));
     assert!(state.may_take_back(), "the second return is within a turn");
     state.close(None);
-    assert!(state.lease_or_take_back(at(ME)).is_none(), "a closed pool gave something to whoever asked");
+    assert!(state.lease_or_take_back(at(ME)).is_none(), "a closed pool leased something");
     assert!(state.look(first, at(OTHER)).is_ok());
     assert!(state.look(second, at(OTHER)).is_ok());
 }
 
 #[test]
-fn whoever_closes_by_force_does_not_wait_for_what_the_other_process_made() {
+fn close_by_force_does_not_wait_for_what_the_other_process_made() {
     let mut state = factory();
     state.put(Value(1));
     let slot = state.lease().expect("idle");
     let forked = state.keep_only(ME, |_| false, |_, _| false);
-    assert!(forked.left.is_empty(), "it is the survivor's");
+    assert!(forked.inherited.is_empty(), "it is the survivor's");
     state.close(None);
     assert!(!state.is_over().0, "the survivor has not given it back");
     let mut copied = 0;
@@ -93,7 +93,7 @@ fn a_background_thread_that_forks_is_counted_in_the_child_and_takes_no_other_off
     let Next::Do(Work::Make(attempt)) = next(&mut state, &mut other) else { panic!("the child makes its own") };
     state.cancel(ticket, 0);
     state.close(None);
-    state.not_made(attempt, 0);
+    state.fail_attempt(attempt, 0);
     assert!(matches!(next(&mut state, &mut forks), Next::End));
     assert!(!state.is_over().1, "the other one has not come for its next work");
     assert!(matches!(next(&mut state, &mut other), Next::End));

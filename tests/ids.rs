@@ -12,14 +12,14 @@ use proptest::prelude::*;
 struct Model {
     order: Order,
     range: Range<i128>,
-    /// Where the never-given ids begin; with order `Lowest` and `Random` nothing.
+    /// Where the never allocated ids begin; with order `Lowest` and `Random` nothing.
     fresh: i128,
     given: BTreeSet<i64>,
     freed: VecDeque<i64>,
     excluded: BTreeSet<i64>,
     /// Reserved beyond the watermark once.
     reserved: BTreeSet<i64>,
-    /// Those that are out because somebody asked for them; they are not untaken.
+    /// Those that were taken by name; they are not undone.
     asked: BTreeSet<i64>,
     lent: BTreeSet<i64>,
     /// The free ids, lowest first, for order `Lowest`; some of them are free no longer.
@@ -106,7 +106,7 @@ impl Model {
         Ok(())
     }
 
-    fn untake(&mut self, id: i64) -> Result<(), Error> {
+    fn undo_take(&mut self, id: i64) -> Result<(), Error> {
         self.free(id)?;
         if let Order::Fifo = self.order {
             self.freed.pop_back();
@@ -127,7 +127,7 @@ impl Model {
                 return Err(Refusal::Repeated(id));
             }
             if !self.given.contains(&id) {
-                return Err(Refusal::NotGiven(id));
+                return Err(Refusal::NotAllocated(id));
             }
             if self.lent.contains(&id) {
                 return Err(Refusal::Lent(id));
@@ -165,7 +165,7 @@ impl Model {
             }
         }
         if let Some(&id) = self.given.range(from..=to).next() {
-            return Err(Refusal::Given(id));
+            return Err(Refusal::Allocated(id));
         }
         self.excluded.extend(from..=to);
         self.freed.retain(|id| !(from..=to).contains(id));
@@ -178,7 +178,7 @@ impl Model {
             return Err(Error::OutOfReach.into());
         }
         if let Some(&id) = self.given.iter().find(|&&id| i128::from(id) >= end) {
-            return Err(Refusal::Given(id));
+            return Err(Refusal::Allocated(id));
         }
         self.range.end = end;
         self.fresh = self.fresh.min(end);
@@ -225,13 +225,13 @@ enum Op {
     FreeAny(i64),
     /// Frees so many from this place on; the last one twice.
     FreeMany(usize, usize, bool),
-    Untake(usize),
+    UndoTake(usize),
     Lend(usize),
     TakeBack(usize),
     TakeBackAny(i64),
     Unlend(usize),
     ExcludeLent(usize),
-    UntakeAny(i64),
+    UndoTakeAny(i64),
     Reserve(i64),
     Exclude(i64, i64),
     Resize(u64),
@@ -248,13 +248,13 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (-3..200_i64).prop_map(Op::FreeAt),
         1 => any::<i64>().prop_map(Op::FreeAny),
         2 => (any::<usize>(), 0..60_usize, proptest::bool::weighted(0.2)).prop_map(|(a, b, c)| Op::FreeMany(a, b, c)),
-        1 => any::<usize>().prop_map(Op::Untake),
+        1 => any::<usize>().prop_map(Op::UndoTake),
         2 => (1..10_usize).prop_map(Op::Lend),
         3 => any::<usize>().prop_map(Op::TakeBack),
         1 => (-3..200_i64).prop_map(Op::TakeBackAny),
         1 => any::<usize>().prop_map(Op::Unlend),
         1 => any::<usize>().prop_map(Op::ExcludeLent),
-        1 => any::<i64>().prop_map(Op::UntakeAny),
+        1 => any::<i64>().prop_map(Op::UndoTakeAny),
         3 => prop_oneof![-2..120_i64, -2..400_i64, 65_000..200_000_i64].prop_map(Op::Reserve),
         1 => (-1..300_i64, 0..30_i64).prop_map(|(from, len)| Op::Exclude(from, len)),
         1 => prop_oneof![4 => 0..500_u64, 1 => 60_000..200_000_u64].prop_map(Op::Resize),
@@ -305,7 +305,7 @@ fn free(ids: &mut Ids, id: i64) -> Result<(), Error> {
 /// Sees that both show the same.
 fn look(ids: &Ids, model: &mut Model) {
     assert!(ids.allocated().expect("memory").eq(model.given.iter().copied()));
-    assert_eq!(ids.given(), model.given.len() as u64);
+    assert_eq!(ids.allocated_count(), model.given.len() as u64);
     assert_eq!(ids.lent(), model.lent.len() as u64);
     assert_eq!(ids.available(), model.available());
     assert_eq!(ids.range(), model.range.clone());
@@ -376,7 +376,7 @@ proptest! {
                 },
                 Op::FreeAt(distance) => {
                     let id = at(distance);
-                    prop_assert_eq!(ids.is_given(id), model.given.contains(&id));
+                    prop_assert_eq!(ids.is_allocated(id), model.given.contains(&id));
                     prop_assert_eq!(ids.free(id), model.free(id));
                 }
                 Op::FreeAny(id) => prop_assert_eq!(free(&mut ids, id), model.free(id)),
@@ -409,26 +409,26 @@ proptest! {
                     prop_assert_eq!(model.free(id), Ok(()));
                 },
                 Op::TakeBackAny(distance) => if !model.lent.contains(&at(distance)) {
-                    prop_assert_eq!(ids.take_back(at(distance)), Ok(()), "it is somebody else's");
+                    prop_assert_eq!(ids.take_back(at(distance)), Ok(()), "it is not lent");
                 },
                 Op::Unlend(place) => if let Some(id) = nth(&model.lent, place) {
-                    prop_assert_eq!(ids.unlend(id), Ok(()));
+                    prop_assert_eq!(ids.undo_lend(id), Ok(()));
                     model.lent.remove(&id);
-                    prop_assert_eq!(model.untake(id), Ok(()));
+                    prop_assert_eq!(model.undo_take(id), Ok(()));
                 },
                 Op::ExcludeLent(place) => if let Some(id) = nth(&model.lent, place) {
                     prop_assert_eq!(ids.exclude_lent(id), Ok(()));
-                    prop_assert_eq!(ids.exclude_lent(id), Err(Refusal::NotGiven(id)));
+                    prop_assert_eq!(ids.exclude_lent(id), Err(Refusal::NotAllocated(id)));
                     model.lent.remove(&id);
                     prop_assert_eq!(model.free(id), Ok(()));
                     prop_assert_eq!(model.exclude(id, id), Ok(()));
                 },
-                Op::Untake(place) => if let Some(id) = nth(&(&(&model.given - &model.asked) - &model.lent), place) {
-                    prop_assert_eq!(ids.untake(id), Ok(()));
-                    prop_assert_eq!(model.untake(id), Ok(()));
+                Op::UndoTake(place) => if let Some(id) = nth(&(&(&model.given - &model.asked) - &model.lent), place) {
+                    prop_assert_eq!(ids.undo_take(id), Ok(()));
+                    prop_assert_eq!(model.undo_take(id), Ok(()));
                 },
-                Op::UntakeAny(id) if model.asked.contains(&id) => {}
-                Op::UntakeAny(id) => prop_assert_eq!(ids.untake(id), model.untake(id)),
+                Op::UndoTakeAny(id) if model.asked.contains(&id) => {}
+                Op::UndoTakeAny(id) => prop_assert_eq!(ids.undo_take(id), model.undo_take(id)),
                 Op::Reserve(distance) => prop_assert_eq!(ids.reserve(at(distance)), model.reserve(at(distance))),
                 Op::Exclude(from, len) => {
                     let Some(to) = at(from).checked_add(len) else { continue };
@@ -444,7 +444,7 @@ proptest! {
                     look(&ids, &mut model);
                 }
             }
-            let next = ids.next_given(i64::MIN);
+            let next = ids.next_allocated(i64::MIN);
             prop_assert_eq!(next, model.given.first().copied());
         }
     }
@@ -482,7 +482,7 @@ fn a_queue_goes_round_for_ever_in_step() {
         for turn in 0..3 * count as i64 + 20_000 {
             let id = turn % count as i64 + 1;
             assert_eq!(ids.take(), Ok(Some(id)));
-            assert_eq!(ids.untake(id), Ok(()));
+            assert_eq!(ids.undo_take(id), Ok(()));
             assert_eq!(ids.take(), Ok(Some(id)));
             assert_eq!(ids.free(id), Ok(()));
         }
@@ -498,7 +498,7 @@ fn takes_are_undone_newest_first_however_many_there_are() {
     }
     let taken: Vec<i64> = (0..25_000).map(|_| ids.take().expect("memory").expect("some are left")).collect();
     for &id in taken.iter().rev() {
-        ids.untake(id).expect("it is allocated");
+        ids.undo_take(id).expect("it is allocated");
     }
     assert!(ids.freed().expect("memory").eq((1..30_000).rev()));
 }

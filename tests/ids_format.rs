@@ -33,13 +33,13 @@ fn use_it(bytes: &[u8]) -> Result<(), Unreadable> {
     // Not always `bytes` themselves: other libraries may write a bitmap in more words.
     let dump = ids.dump().expect("memory");
     assert_eq!(Ids::load(&dump).expect("it was dumped a moment ago").dump().expect("memory"), dump);
-    let (given, available) = (ids.given(), ids.available());
-    let first = ids.next_given(i64::MIN);
+    let (given, available) = (ids.allocated_count(), ids.available());
+    let first = ids.next_allocated(i64::MIN);
     assert_eq!(first.is_some(), given > 0);
     let taken = ids.take_quickly().or_else(|| ids.take().expect("memory"));
     assert_eq!(taken.is_some(), available > 0);
     if let Some(id) = taken {
-        assert!(ids.has(id) && ids.is_given(id));
+        assert!(ids.has(id) && ids.is_allocated(id));
         assert_eq!(ids.available(), available - 1);
         ids.free(id).expect("it is out");
     }
@@ -47,7 +47,7 @@ fn use_it(bytes: &[u8]) -> Result<(), Unreadable> {
         ids.free(id).expect("it is out");
         assert_eq!(ids.reserve(id), Ok(true));
     }
-    assert_eq!((ids.given(), ids.available()), (given, available));
+    assert_eq!((ids.allocated_count(), ids.available()), (given, available));
     let end = u64::try_from(ids.range().end - ids.range().start).expect("it is a range");
     ids.resize(end).expect("it ends there already");
     Ids::load(&ids.dump().expect("memory")).expect("it was dumped a moment ago");

@@ -8,7 +8,7 @@ mod plain;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use loom::thread;
-use opool::pool::{Asker, Identity, Patience, SlotId, State};
+use opool::pool::{Caller, Identity, SlotId, State, TimeSlice};
 use opool::sync::{Attached, Guarded, Parker, Phase};
 use plain::{Plain, counts};
 
@@ -30,12 +30,12 @@ struct Pool {
 
 impl Pool {
     fn of(objects: usize) -> Arc<Self> {
-        Self::with_patience(objects, Patience::NONE)
+        Self::with_time_slice(objects, TimeSlice::NONE)
     }
 
-    fn with_patience(objects: usize, patience: Patience) -> Arc<Self> {
+    fn with_time_slice(objects: usize, limits: TimeSlice) -> Arc<Self> {
         let mut state = State::new();
-        state.set_patience(patience);
+        state.set_time_slice(limits);
         for object in 0..objects {
             assert!(state.put(Token(object)).is_none());
         }
@@ -52,18 +52,18 @@ impl Pool {
     }
 
     fn lease(&self, me: usize) -> SlotId {
-        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
-        if let Some(slot) = self.with(|core| core.lease_or_take_back(asker)) {
+        let caller = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        if let Some(slot) = self.with(|core| core.lease_or_take_back(caller)) {
             return self.held(slot);
         }
         let parker = Arc::new(Parker::new());
-        let mut ticket = match self.with(|core| core.queue(asker, Arc::clone(&parker))) {
+        let mut ticket = match self.with(|core| core.queue(caller, Arc::clone(&parker))) {
             Ok(slot) => return self.held(slot),
             Err(ticket) => ticket,
         };
         loop {
             parker.park(None);
-            ticket = match self.with(|core| core.look(ticket, asker)) {
+            ticket = match self.with(|core| core.look(ticket, caller)) {
                 Ok((slot, _)) => return self.held(slot),
                 Err(ticket) => ticket,
             }
@@ -72,8 +72,8 @@ impl Pool {
 
     /// Queues, and leaves at once: whatever can happen between the two does happen in some interleaving.
     fn lease_or_expire(&self, me: usize) -> Option<SlotId> {
-        let asker = Asker { thread: me, now: 0, nested: false, deadline: u64::MAX };
-        match self.with(|core| core.queue(asker, Arc::new(Parker::new()))) {
+        let caller = Caller { thread: me, now: 0, nested: false, deadline: u64::MAX };
+        match self.with(|core| core.queue(caller, Arc::new(Parker::new()))) {
             Ok(slot) => Some(self.held(slot)),
             Err(ticket) => self.with(|core| core.cancel(ticket, 0)).0.map(|slot| self.held(slot)),
         }
@@ -85,7 +85,7 @@ impl Pool {
             return;
         }
         if let Some(parker) =
-            self.with(|core| core.give_back(slot, Asker { thread: me, now: 0, nested: false, deadline: u64::MAX }))
+            self.with(|core| core.give_back(slot, Caller { thread: me, now: 0, nested: false, deadline: u64::MAX }))
         {
             parker.unpark();
         }
@@ -193,7 +193,7 @@ fn a_waiter_who_expires_leaves_the_next_one_in_place() {
 }
 
 /// A ticket is consumed by whatever ends the wait, so the type system forbids to close a waiter twice. What remains is
-/// a wake that arrives after the waiter has left: it must not reach whoever uses its place in the queue next.
+/// a wake that arrives after the waiter has left: it must not reach the next waiter in the same place of the queue.
 #[test]
 fn a_late_wake_for_a_closed_waiter_disturbs_nobody() {
     loom::model(|| {
@@ -236,12 +236,12 @@ fn a_lease_that_two_threads_release_at_once_is_given_back_once() {
     });
 }
 
-/// A thread in its turn takes back what it has just handed over: the waiter keeps its place, and is served when the
-/// giver gives for good, or looks first.
+/// A thread in its time slice takes back what it has just handed over: the waiter keeps its place, and is served when a
+/// hand-over is final, or when it collects first.
 #[test]
 fn an_object_that_is_taken_back_still_reaches_the_waiter() {
     loom::model(|| {
-        let pool = Pool::with_patience(1, Patience { body: 1, turn: 1 });
+        let pool = Pool::with_time_slice(1, TimeSlice { body: 1, whole: 1 });
         let slot = pool.lease(1);
         let waiter = {
             let pool = Arc::clone(&pool);
@@ -263,7 +263,7 @@ fn an_object_that_is_taken_back_still_reaches_the_waiter() {
 #[test]
 fn taking_back_races_with_a_timeout_and_loses_nothing() {
     three_threads(|| {
-        let pool = Pool::with_patience(1, Patience { body: 1, turn: 1 });
+        let pool = Pool::with_time_slice(1, TimeSlice { body: 1, whole: 1 });
         let slot = pool.lease(1);
         let hasty = {
             let pool = Arc::clone(&pool);

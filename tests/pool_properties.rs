@@ -4,7 +4,7 @@ mod plain;
 
 use std::collections::VecDeque;
 
-use opool::pool::{Asker, Hold, Identity, NotAcquired, Order, Patience, SlotId, State, Ticket};
+use opool::pool::{Caller, Hold, Identity, NotAcquired, Order, SlotId, State, Ticket, TimeSlice};
 use plain::{Plain, counts};
 use proptest::prelude::*;
 
@@ -77,27 +77,27 @@ struct Run {
     next_waiter: usize,
     /// One tick a step.
     now: u64,
-    patience: Patience,
-    /// Who has handed something over lately, and whether it was in a turn that can go on.
+    limits: TimeSlice,
+    /// The latest caller that handed something over.
     giver: Option<usize>,
 }
 
 impl Run {
-    fn new(order: Order, patience: Patience) -> Self {
+    fn new(order: Order, limits: TimeSlice) -> Self {
         let mut state = State::new();
         state.set_order(order);
-        state.set_patience(patience);
-        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, patience, giver: None }
+        state.set_time_slice(limits);
+        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, limits, giver: None }
     }
 
-    fn asker(&self, thread: usize) -> Asker {
-        Asker { thread, now: self.now, nested: false, deadline: u64::MAX }
+    fn caller(&self, thread: usize) -> Caller {
+        Caller { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
-    /// The state may take back only what its asker gave and nobody has picked up; the model cannot know more.
+    /// A caller may take back only what it handed over and the waiter has not collected; the model cannot know more.
     fn took_back(&mut self, who: usize, slot: SlotId) {
         let value = self.value(slot);
-        assert!(self.patience != Patience::NONE, "somebody else's object was taken back");
+        assert!(self.limits != TimeSlice::NONE, "an object was taken back without a time slice");
         assert_eq!(self.giver, Some(who), "only the giver may take it back");
         let waiter = self.model.waiters.iter_mut().find(|(_, given, _)| *given == Some(value));
         waiter.expect("taken back from a waiter").1 = None;
@@ -109,7 +109,7 @@ impl Run {
         let first = self.model.waiters.iter_mut().find(|(_, given, _)| given.is_none());
         match first {
             Some((_, given, _)) => {
-                assert!(wake.is_some(), "nobody was woken although somebody waits");
+                assert!(wake.is_some(), "no waiter was woken although there is one");
                 *given = Some(value);
             }
             None => {
@@ -154,13 +154,13 @@ impl Run {
             }
             Step::Queue { who } => {
                 self.next_waiter += 1;
-                let asker = self.asker(who);
+                let caller = self.caller(who);
                 if self.model.idle.is_empty()
-                    && let Some(slot) = self.state.lease_or_take_back(asker)
+                    && let Some(slot) = self.state.lease_or_take_back(caller)
                 {
                     return self.took_back(who, slot);
                 }
-                match self.state.queue(asker, self.next_waiter) {
+                match self.state.queue(caller, self.next_waiter) {
                     Ok(slot) => {
                         let expected = self.model.idle.pop_front().expect("the model has something idle too");
                         assert_eq!(self.value(slot), expected);
@@ -175,8 +175,8 @@ impl Run {
             Step::Collect { which } if !self.model.waiters.is_empty() => {
                 let which = which % self.model.waiters.len();
                 let (who, given, ticket) = self.model.waiters.remove(which);
-                let asker = self.asker(who);
-                match self.state.look(ticket.expect("kept until the end"), asker) {
+                let caller = self.caller(who);
+                match self.state.look(ticket.expect("kept until the end"), caller) {
                     Ok((slot, waker)) => {
                         assert!(waker.is_some());
                         let value = given.expect("not handed over in the model");
@@ -205,7 +205,7 @@ impl Run {
             Step::GiveBack { which } if !self.model.leased.is_empty() => {
                 let (value, who, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
                 let quick = self.state.give_back_quickly(slot);
-                let wake = if quick { None } else { self.state.give_back(slot, self.asker(who)) };
+                let wake = if quick { None } else { self.state.give_back(slot, self.caller(who)) };
                 if wake.is_some() {
                     self.giver = Some(who);
                 }
@@ -227,8 +227,8 @@ impl Run {
                     let place = self.model.acquired.iter().position(|(other, _)| *other == value);
                     self.model.acquired.swap_remove(place.expect("acquired in the model too"));
                     assert_eq!(value.object, object);
-                    let asker = self.asker(ME);
-                    let wake = awaited.and_then(|slot| self.state.give_back(slot, asker));
+                    let caller = self.caller(ME);
+                    let wake = awaited.and_then(|slot| self.state.give_back(slot, caller));
                     if wake.is_some() {
                         self.giver = Some(ME);
                     }
@@ -266,7 +266,7 @@ impl Run {
         }
     }
 
-    /// Everything of `OTHER` is gone; what it had is free. In which order it comes free is nobody's business.
+    /// `OTHER` no longer exists, and what it had is free, in any order.
     fn fork(&mut self) {
         let mut orphaned = Vec::new();
         let leased = self.model.leased.iter().map(|(value, who, _)| (*value, *who));
@@ -283,15 +283,15 @@ impl Run {
             },
         );
         let mut free = Vec::new();
-        let mut gone = 0;
+        let mut removed = 0;
         self.model.waiters.retain(|(who, given, _)| {
             if *who == OTHER {
-                gone += 1;
+                removed += 1;
                 free.extend(*given);
             }
             *who == ME
         });
-        assert_eq!(forked.wakers.len(), gone);
+        assert_eq!(forked.wakers.len(), removed);
         let mut expected = Vec::new();
         self.model.leased.retain(|(value, who, _)| {
             if *who == OTHER {
@@ -319,8 +319,8 @@ impl Run {
         let mut index = 0;
         while index < self.model.waiters.len() {
             let (who, given, ticket) = self.model.waiters.remove(index);
-            let asker = self.asker(who);
-            match self.state.look(ticket.expect("kept until the end"), asker) {
+            let caller = self.caller(who);
+            match self.state.look(ticket.expect("kept until the end"), caller) {
                 Ok((slot, _)) => {
                     let value = self.value(slot);
                     assert!(handed.contains(&value));
@@ -346,7 +346,7 @@ impl Run {
         assert_eq!(all.len(), kept.len());
         assert!(all.iter().all(|(value, _)| kept.contains(value)));
         for (value, slot) in all {
-            let wake = self.state.give_back(slot, self.asker(ME));
+            let wake = self.state.give_back(slot, self.caller(ME));
             self.comes_free(value, wake);
         }
     }
@@ -368,9 +368,9 @@ proptest! {
     fn every_value_is_in_one_place_and_comes_out_in_order(
         steps in steps(),
         order in prop_oneof![Just(Order::Fifo), Just(Order::Lifo)],
-        patience in prop_oneof![Just(Patience::NONE), (1u64..5, 1u64..50).prop_map(|(body, turn)| Patience { body, turn })],
+        limits in prop_oneof![Just(TimeSlice::NONE), (1u64..5, 1u64..50).prop_map(|(body, turn)| TimeSlice { body, whole: turn })],
     ) {
-        let mut run = Run::new(order, patience);
+        let mut run = Run::new(order, limits);
         for step in steps {
             run.step(step);
             run.check();
@@ -397,12 +397,12 @@ fn many_copies_of_one_object_are_acquired_and_released_in_linear_time() {
 }
 
 #[test]
-fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
-    let patience = Patience { body: 10, turn: 100 };
-    let at = |thread, now| Asker { thread, now, nested: false, deadline: u64::MAX };
+fn a_time_slice_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
+    let limits = TimeSlice { body: 10, whole: 100 };
+    let at = |thread, now| Caller { thread, now, nested: false, deadline: u64::MAX };
     for (gap, rounds) in [(9, 11), (10, 0)] {
         let mut state: State<Value, &str> = State::new();
-        state.set_patience(patience);
+        state.set_time_slice(limits);
         state.put(Value { object: 1, serial: 1 });
         let mut slot = state.lease().expect("idle");
         let ticket = state.queue(at(OTHER, 0), "other").expect_err("nothing is idle");
@@ -411,7 +411,7 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
         let next = state.queue(at(ME, 0), "me").expect_err("nothing is idle");
         (slot, _) = state.look(ticket, at(OTHER, 0)).expect("handed over");
         let mut now = 0;
-        let mut turns = 0;
+        let mut taken_back = 0;
         loop {
             now += gap;
             assert_eq!(state.give_back(slot, at(OTHER, now)), Some("me"));
@@ -419,9 +419,9 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
                 Some(again) => slot = again,
                 None => break,
             }
-            turns += 1;
+            taken_back += 1;
         }
-        assert_eq!(turns, rounds, "with bodies of {gap}");
+        assert_eq!(taken_back, rounds, "with bodies of {gap}");
         assert!(state.look(next, at(ME, now)).is_ok());
     }
 }
@@ -430,9 +430,9 @@ fn a_turn_ends_with_its_time_or_with_a_long_body_and_the_waiter_is_served() {
 /// before the inner one is over, so what it is given must reach the inner one.
 #[test]
 fn a_wait_inside_a_wait_of_the_same_thread_is_served_first() {
-    let outer = Asker { thread: ME, now: 0, nested: false, deadline: u64::MAX };
-    let inner = Asker { nested: true, ..outer };
-    let other = Asker { thread: OTHER, ..outer };
+    let outer = Caller { thread: ME, now: 0, nested: false, deadline: u64::MAX };
+    let inner = Caller { nested: true, ..outer };
+    let other = Caller { thread: OTHER, ..outer };
     for given_before in [false, true] {
         let mut state: State<Value, &str> = State::new();
         let outer_ticket = state.queue(outer, "outer").expect_err("empty");

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from algorithms.palindrome import Solution as Palindrome
 from algorithms.triplets import Solution as Triplets
 from harness import Case, Comparison
-from references.palindrome import is_palindrome
-from references.triplets import get_triplets
+from parity.references.palindrome import is_palindrome
+from parity.references.triplets import get_triplets
 
 OURS, PLAIN = "opool", "plain Python"
 

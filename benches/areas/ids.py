@@ -9,7 +9,7 @@ from typing import Any, Callable, Protocol
 
 import opool
 from harness import CHUNK_OPERATIONS, FULL, Case, Comparison
-from references.objectmgr import ReferenceObjectMgr
+from parity.references.objectmgr import ReferenceObjectMgr
 
 ROUNDS = 200
 

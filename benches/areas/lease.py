@@ -11,7 +11,7 @@ import opool_floor
 import opool
 from areas.peers import filled, objects
 from harness import Case, Comparison
-from references.pool import Pool as QueuePool
+from parity.references.pool import Pool as QueuePool
 
 LEASE, PAIR, WITHIN = "lease", "acquire and release", "lease(timeout=5)"
 NULLS = ["null, ordinary", "null, unbound"]  # the better one is the floor

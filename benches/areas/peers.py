@@ -13,7 +13,7 @@ from typing import Any, Callable, NamedTuple
 
 import opool
 from harness import Case, Comparison
-from references.pool import Pool as QueuePool
+from parity.references.pool import Pool as QueuePool
 
 OBJECTS = 4
 

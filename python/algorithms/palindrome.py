@@ -1,4 +1,4 @@
-"""Does a text read the same backwards? Letters and digits count, case does not."""
+"""The palindrome test: whether a text reads the same backwards. Letters and digits count, case does not."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Solution:
         True
     """
 
-    # The built-in function itself: one Python frame more would take longer than the test of a short text.
+    # The built-in function itself: another Python frame would take longer than the test of a short text.
     is_palindrom = staticmethod(is_palindrome)
 
 
 def main() -> None:
-    """Prints what the original module printed."""
+    """Print what the original module printed."""
     no, yes = (Solution().is_palindrom(text) for text in ("Hello World", "A Toyota’s a Toyota"))  # noqa: RUF001
     print(f"""
         Should not be a palindrome: {no} Palindrome

@@ -1,4 +1,4 @@
-"""All triplets of a list that sum to zero."""
+"""The triplet search: all triplets of a list that sum to zero."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Solution:
     """The triplet search under its original name.
 
     Attributes:
-        solution: What the latest search found. Each `get_triplets` begins a new list; there is none before the first.
+        solution: The result of the latest search, a new list for each; there is none before the first.
 
     Example:
         >>> Solution().get_triplets([3, 0, -1, 1, -2])
@@ -30,11 +30,11 @@ class Solution:
             s: Numbers, or anything with `+`, `==` and `<`. It is sorted in place.
 
         Returns:
-            Lists `[a, b, c]` of the very objects of `s`, by ascending `a`. The same list as `solution`.
+            Lists `[a, b, c]` of the objects of `s`, by ascending `a`; the same list as `solution`.
 
         Raises:
-            AttributeError: `s` has no `sort`, so it is no list.
-            Exception: Whatever adding or comparing the values raises. What was found before is in `solution`.
+            AttributeError: `s` is not a list: it has no `sort`.
+            Exception: Adding or comparing the values raised. The triplets found before are in `solution`.
 
         Example:
             >>> Solution().get_triplets([0, 0, 0, 0])
@@ -47,20 +47,20 @@ class Solution:
         return found
 
     def next_value(self, left: int, right: int, val: Any, s: list[Any]) -> tuple[int, int]:
-        """Take one step of the search: move the pointers, and note the triplet if there is one.
+        """Take one step of the search: record the triplet, if it is one, and move the pointers.
 
         Args:
-            left: The place of the left pointer in `s`.
-            right: The place of the right pointer.
+            left: The index of the left pointer in `s`.
+            right: The index of the right pointer.
             val: The value to the left of both.
             s: The sorted values.
 
         Returns:
-            The new places (left, right): a sum below zero moves the left pointer, a sum of zero both, any other sum
+            The new indexes (left, right): a sum below zero moves the left pointer, a sum of zero both, any other sum
             the right one.
 
         Raises:
-            AttributeError: There is a triplet to note, but no `solution` yet.
+            AttributeError: There is a triplet to record, but no `solution` yet.
 
         Example:
             >>> Solution().next_value(1, 2, -1, [-1, 0, 2])
@@ -74,7 +74,7 @@ class Solution:
 
 
 def main() -> None:
-    """Prints what the original module printed."""
+    """Print what the original module printed."""
     expected = [[-4, 0, 4], [-4, 1, 3], [-2, -1, 3], [-1, 0, 1]]
     output = Solution().get_triplets([-4, -2, -1, 0, 1, 3, 4])
     print(f"""

@@ -1,7 +1,7 @@
-"""A small port allocator at work: `python -m design.objectmgr_demo`.
+"""A demonstration of the id manager: `python -m design.objectmgr_demo`.
 
-Services come and go on one machine and take their ports from one manager; the lowest free port goes first. Then more
-jobs than there are ports wait for each other. The last act shows what a manager of a billion ids costs.
+Services allocate and free ports, the lowest free port first. Then more jobs than there are ports wait for one. The last
+part shows what a manager of a billion ids costs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BAR = 40
 
 
 def row(ports: ObjectMgr, owners: dict[int, str]) -> str:
-    """One character a port: the service's first letter, `x` for excluded, `.` for free."""
+    """Show each port as a character: the first letter of its service, `x` for excluded, `.` for free."""
     excluded = {port for span in ports.excluded for port in span}
     return "".join(owners[port][0] if port in owners else "x" if port in excluded else "." for port in ports.ids)
 
 
 def progress(done: int, of: int) -> None:
-    """A bar on stderr, if somebody is there to see it."""
+    """Draw a progress bar, if stderr is a terminal."""
     if sys.stderr.isatty():
         filled = BAR * done // of
         end = "\n" if done == of else ""
@@ -40,7 +40,7 @@ def progress(done: int, of: int) -> None:
 
 
 def memory() -> str:
-    """How much memory the process has, where the system says so."""
+    """Return the memory of the process, where the system tells it."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -49,7 +49,7 @@ def memory() -> str:
 
 
 def allocate_ports(chance: random.Random) -> None:
-    """Services take ports, one or several beside each other, and give them back."""
+    """Let services allocate ports, single ones and ranges, and free them."""
     ports = ObjectMgr(PORTS, order="lowest")
     owners: dict[int, str] = {}
     print(f"{len(PORTS)} ports, {PORTS.start} to {PORTS.stop - 1}; the lowest free one goes first")
@@ -70,25 +70,25 @@ def allocate_ports(chance: random.Random) -> None:
             ports.free_many(freed)
             for port in freed:
                 del owners[port]
-            print(f"  {row(ports, owners)}  {leaver} is gone: {len(freed)} back")
+            print(f"  {row(ports, owners)}  {leaver} leaves: {len(freed)} freed")
     print(f"  {ports!r}")
     try:
         ports.free_many([ADMIN, 8063])
     except ValueError as error:
-        print(f"  a wrong id changes nothing: {error}; {ADMIN} still given: {ADMIN in ports}")
+        print(f"  a wrong id changes nothing: {error}; {ADMIN} still allocated: {ADMIN in ports}")
     kept = ports.dump()
     print(f"  kept in {len(kept)} bytes, read back equal: {ObjectMgr.load(kept) == ports}")
 
 
 def wait_for_ports() -> None:
-    """Jobs in threads lease a port each, and wait until one is free."""
+    """Let threads lease a port each, and wait until one is free."""
     ports = ObjectMgr(range(9000, 9002))
     print(f"\n5 jobs, {ports.available} ports")
     begin = time.perf_counter()
 
     def job(name: str) -> None:
         with ports.lease(timeout=5) as port:
-            # In one piece: `print` writes the end of the line separately, and others may come in between.
+            # In one call: `print` writes the end of the line separately, and other threads could write in between.
             print(f"  {name} has {port} after {1e3 * (time.perf_counter() - begin):3.0f} ms\n", end="")
             time.sleep(0.05)
 
@@ -100,8 +100,8 @@ def wait_for_ports() -> None:
     print(f"  {ports!r}")
 
 
-def give_a_billion() -> None:
-    """Constructs a manager of a billion ids and gives all of them, block by block."""
+def allocate_a_billion() -> None:
+    """Allocate a billion ids in ranges, dump the manager, and free some."""
     print(f"\n{BILLION:,} ids")
     begin = time.perf_counter()
     ids = ObjectMgr(range(BILLION))
@@ -111,7 +111,7 @@ def give_a_billion() -> None:
         ids.get_range(STEP)
         progress(len(ids), BILLION)
     took = time.perf_counter() - begin
-    print(f"  all given, as ranges  {1e3 * took:8.0f} ms; {memory()}; the next: {ids.get_object()}")
+    print(f"  all allocated         {1e3 * took:8.0f} ms; {memory()}; the next: {ids.get_object()}")
     begin = time.perf_counter()
     kept = ids.dump()
     took = time.perf_counter() - begin
@@ -126,10 +126,10 @@ def give_a_billion() -> None:
 
 
 def main() -> None:
-    """Prints all acts."""
+    """Print all parts."""
     allocate_ports(random.Random(8))
     wait_for_ports()
-    give_a_billion()
+    allocate_a_billion()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The original object pool's import path: `Pool` and `Resource`, over `opool`."""
+"""The original object pool: `Pool` and `Resource` under their original import path, over `opool`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import opool
 from opool import Lease as Resource
+from opool import _opool
 
 __all__ = ["Pool", "Resource"]
 
@@ -15,13 +16,13 @@ T = TypeVar("T")
 
 
 class Pool(opool.Pool[T], Generic[T]):
-    """Lends its objects one after another; whoever finds none waits for as long as it takes.
+    """Leases its objects in turn; `lease` waits without a timeout if none is idle.
 
     Args:
-        objects: what to lend, in this order.
+        objects: the objects to lease, in this order.
 
     Raises:
-        TypeError: if `objects` cannot be iterated over.
+        TypeError: if `objects` is not iterable.
 
     Example:
         >>> pool = Pool(["a", "b"])
@@ -37,33 +38,65 @@ class Pool(opool.Pool[T], Generic[T]):
 
     @property
     def pool(self) -> Pool[T]:
-        """What answers `qsize`, `empty`, `get` and `put`, like the `queue.Queue` of the original: the pool itself."""
+        """The pool itself, which has `qsize`, `empty`, `get` and `put` as the `queue.Queue` of the original."""
         return self
 
     def qsize(self) -> int:
-        """Returns how many objects are idle."""
+        """Return the number of idle objects.
+
+        Example:
+            >>> Pool(["a", "b"]).qsize()
+            2
+        """
         return self.idle
 
     def empty(self) -> bool:
-        """Returns whether no object is idle."""
+        """Return whether no object is idle.
+
+        Example:
+            >>> Pool([]).empty()
+            True
+        """
         return self.idle == 0
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
-        """Takes an object out of the pool for good.
+        """Remove an object from the pool and return it.
 
         Args:
             block: whether to wait for one.
-            timeout: how many seconds to wait; None is for ever.
+            timeout: how many seconds to wait; None waits for ever.
+
+        Returns:
+            The object.
 
         Raises:
-            queue.Empty: if there is none (in time).
+            queue.Empty: if no object is idle, or becomes idle in time.
             ValueError: if `timeout` is negative.
+
+        Example:
+            >>> pool = Pool(["a", "b"])
+            >>> pool.get()
+            'a'
+            >>> pool.qsize()
+            1
         """
         try:
-            return self._remove(timeout if block else 0.0)
+            return _opool._remove(self, timeout if block else 0.0)
         except opool.PoolTimeout as error:
             raise queue.Empty from error
 
     def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
-        """Appends an object; there is always room, so `block` and `timeout` change nothing."""
+        """Add an object to the end of the pool.
+
+        Args:
+            obj: the object.
+            block: has no effect: there is always room.
+            timeout: has no effect either.
+
+        Example:
+            >>> pool = Pool([])
+            >>> pool.put("a")
+            >>> pool.qsize()
+            1
+        """
         self.add_obj(obj)

@@ -15,23 +15,23 @@ RESOURCES = 3
 
 
 class Resource:
-    """Something scarce, with a name of its own."""
+    """A resource with an id of its own."""
 
     def __init__(self) -> None:
         self.id = uuid.uuid4()
 
 
 def work(number: int, start: threading.Barrier, pool: Pool[Resource]) -> None:
-    """Waits until all workers are there, takes a moment, and uses whichever resource is free."""
+    """Wait for the other workers, then a random moment, and use a resource."""
     start.wait()
     time.sleep(random.random() / 15)
     with pool.lease() as resource:
-        # In one piece: `print` writes the end of the line separately, and others may come in between.
+        # In one call: `print` writes the end of the line separately, and other threads could write in between.
         sys.stdout.write(f"worker {number} got resource {resource.id}\n")
 
 
 def main() -> None:
-    """Prints who got what, a line each."""
+    """Print which resource each worker got."""
     pool = Pool([Resource() for _ in range(RESOURCES)])
     start = threading.Barrier(WORKERS)
     workers = [threading.Thread(target=work, args=(number, start, pool)) for number in range(WORKERS)]

@@ -1,4 +1,4 @@
-"""The original sample pool: a fixed number of objects, the newest first. Run it to see it at work."""
+"""The original sample pool: a fixed number of objects, last in, first out. Run it for a demonstration."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Makes its objects at once and lends them without waiting.
+    """Creates all its objects when it is constructed, and never waits for one.
 
     Args:
-        size: how many objects to make; none if negative.
-        obj: called without arguments for each of them.
+        size: how many objects to create; none if negative.
+        obj: called without arguments to create each of them.
 
     Example:
         >>> pool = Pool(2, list)
@@ -32,10 +32,17 @@ class Pool(Generic[T]):
         self._pool: opool.Pool[T] = opool.Pool((obj() for _ in range(size)), order="lifo", timeout=0)
 
     def acquire(self) -> T:
-        """Takes the object that came back last.
+        """Take the object that was released last.
+
+        Returns:
+            The object.
 
         Raises:
-            IndexError: if none is left.
+            IndexError: if no object is idle.
+
+        Example:
+            >>> Pool(1, list).acquire()
+            []
         """
         try:
             return self._pool.acquire()
@@ -43,10 +50,19 @@ class Pool(Generic[T]):
             raise IndexError("pop from empty list") from None
 
     def release(self, obj: T) -> None:
-        """Gives an object back. One that the pool never made joins it.
+        """Release an object. One that the pool did not create is added to it.
+
+        Args:
+            obj: the object.
 
         Raises:
-            opool.LeaseError: if the object is back already.
+            opool.LeaseError: if the object has been released already.
+
+        Example:
+            >>> pool = Pool(0, list)
+            >>> pool.release(["another"])
+            >>> pool.acquire()
+            ['another']
         """
         try:
             self._pool.release(obj)
@@ -57,9 +73,9 @@ class Pool(Generic[T]):
 
 
 def main() -> None:
-    """Prints what the original module printed: the ids of five objects, the newest first.
+    """Print what the original module printed: the ids of five objects, last in, first out.
 
-    The original then asked for a sixth and died of its `IndexError`; here the error is shown and the program goes on.
+    The original then asked for a sixth and ended with an `IndexError`; here the error is printed.
     """
 
     class Thing:

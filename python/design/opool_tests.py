@@ -38,7 +38,7 @@ class PoolTest(unittest.TestCase):
             raise KeyError("in the body")
         self.assertEqual(pool.pool.qsize(), 1)
 
-    def test_add_obj_wakes_whoever_waits(self) -> None:
+    def test_add_obj_wakes_a_waiting_thread(self) -> None:
         pool: Pool[str] = Pool([])
         got = []
         thread = threading.Thread(target=lambda: got.append(pool.lease().obj))

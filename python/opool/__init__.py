@@ -1,16 +1,25 @@
-"""Hands out anything scarce exactly once.
+"""Object pools and id managers for threads and asyncio: each object is leased to one holder at a time.
 
-* `Pool` lends objects: `with pool.lease() as obj: ...`. Threads wait in order, and nothing is ever lost or lent twice.
-  Tasks too, in the same queue: `async with pool.lease_async() as obj: ...`.
-  With a `factory` it makes them as they are needed, keeps them fit, and lets them go.
-* `ObjectMgr` lends integers.
+* `Pool` leases objects: `with pool.lease() as obj: ...` in threads, `async with pool.lease_async() as obj: ...` in
+  tasks of asyncio and trio. All wait in one queue, first come, first served. With a `factory` the pool creates its
+  objects on demand, checks and resets them, and disposes of them.
+* `ObjectMgr` allocates integers from a range.
 
-Errors derive from `PoolError`. What the background threads have to say goes to the logger `opool`.
+A pool and a manager belong to one process. Exceptions derive from `PoolError`. Background work is logged by the logger
+`opool`.
+
+Example:
+    >>> import opool
+    >>> pool = opool.Pool(["a", "b"])
+    >>> with pool.lease() as obj:
+    ...     obj
+    'a'
 """
 
-from opool._figures import Histogram, PoolStats
+from opool import _threads  # noqa: F401 (registers the function that stops the worker threads at exit)
+from opool._holders import Holder
 from opool._opool import AsyncLease, Lease, ObjectMgr, Pool, __version__
-from opool._watch import Holder
+from opool._stats import Histogram, PoolStats
 from opool.errors import (
     FactoryError,
     LeaseError,

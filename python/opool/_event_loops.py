@@ -1,35 +1,43 @@
-"""The Python half of waiting in event loops: what asyncio and trio do differently."""
+"""The event loops of asyncio and trio, behind one interface. The extension calls these functions.
+
+Neither is ever loaded here: without its module no event loop can run. (That of uvloop loads asyncio.)
+"""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import time
 import weakref
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
 
-from opool import _background
-from opool._background import log
+from opool import _log, _opool
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Pool
-    from opool.testing import Clock
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from opool._opool import Pool
+
+    class Clock(Protocol):
+        """What `run_clock_soon` needs of an `opool.testing.Clock`."""
+
+        def _check_thread(self) -> None: ...
+
+        def _run_jobs(self) -> bool: ...
 
 
-def arm(pool: Pool[Any], event_loop: Any, seconds: float) -> Any:
-    """Lets the event loop of this thread send those away whose time is up, in so many seconds; `cancel` undoes it."""
+def start_timer(pool: Pool[Any], event_loop: Any, seconds: float) -> Any:
+    """Expire the overdue waits of `pool` in `seconds`; the result has a method `cancel`."""
     return event_loop.call_later(seconds, _expire, weakref.ref(pool), event_loop)
 
 
 def _expire(pool_ref: weakref.ref[Pool[Any]], event_loop: Any) -> None:
     pool = pool_ref()
     if pool is not None:
-        pool._expire(event_loop)
+        _opool._expire(pool, event_loop)
 
 
-class Trio:
-    """Trio's run, with those methods of asyncio's event loops that the pool calls."""
+class TrioLoop:
+    """A run of trio, with those methods of asyncio's event loops that the pool calls."""
 
     def __init__(self, trio: Any, token: Any) -> None:
         self._trio = trio
@@ -49,8 +57,8 @@ class Trio:
         async def task() -> None:
             try:
                 await function(*args)
-            except Exception:  # else it would end the run
-                log.exception("background work")
+            except Exception:  # it would end the run of trio
+                _log.callback_failed()
 
         self._trio.lowlevel.spawn_system_task(task)
 
@@ -67,8 +75,8 @@ class Trio:
                 await self._trio.sleep(seconds)
                 try:
                     function(*args)
-                except Exception:  # else it would end the run
-                    log.exception("background work")
+                except Exception:  # it would end the run of trio
+                    _log.callback_failed()
 
         self._trio.lowlevel.spawn_system_task(later)
         return scope
@@ -81,10 +89,10 @@ _trio_of_run: Any = None
 """A `trio.lowlevel.RunVar`, made when trio is first seen."""
 
 
-def trio_here() -> Trio | None:
-    """What stands for the run of trio that this thread is in, if one of its tasks runs now.
+def running_trio_loop() -> TrioLoop | None:
+    """Return the adapter of the run of trio whose task runs in this thread now, if any.
 
-    Trio may be the guest of an event loop of asyncio, or the other way round. Sniffio, which trio brings, knows.
+    Trio may be the guest of an event loop of asyncio, or the other way round: sniffio, which trio brings, tells which.
     """
     trio, sniffio = sys.modules.get("trio"), sys.modules.get("sniffio")
     if trio is None:
@@ -100,39 +108,62 @@ def trio_here() -> Trio | None:
     global _trio_of_run
     if _trio_of_run is None:
         _trio_of_run = trio.lowlevel.RunVar("opool", default=None)
-    found: Trio | None = _trio_of_run.get()
+    found: TrioLoop | None = _trio_of_run.get()
     if found is None:
-        found = Trio(trio, token)
+        found = TrioLoop(trio, token)
         _trio_of_run.set(found)
     return found
 
 
-def here() -> Any:
-    """The event loop that this thread runs, if it runs one."""
-    found = trio_here()
+def running_loop() -> Any:
+    """Return the event loop that runs in this thread, or None."""
+    found = running_trio_loop()
     if found is not None:
         return found
+    get = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    return None if get is None else get()
+
+
+def current_task() -> Any:
+    """Return the task of asyncio or trio that runs in this thread, or None."""
+    if running_trio_loop() is not None:
+        return sys.modules["trio"].lowlevel.current_task()
+    get = getattr(sys.modules.get("asyncio.tasks"), "current_task", None)
     try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
+        return None if get is None else get()
+    except RuntimeError:  # no event loop runs
         return None
 
 
-def is_here() -> bool:
-    """Whether this thread runs an event loop."""
-    return here() is not None
+def is_stray_cancellation(error: BaseException, event_loop: Any) -> bool:
+    """Return whether a task of `event_loop` got `asyncio.CancelledError` from what it awaits, not for itself.
+
+    Python 3.9 and 3.10 cannot tell: there the answer is False.
+    """
+    if not isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ())):
+        return False
+    if isinstance(event_loop, TrioLoop):
+        return True  # trio cancels with an exception of its own
+    task = current_task()
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is not None and cancelling() == 0
 
 
-def work_soon(clock: Clock) -> None:
-    """There is work on a test's clock. Tasks that wait for it do not let time pass, as a thread would."""
-    event_loop = here()
+def has_running_loop() -> bool:
+    """Return whether an event loop runs in this thread."""
+    return running_loop() is not None
+
+
+def run_clock_soon(clock: Clock) -> None:
+    """Run the jobs of a test's clock in the next step of the event loop: its tasks do not advance the clock."""
+    event_loop = running_loop()
     if event_loop is not None:
-        clock._only_one_thread()
-        event_loop.call_soon(clock._work)
+        clock._check_thread()
+        event_loop.call_soon(clock._run_jobs)
 
 
 async def park(turn: Any) -> None:
-    """Suspends a task of trio until `turn` comes."""
+    """Suspend a task of trio until `turn` is done."""
     trio = sys.modules["trio"]
     task = trio.lowlevel.current_task()
 
@@ -145,63 +176,3 @@ async def park(turn: Any) -> None:
 
     turn.add_done_callback(resume)
     await trio.lowlevel.wait_task_rescheduled(abort)
-
-
-_GRACE = 1.0
-"""How many seconds `aclose` waits for hooks when everything is back."""
-
-
-class _Called:
-    """What a task of asyncio awaits until `turn` is called."""
-
-    def __init__(self, turn: Any) -> None:
-        self._turn = turn
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield self._turn
-
-
-async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
-    """Closes a pool, and waits for what is out, while the event loop goes on with those who have it."""
-    event_loop = here()
-    if event_loop is None:
-        raise RuntimeError("aclose needs a running event loop, of asyncio or trio; in plain threads use close()")
-    pool._begin_close(force)
-    turn = pool._add_closer()
-    began, back_since = time.monotonic(), None
-    try:
-        while True:
-            turn._again()
-            now = time.monotonic()
-            back, over = pool._is_over()
-            if over:
-                return None
-            if back:  # the deadline is for what is out
-                back_since = now if back_since is None else back_since
-                left: float | None = back_since + _GRACE - now
-            else:
-                left = None if timeout is None else began + timeout - now
-            if left is not None and left <= 0:
-                if not back:
-                    raise _watch_module().close_timeout(pool, timeout)
-                return _background.still_busy(pool)
-            # A day at the most: some event loops take no more.
-            alarm = None if left is None else event_loop.call_later(min(left, 86_400.0), turn._resume)
-            try:
-                await (park(turn) if isinstance(event_loop, Trio) else _Called(turn))
-            finally:
-                if alarm is not None:
-                    alarm.cancel()
-    finally:
-        pool._no_closer(turn)
-
-
-async def aclose_at_once(pool: Pool[Any], timeout: float | None, force: bool) -> None:
-    """The same on a test's clock, where time passes while somebody waits."""
-    pool.close(timeout, force=force)
-
-
-def _watch_module() -> Any:
-    from opool import _watch
-
-    return _watch

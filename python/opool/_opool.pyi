@@ -1,14 +1,15 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from types import GenericAlias, TracebackType
-from typing import Any, ClassVar, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final
+from typing import Any, ClassVar, Generic, Literal, NoReturn, SupportsIndex, TypeVar, final, overload
 
 from typing_extensions import Buffer, Self, disjoint_base
 
-from opool._figures import PoolStats
-from opool._watch import Holder
+from opool._holders import Holder
+from opool._stats import PoolStats
 
 __all__ = [
     "AsyncLease",
@@ -17,8 +18,30 @@ __all__ = [
     "Lease",
     "ObjectMgr",
     "Pool",
+    "_Held",
     "__version__",
+    "_add_closer",
+    "_begin_close",
+    "_called",
+    "_due",
+    "_expire",
+    "_figures",
+    "_has_given_others",
+    "_has_work",
+    "_holders",
+    "_is_over",
+    "_last_error",
+    "_lends_ids",
+    "_looks_again",
+    "_next_job",
+    "_no_closer",
+    "_pool",
+    "_python_side",
+    "_remove",
+    "_seconds_to_work",
+    "_settle",
     "_stop_background",
+    "_thread",
     "is_palindrome",
     "zero_triplets",
 ]
@@ -32,49 +55,52 @@ class Pool(Generic[_T]):
     """Hands out each of its objects to one holder at a time.
 
     Threads that find no object idle wait in the order in which they came, with the GIL released; the first of them gets
-    the next object that is given back or added. Any method may be called from any thread.
+    the next object that is released or added. Any method may be called from any thread.
 
-    With a `factory` the pool makes objects itself, when somebody waits and none is idle, up to `max_size`. That happens
-    in background threads: whoever asks gets what comes first, an object that comes back or a new one. The threads end
-    when there is nothing to do. An option that is not given costs nothing. Close such a pool to have its objects
-    disposed of; one that is merely dropped drops them.
+    With a `factory` the pool creates objects itself, when somebody waits and none is idle, up to `max_size`. That happens
+    in background threads: a waiter gets what comes first, a released object or a new one. The threads end when there is
+    nothing to do. Close such a pool to have its objects disposed of; a pool that is only dropped drops them.
+
+    A hook (`factory`, `check`, `reset`, `dispose`) may be a coroutine function. Then all hooks run in the event loops that
+    use the pool: take objects with `lease_async`, and end the pool with ``async with`` or `aclose`.
+
+    A pool is for one process. After a fork, parent and child have a pool each; neither knows what the other hands out.
 
     Args:
-        objects: what to hand out, in this order. Kept by reference; the same object may stand here several times.
-        factory: makes an object. If it raises, the next attempt waits (0.1 s, then twice as long each time, up to 5 s);
-            where no object is left that could come back, those who wait get the error at once.
-        min_size: how many objects to keep at least.
-        max_size: how many objects there may be; by default 10 with a factory, and without one as many as are added.
-        name: shows up in messages.
-        timeout: how many seconds `lease` and `acquire` wait unless they are told otherwise, for everything together;
-            None is for ever.
-        max_waiting: how many may wait for objects that others hold; None is any number.
-        order: which idle object goes out next: "fifo" (the one that has been idle longest) or "lifo" (the one that
-            came back last, so that those which are not needed become idle and go).
-        fairness: what a thread gets that gives back while others wait, and asks again at once. With "strict", the end
-            of the queue. With "adaptive", the same object for another while, up to half a millisecond in all, provided
-            that it keeps each lease for less than ten microseconds: then a change of threads costs more than the lease.
-            Those who wait keep their order in either case.
-        check: called with an object before it goes out; if it raises or returns something false other than None, the
-            object goes, and another takes its place.
-        check_after: only if the object has been idle for more than so many seconds; `math.inf` is never.
-        check_timeout: how many seconds a check in the background may take before its object goes.
-        reset: called with an object that comes back, by whoever gives it back; if it raises, the object goes.
-        dispose: called with an object that goes, in the background. Until that is done, but for a second at most, the
-            object still takes its place among `max_size`.
-        create_timeout: how many seconds the factory may take before the attempt counts as failed. What it returns later
-            is used or disposed of.
-        max_idle: how many seconds an object may be idle before it goes, while there are more than `min_size`.
-        max_lifetime: how many seconds after it was made an object is replaced, one after another.
-        jitter: by which part of it, at random and at most, a lifetime is shorter: 0 to 1.
-        leak_after: a lease that lasts for more seconds is reported in the log, once, with its holder's stack.
-        track: whether `holders` knows where in the program each lease was taken.
-        timing: whether `stats` knows how long leases last.
+        objects: what to hand out, in this order. Kept by reference; the same object may be in the pool several times.
+        factory: creates an object. If it raises, the next attempt waits (0.1 s, then twice as long each time, up to 5 s);
+            if no object is left that could be released, the waiters get the error at once.
+        min_size: the number of objects to keep at least.
+        max_size: the maximum number of objects; by default 10 with a factory, and without one as many as are added.
+        name: used in messages, and by metrics.
+        timeout: the default of `lease` and `acquire`: seconds to wait in all; None is no limit.
+        max_waiting: how many may wait at the same time; None is no limit.
+        order: which idle object is leased next: "fifo" (the one that has been idle longest) or "lifo" (the one released
+            last, so that objects which are not needed become idle and are discarded).
+        fairness: what a thread gets that releases an object while others wait, and leases again at once. With "strict", the
+            end of the queue. With "adaptive", the same object again, for half a millisecond in all, provided that it keeps
+            each lease for less than ten microseconds: then a change of threads costs more than the lease. The waiters keep
+            their order in either case.
+        check: called with an object before it is leased; if it raises, or returns something false other than None, the
+            object is discarded, and another takes its place.
+        check_after: skip the check unless the object has been idle for at least this many seconds; `math.inf` is never.
+        check_timeout: seconds that a check or reset in the background may take before its object is discarded.
+        reset: called with a released object, in the releasing thread; if it raises, the object is discarded.
+        dispose: called with a discarded object, in the background. Until that is done, but for a second at most, the object
+            counts for `max_size`.
+        create_timeout: seconds that the factory may take before the attempt counts as failed. An object that it returns
+            later is used or disposed of.
+        max_idle: discard an object that has been idle for this many seconds, while there are more than `min_size`.
+        max_lifetime: replace an object this many seconds after it was created, one object after another.
+        jitter: the maximum fraction by which a lifetime is randomly shortened, from 0 to 1.
+        leak_after: log a lease that lasts longer than this many seconds, once, with its holder's stack.
+        track: whether `holders` shows where in the program each lease was taken.
+        timing: whether `stats` measures how long leases last.
         clock: an `opool.testing.Clock`, for tests.
 
     Raises:
         TypeError: if `objects` cannot be iterated over, or an option is unknown or has the wrong type.
-        ValueError: if an option has an impossible value, or means nothing without another that is missing.
+        ValueError: if an option has an impossible value, or needs another option that is missing.
 
     Example:
         >>> import opool
@@ -84,17 +110,48 @@ class Pool(Generic[_T]):
         'a'
         >>> pool
         <opool.Pool 'letters': size 2, idle 2, leased 0, waiting 0>
+        >>> "a" in pool  # compares by identity, and looks at every object, idle or leased
+        True
         >>> with opool.Pool(factory=dict, max_size=2, dispose=dict.clear) as pool:
         ...     with pool.lease() as made:
         ...         made
         {}
     """
     def __new__(cls, *_args: Any, **_options: Any) -> Self: ...
+    # The coroutine function comes first: it is a function as well, one that makes coroutines.
+    @overload
     def __init__(
         self,
         objects: Iterable[_T] = (),
         *,
-        factory: Callable[[], _T] | Callable[[], Coroutine[Any, Any, _T]] | None = None,
+        factory: Callable[[], Coroutine[Any, Any, _T]],
+        min_size: int = 0,
+        max_size: int | None = None,
+        name: str | None = None,
+        timeout: float | None = 30.0,
+        max_waiting: int | None = None,
+        order: Literal["fifo", "lifo"] = "fifo",
+        fairness: Literal["adaptive", "strict"] = "adaptive",
+        check: Callable[[_T], object] | None = None,
+        check_after: float = 1.0,
+        check_timeout: float | None = 5.0,
+        reset: Callable[[_T], object] | None = None,
+        dispose: Callable[[_T], object] | None = None,
+        create_timeout: float | None = 30.0,
+        max_idle: float | None = None,
+        max_lifetime: float | None = None,
+        jitter: float = 0.1,
+        leak_after: float | None = None,
+        track: bool = False,
+        timing: bool = False,
+        clock: Clock | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        objects: Iterable[_T] = (),
+        *,
+        factory: Callable[[], _T] | None = None,
         min_size: int = 0,
         max_size: int | None = None,
         name: str | None = None,
@@ -119,18 +176,18 @@ class Pool(Generic[_T]):
     def lease(self, timeout: float | None = ...) -> Lease[_T]:
         """Takes an object, and returns the lease that gives it back.
 
-        The object is taken at the call. If none is idle, the thread waits its turn,
-        first come, first served; signals such as Ctrl-C interrupt it.
+        The object is taken at the call. If none is idle, the thread waits, first come,
+        first served; signals such as Ctrl-C interrupt it.
 
         Args:
-            timeout: how many seconds to wait, None for ever; by default what the pool
-                was made with.
+            timeout: how many seconds to wait, None for no limit; by default the pool's
+                timeout.
 
         Returns:
             A `Lease`. Use it in a `with`.
 
         Raises:
-            PoolTimeout: if no object came free in time.
+            PoolTimeout: if no object became free in time.
             TypeError: if `timeout` is neither a number nor None.
             ValueError: if `timeout` is negative or NaN.
 
@@ -142,11 +199,11 @@ class Pool(Generic[_T]):
             'a'
         """
     def lease_async(self, timeout: float | None = ...) -> AsyncLease[_T]:
-        """As `lease`, for tasks: use it in an `async with`, or await it.
+        """Takes an object for a task: use it in an `async with`, or await it.
 
-        Tasks of any number of event loops and threads wait in one queue, first come,
-        first served. A task that is cancelled loses nothing: what it was just given
-        goes to the next.
+        Tasks of any number of event loops, and threads, wait in one queue, first come,
+        first served. If a waiting task is cancelled, an object that it was just given
+        goes to the next waiter.
 
         Args:
             timeout: as for `lease`.
@@ -172,10 +229,13 @@ class Pool(Generic[_T]):
             a
         """
     def try_lease(self) -> Lease[_T] | None:
-        """As `lease`, but never waits: returns None if nothing is there at once.
+        """Takes an object if one can be had at once: as `lease`, but never waits.
 
         If an idle object has to be checked first, or one could be created, that begins
-        in the background, so that the next one who asks may find it.
+        in the background, so that a later call may find it.
+
+        Returns:
+            A `Lease`, or None.
 
         Raises:
             PoolClosed: if the pool is closed.
@@ -188,7 +248,8 @@ class Pool(Generic[_T]):
     def acquire(self, timeout: float | None = ...) -> _T:
         """Takes an object without a lease around it; `release` gives it back.
 
-        Prefer `lease`: what is acquired and never released is lost to the pool.
+        Prefer `lease`: an object that is acquired and never released is lost to the
+        pool.
 
         Args:
             timeout: as for `lease`.
@@ -197,7 +258,7 @@ class Pool(Generic[_T]):
             The object.
 
         Raises:
-            PoolTimeout: if no object came free in time.
+            PoolTimeout: if no object became free in time.
             TypeError: if `timeout` is neither a number nor None.
             ValueError: if `timeout` is negative or NaN.
 
@@ -218,10 +279,10 @@ class Pool(Generic[_T]):
                 a lease, or never in this pool. Nothing changes.
         """
     def add_obj(self, obj: _T) -> None:
-        """Appends an object, or hands it to whoever has waited longest.
+        """Adds an object, which goes to the first waiter if there is one.
 
         Args:
-            obj: any object. Added twice, it can be out twice at the same time.
+            obj: any object. Added twice, it can be leased twice at the same time.
 
         Raises:
             PoolClosed: if the pool is closed.
@@ -230,19 +291,19 @@ class Pool(Generic[_T]):
     def reload(self) -> None:
         """Replaces all objects by new ones, one after another, and returns at once.
 
-        Where there is room, a new object comes before an old one goes; what is out is replaced when it comes back.
-        While the factory fails, the old objects stay in use.
+        Where there is room, a new object is created before an old one is discarded; an object that is out is replaced
+        when it is released. While the factory fails, the old objects stay in use.
 
         Raises:
             ValueError: if the pool has no factory.
             PoolClosed: if the pool is closed.
         """
     def resize(self, *, min_size: int | None = None, max_size: int | None = None) -> None:
-        """Changes the limits. What is idle and too much goes at once, what is out when it comes back.
+        """Changes the limits. Surplus objects are discarded: idle ones at once, the others when they are released.
 
         Args:
-            min_size: how many objects to keep at least; unchanged if not given.
-            max_size: how many there may be; unchanged if not given.
+            min_size: the number of objects to keep at least; unchanged if not given.
+            max_size: the maximum number of objects; unchanged if not given.
 
         Raises:
             TypeError: if a size is no int.
@@ -250,17 +311,18 @@ class Pool(Generic[_T]):
             PoolClosed: if the pool is closed.
         """
     def close(self, timeout: float | None = ..., *, force: bool = False) -> None:
-        """Ends the pool: nothing goes out any more, those who wait get `PoolClosed`, and every object is disposed of.
+        """Closes the pool: no object is leased any more, waiters get `PoolClosed`, and every object is disposed of.
 
-        Waits for what is still out. Closing again waits again, for what was left.
+        Waits for the objects that are out. Closing again waits again.
 
         Args:
-            timeout: how many seconds to wait for what is out; None for ever; by default the pool's timeout.
-            force: whether to dispose of what is out as well, under its holders' hands, and not to wait.
+            timeout: how many seconds to wait for the objects that are out; None for no limit; by default the pool's
+                timeout.
+            force: whether to dispose at once of the objects that are out as well, though their holders still use them.
 
         Raises:
-            PoolCloseTimeout: if something is still out then. It says who holds it; the pool stays closed, and what
-                comes back later is disposed of.
+            PoolCloseTimeout: if an object is still out then. It names the holders; the pool stays closed, and an object
+                that is released later is disposed of.
             PoolError: in the thread of the event loop whose tasks hold the objects or run the hooks: use `aclose`.
 
         Example:
@@ -272,7 +334,7 @@ class Pool(Generic[_T]):
             True
         """
     def holders(self) -> list[Holder]:
-        """Who holds something, since when, and what they are doing: see `opool.Holder`.
+        """Lists who holds an object, since when, and what the holder is doing: see `opool.Holder`.
 
         Example:
             >>> import opool
@@ -282,7 +344,7 @@ class Pool(Generic[_T]):
             ['a']
         """
     def stats(self) -> PoolStats:
-        """All counts and sizes of one moment: see `opool.PoolStats`.
+        """Returns all counts and sizes of one moment: see `opool.PoolStats`.
 
         Example:
             >>> import opool
@@ -290,28 +352,9 @@ class Pool(Generic[_T]):
             >>> stats.size, stats.idle, stats.leases
             (2, 2, 0)
         """
-    def _remove(self, timeout: float | None) -> _T: ...
-    def _holders(self) -> list[tuple[_T, int, int, float, bool, bool, str | None, AsyncLease[_T] | None]]: ...
-    def _figures(self) -> dict[str, Any]: ...
-    def _next_job(self) -> Job | None: ...
-    def _begin_close(self, force: bool) -> None: ...
-    def _is_over(self) -> tuple[bool, bool]: ...
-    def _add_closer(self) -> Any: ...
-    def _looks_again(self) -> None: ...
-    def _settle(self) -> None: ...
-    def _has_given_others(self) -> bool: ...
-    def _lends_ids(self) -> bool: ...
-    def _called(self) -> str: ...
-    def _no_closer(self, turn: Any) -> None: ...
-    def _has_work(self) -> bool: ...
-    def _seconds_to_work(self) -> float | None: ...
-    def _expire(self, event_loop: Any) -> None: ...
-    def _due(self) -> int | None: ...
-    @property
-    def _last_error(self) -> BaseException | None: ...
     @property
     def size(self) -> int:
-        """How many objects there are: idle + leased."""
+        """The number of objects: idle + leased."""
     @property
     def idle(self) -> int:
         """How many objects can be leased at once, without waiting."""
@@ -326,10 +369,10 @@ class Pool(Generic[_T]):
         """The name given at construction, or None."""
     @property
     def min_size(self) -> int:
-        """How many objects there are at least, once they are made. `resize` changes it."""
+        """The minimum number of objects, once they are created. `resize` changes it."""
     @property
     def max_size(self) -> int | None:
-        """How many objects there are at most; None if there is no limit. `resize` changes it."""
+        """The maximum number of objects; None is no limit. `resize` changes it."""
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
@@ -338,9 +381,9 @@ class Pool(Generic[_T]):
         """As given at construction: "adaptive" or "strict"."""
     @property
     def timeout(self) -> float | None:
-        """How many seconds `lease` and `acquire` wait by default; None is for ever."""
+        """How many seconds `lease` and `acquire` wait by default; None is no limit."""
     def aclose(self, timeout: float | None = ..., *, force: bool = False) -> Coroutine[Any, Any, None]:
-        """As `close`, for tasks: the event loop goes on meanwhile.
+        """Closes the pool from a task, as `close`: the event loop goes on meanwhile.
 
         Example:
             >>> import asyncio, opool
@@ -353,8 +396,8 @@ class Pool(Generic[_T]):
         """
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
-    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
-    def __aexit__(self, *_exception: object) -> Coroutine[Any, Any, None]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_exception: object) -> None: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __reduce__(self) -> NoReturn: ...
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
@@ -364,8 +407,8 @@ class Lease(Generic[_T]):
     """One object of a pool, yours until you give it back.
 
     `Pool.lease` makes it. Use it in a `with`, or call `release` yourself. A lease
-    that is dropped without either gives its object back as well. A lease that is
-    over stays over: entering or releasing it again raises `LeaseError`, and never
+    that is dropped without either gives its object back as well. A released lease
+    stays released: entering or releasing it again raises `LeaseError`, and never
     touches the object's next holder. (`obj` still names the object; do not use it.)
 
     A lease made by hand, `Lease(obj, pool)`, calls `pool.add_obj(obj)` when it is
@@ -392,16 +435,16 @@ class Lease(Generic[_T]):
         """Gives the object back, as leaving the `with` does.
 
         Raises:
-            LeaseError: if the lease is over already.
+            LeaseError: if the lease is released already.
         """
     def discard(self) -> None:
         """Ends the lease, and takes the object out of the pool for good.
 
         For an object that turned out to be broken. It is disposed of in the
-        background, and the pool makes another one when it needs one.
+        background, and the pool creates another one when it needs one.
 
         Raises:
-            LeaseError: if the lease is over already, or was made by hand.
+            LeaseError: if the lease is released already, or was made by hand.
 
         Example:
             >>> import opool
@@ -418,7 +461,7 @@ class Lease(Generic[_T]):
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
 
 @final
-class AsyncLease(Generic[_T]):
+class AsyncLease(AbstractAsyncContextManager[_T], Generic[_T]):
     """What `Pool.lease_async` and `ObjectMgr.lease_async` return.
 
     In an `async with` it is the object, from the moment that there is one until the
@@ -435,85 +478,133 @@ class AsyncLease(Generic[_T]):
         a
     """
 
-    _thread: int
     def __await__(self) -> Generator[Any, Any, Lease[_T]]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Any: ...
-    def __aenter__(self) -> Awaitable[_T]: ...
+    def __aenter__(self) -> Coroutine[Any, Any, _T]: ...
     def __aexit__(
         self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
-    ) -> Awaitable[None]: ...
+    ) -> Coroutine[Any, Any, None]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def send(self, value: Any, /) -> Any:
-        """See generators."""
-    def throw(self, *exception: Any) -> Any:
-        """See generators."""
+        """Resumes the wait, as an event loop does; see `collections.abc.Coroutine.send`."""
+    def throw(self, type: Any, value: Any = None, traceback: Any = None, /) -> Any:
+        """Ends the wait with an exception; see `collections.abc.Coroutine.throw`."""
     def close(self) -> None:
-        """See generators."""
+        """Ends the wait; see `collections.abc.Coroutine.close`."""
 
 @disjoint_base
 class Clock:
-    """A time that passes only when it is told to. `opool.testing.Clock` makes pools run on it."""
+    """A time that passes only when it is told to. `opool.testing.Clock` runs pools on it."""
     def __new__(cls) -> Self: ...
     def _nanos(self) -> int: ...
     def _set(self, nanos: int) -> None: ...
 
 @final
 class Job:
-    """A piece of background work: a hook that is to be called, and told of how that ended."""
+    """Work that was taken from the pool, and has to be ended once: [`Job::end`]. `pool/background.rs` runs it."""
     @property
     def name(self) -> Literal["create", "check", "reset", "dispose", "report"]:
         """What is to be done: "create", "check", "reset", "dispose" or "report"."""
     @property
     def hook(self) -> Callable[..., Any] | None:
-        """The hook that is to be called, if it is not a report."""
+        """The hook to call, if it is not a report."""
     @property
     def obj(self) -> Any:
         """The object in question, if there is one yet."""
     def run(self) -> None:
         """Calls the hook, and tells the pool how that ended."""
     def finish(self, result: Any) -> None:
-        """The hook, called by somebody else, has returned `result`."""
+        """The hook, called by the caller, has returned `result`."""
     def fail(self, error: BaseException) -> None:
-        """The hook, called by somebody else, has raised `error`."""
+        """The hook, called by the caller, has raised `error`."""
     def break_off(self) -> None:
-        """The hook, called by somebody else, was broken off from outside. What it did to the object nobody knows."""
+        """The hook, called by the caller, was interrupted from outside. What it did to the object is unknown."""
 
+@final
+class _Held:
+    """An object that is out, and its holder: what `opool._holders.holders` makes a `Holder` of."""
+    @property
+    def obj(self) -> Any: ...
+    @property
+    def slot(self) -> int:
+        """The index of its slot."""
+    @property
+    def thread_id(self) -> int:
+        """The number of the holder's thread."""
+    @property
+    def age(self) -> float:
+        """For how many seconds it has been out."""
+    @property
+    def exact(self) -> bool:
+        """Whether the age is exact; else it is a lower bound."""
+    @property
+    def entered(self) -> bool:
+        """Whether its lease was entered."""
+    @property
+    def place(self) -> str | None:
+        """Where it was taken, if the pool notes that."""
+    @property
+    def lease(self) -> AsyncLease[Any] | None:
+        """The `AsyncLease`, if a task has it; without a GIL only if it is a task of the calling thread."""
+
+def _add_closer(pool: Pool[Any]) -> Any: ...
+def _begin_close(pool: Pool[Any], force: bool) -> None: ...
+def _called(pool: Pool[Any]) -> str: ...
+def _due(pool: Pool[Any]) -> int | None: ...
+def _expire(pool: Pool[Any], event_loop: Any) -> None: ...
+def _figures(pool: Pool[Any]) -> dict[str, Any]: ...
+def _has_given_others(pool: Pool[Any]) -> bool: ...
+def _has_work(pool: Pool[Any]) -> bool: ...
+def _holders(pool: Pool[Any]) -> list[_Held]: ...
+def _is_over(pool: Pool[Any]) -> tuple[bool, bool]: ...
+def _last_error(pool: Pool[Any]) -> BaseException | None: ...
+def _lends_ids(pool: Pool[Any]) -> bool: ...
+def _looks_again(pool: Pool[Any]) -> None: ...
+def _next_job(pool: Pool[Any]) -> Job | None: ...
+def _no_closer(pool: Pool[Any], future: Any) -> None: ...
+def _pool(lease: AsyncLease[Any]) -> Pool[Any] | None: ...
+def _python_side() -> list[tuple[str, str, Any]]: ...
+def _remove(pool: Pool[_T], timeout: float | None) -> _T: ...
+def _seconds_to_work(pool: Pool[Any]) -> float | None: ...
+def _settle(pool: Pool[Any]) -> None: ...
 def _stop_background(pools: list[Pool[Any]]) -> None: ...
+def _thread(lease: AsyncLease[Any]) -> int: ...
 
 @disjoint_base
 class ObjectMgr:
     """Hands out integers, each to one holder at a time.
 
     The ids are those of ``range(1, n)``: 1 to n - 1; or those of any other range. By default fresh ones come first and
-    ascending, then the freed ones in the order they were freed. Whatever the size, construction takes no time and no
-    memory to speak of; an id costs one bit once it was given, and 4 more bytes (8 from 2**32 on) while it sits freed.
-    Any number of threads may share one manager.
+    ascending, then the freed ones in the order they were freed. Construction takes next to
+    no time and memory, whatever the size; an id costs one bit once it was given, and 4 more bytes (8 from 2**32 on) while it
+    is freed.
+    Any number of threads may share one manager; other processes know nothing of it.
 
-    Who asks for ids that are not to be had gets None and changes nothing: `get_object`, `get_many`, `get_range`,
-    `reserve` (and False: `get_into`). Who names an id that is wrong gets a `ValueError`, and changes nothing either.
+    Methods that give ids return None when there are none, and change nothing: `get_object`, `get_many`, `get_range`,
+    `reserve` (`get_into`: False). Methods that are given a wrong id raise `ValueError`, and change nothing either.
 
-    Who wants an id for a while, and waits for it if need be, leases it: `lease`, in tasks `lease_async`.
+    To hold an id for a while, and to wait for one if need be, lease it: `lease`, in tasks `lease_async`.
 
-    As a collection a manager is the ids that are given out, ascending: ``in``, ``len`` and ``for`` speak of those.
-    While one goes through them, ids may be given and freed; each id that is out all the time comes exactly once. Unlike
-    other collections, one without ids is true. Managers are equal if they show the same and will give the same from now
-    on. As whatever is equal and changes, they cannot be hashed.
+    As a collection a manager contains the given ids, ascending: see ``in``, ``len`` and ``for``. During an iteration ids may
+    be given and freed; each id that is given all the time comes exactly once. Unlike other collections, a manager is true
+    even if it is empty. Managers are equal if they contain the same ids and will give the same ids from now on. As they are
+    mutable, they cannot be hashed.
 
     Args:
         n (int | range): the end of the range, at most 2**63; with 1 or less there are no ids. Or the range itself, with
             a step of 1 and at most 2**63 ids: ``range(8000, 9000)`` is 8000 to 8999.
         inclusive (bool): whether ``n`` itself is an id too, so that there are n of them. The greatest id there can
             be is 2**63 - 1.
-        order (str): which free id goes out next: "fifo" (the fresh ones, then the one that was freed longest ago),
-            "lowest", or "random" (any, each as likely as the others; not for secrets).
-        seed (int | None): with the order "random", the same seed and the same calls give the same ids. None is
-            another one each time.
+        order (str): which free id is given next: "fifo" (first those that were never given, then the one that was freed longest
+            ago), "lowest", or "random" (each with the same probability; not for secrets).
+        seed (int | None): with the order "random", the same seed and the same calls give the same ids. None is a
+            different seed each time.
 
     Raises:
         TypeError: ``n`` is neither an integer nor a range.
         OverflowError: ``n`` is too large, or the range goes below -2**63.
-        ValueError: the range has a step other than 1; an option has an impossible value, or means nothing here.
+        ValueError: the range has a step other than 1; an option has an impossible value, or needs another option.
 
     Example:
         >>> from opool import ObjectMgr
@@ -542,12 +633,12 @@ class ObjectMgr:
         seed: SupportsIndex | None = None,
     ) -> None: ...
     def get_object(self) -> int | None:
-        """Gives an id that nobody has.
+        """Gives a free id.
 
         Returns:
             int | None: with the order `fifo`, the lowest id that was never given; when there is none left, the
                 id that was freed longest ago. With `lowest` the lowest free id, with `random` any. None when all
-                of them are out.
+                of them are given.
 
         Raises:
             MemoryError: there is no memory for the id; it stays free.
@@ -568,9 +659,9 @@ class ObjectMgr:
             object: obj itself.
 
         Raises:
-            ValueError: obj is not an id that is given out; it may have been freed already. Or a lease has it.
+            ValueError: obj is not an id that is given; it may have been freed already. Or a lease has it.
             TypeError: obj cannot be hashed.
-            MemoryError: there is no memory to note it; it stays given out.
+            MemoryError: there is no memory to note it; it stays given.
 
         Example:
             >>> from opool import ObjectMgr
@@ -583,10 +674,10 @@ class ObjectMgr:
         """
     @property
     def object_pool(self) -> range:
-        """The ids that were never given, in the order they will be.
+        """The ids that were never given, in the order in which they will be given.
 
-        Those that were reserved or excluded before it was their turn lie in it all the same. With the order "lowest" it
-        is the ids beyond all that were given, and with "random" it is empty: see `freed_objects`.
+        Ids that were reserved or excluded before are in it all the same. With the order "lowest" it is the ids beyond all
+        that were given, and with "random" it is empty: see `freed_objects`.
 
         Type:
             range
@@ -601,7 +692,7 @@ class ObjectMgr:
         """
     @property
     def allocated_objects(self) -> set[int]:
-        """The ids that are given out: a new set at each access.
+        """The ids that are given: a new set at each access.
 
         Type:
             set[int]
@@ -633,7 +724,7 @@ class ObjectMgr:
         """
     @property
     def ids(self) -> range:
-        """All ids that there are.
+        """All ids of the manager.
 
         Type:
             range
@@ -645,14 +736,14 @@ class ObjectMgr:
         """
     @property
     def order(self) -> Literal["fifo", "lowest", "random"]:
-        """Which free id goes out next: "fifo", "lowest" or "random".
+        """Which free id is given next: "fifo", "lowest" or "random".
 
         Type:
             str
         """
     @property
     def available(self) -> int:
-        """How many ids could be given out now.
+        """How many ids are free.
 
         Type:
             int
@@ -664,7 +755,7 @@ class ObjectMgr:
         """
     @property
     def excluded(self) -> list[range]:
-        """The ids that must not be given, as ranges, ascending: a new list at each access.
+        """The excluded ids, as ranges, ascending: a new list at each access.
 
         Type:
             list[range]
@@ -676,7 +767,7 @@ class ObjectMgr:
             k (int): how many.
 
         Returns:
-            list[int] | None: the ids; None when there are not so many.
+            list[int] | None: the ids; None when fewer are free.
 
         Raises:
             ValueError: k is negative.
@@ -689,17 +780,17 @@ class ObjectMgr:
             ([1, 2, 3], None, [4, 5])
         """
     def get_into(self, buffer: Buffer, /) -> bool:
-        """Fills a buffer with ids, in the order in which `get_object` would give them: a tenth of the time of a list.
+        """Fills a buffer with ids, in the order in which `get_object` would give them, in a tenth of the time of a list.
 
         Args:
-            buffer (array.array | numpy.ndarray | memoryview): where to write them; as many ids as it has elements. It
-                is writable and contiguous, and its elements are ints which every id of the range fits.
+            buffer (array.array | numpy.ndarray | memoryview): where to write the ids: as many as it has elements. It
+                must be writable and contiguous, and its elements ints that can hold every id of the range.
 
         Returns:
-            bool: whether there were so many; if not, the buffer is as it was.
+            bool: whether so many were free; if not, the buffer is unchanged.
 
         Raises:
-            TypeError: it is no such buffer.
+            TypeError: `buffer` is no such buffer.
             OverflowError: the elements are too small for the range.
 
         Example:
@@ -712,17 +803,17 @@ class ObjectMgr:
             [8000, 8001, 8002]
         """
     def get_range(self, k: SupportsIndex, /) -> range | None:
-        """Gives neighbouring ids.
+        """Gives consecutive ids.
 
-        With the order "fifo", fresh ones if there are enough beside each other, else the lowest; with "lowest" the
-        lowest; with "random" the first after a place that chance chooses. Fresh ones cost next to nothing; to search
+        With the order "fifo", ids that were never given if there are enough of them, else the lowest; with "lowest" the
+        lowest; with "random" the first after a random place. Ids that were never given cost next to nothing; a search
         for others takes 50 ms where 10**9 ids are given, at worst.
 
         Args:
             k (int): how many.
 
         Returns:
-            range | None: the ids; None when no k neighbours are free.
+            range | None: the ids; None when no k consecutive ids are free.
 
         Raises:
             ValueError: k is negative.
@@ -741,10 +832,10 @@ class ObjectMgr:
             ids (Iterable[int]): the ids. A range or a buffer of ints is quicker than a list.
 
         Raises:
-            ValueError: one of them is not given out, or stands there twice. The message names the first of those;
+            ValueError: one of them is not given, or is named twice. The message names the first of those;
                 nothing was freed.
             TypeError: one of them is no int.
-            MemoryError: there is no memory to note them; they stay given out.
+            MemoryError: there is no memory to note them; they stay given.
 
         Example:
             >>> from opool import ObjectMgr
@@ -759,16 +850,16 @@ class ObjectMgr:
             3
         """
     def reserve(self, id: SupportsIndex, /) -> int | None:
-        """Gives this very id, as if it had been its turn. It comes back by `free_object`.
+        """Gives this id. `free_object` takes it back.
 
         Args:
             id (int): the id.
 
         Returns:
-            int | None: the id; None when it is given out already.
+            int | None: the id; None when it is given already.
 
         Raises:
-            ValueError: it does not lie in the range, or is excluded.
+            ValueError: it is not in the range, or is excluded.
 
         Example:
             >>> from opool import ObjectMgr
@@ -777,14 +868,14 @@ class ObjectMgr:
             (8001, None, [8000, 8002])
         """
     def exclude(self, ids: Iterable[SupportsIndex], /) -> None:
-        """Takes ids out of the range for good: they are neither given nor counted as available.
+        """Excludes ids for good: they are neither given nor counted as available.
 
         Args:
-            ids (Iterable[int]): the ids; a range costs the same for any length. Those that are excluded already may be
-                among them.
+            ids (Iterable[int]): the ids; a range costs the same for any length. Ids that are excluded already are
+                ignored.
 
         Raises:
-            ValueError: one of them is given out, or does not lie in the range. Nothing was excluded.
+            ValueError: one of them is given, or is not in the range. Nothing was excluded.
 
         Example:
             >>> from opool import ObjectMgr
@@ -794,14 +885,14 @@ class ObjectMgr:
             (8080, 919, [range(8000, 8080)])
         """
     def resize(self, n: SupportsIndex, *, inclusive: bool = False) -> None:
-        """Moves the end of the range. Freed ids beyond a new end are forgotten; should it move back, they are fresh.
+        """Moves the end of the range. Freed ids beyond a new end are forgotten; if it moves back, they count as never given.
 
         Args:
-            n (int): the end of the range, at most 2**63. Before the start, there are no ids.
+            n (int): the end of the range, at most 2**63. At or before the start, there are no ids.
             inclusive (bool): whether ``n`` itself is an id too.
 
         Raises:
-            ValueError: an id beyond the new end is given out.
+            ValueError: an id beyond the new end is given.
             OverflowError: ``n`` is too large.
 
         Example:
@@ -816,23 +907,23 @@ class ObjectMgr:
     def lease(self, timeout: float | None = ...) -> Lease[int]:
         """Gives an id for a while: the lease takes it back. `Pool.lease`, for ids.
 
-        If all ids are out, the thread waits its turn, in one queue with the tasks of
-        `lease_async`, first come, first served. Whatever comes free goes to the first
-        of them: what a lease gives back, `free_object` or `free_many` take, `resize`
-        adds.
+        If all ids are given, the thread waits, in one queue with the tasks of
+        `lease_async`, first come, first served. An id that becomes free goes to the
+        first waiter: when a lease is released, or by `free_object`, `free_many` or
+        `resize`.
 
         Only the lease gives its id back: `free_object` refuses it. `discard` of the
         lease excludes it, as `exclude` does.
 
         Args:
-            timeout (float | None): how many seconds to wait, None for ever; by default
-                30.
+            timeout (float | None): how many seconds to wait, None for no limit; by
+                default 30.
 
         Returns:
             Lease[int]: use it in a `with`.
 
         Raises:
-            PoolTimeout: no id came free in time.
+            PoolTimeout: no id became free in time.
             TypeError: `timeout` is neither a number nor None.
             ValueError: `timeout` is negative or NaN.
 
@@ -846,7 +937,7 @@ class ObjectMgr:
             2
         """
     def lease_async(self, timeout: float | None = ...) -> AsyncLease[int]:
-        """As `lease`, for tasks: use it in an `async with`, or await it.
+        """Gives an id to a task for a while: use it in an `async with`, or await it.
 
         Args:
             timeout (float | None): as for `lease`.
@@ -868,7 +959,7 @@ class ObjectMgr:
             8000
         """
     def try_lease(self) -> Lease[int] | None:
-        """As `lease`, but never waits.
+        """Gives an id if one is free: as `lease`, but never waits.
 
         Returns:
             Lease[int] | None: None when no id is free, or others wait for one.
@@ -886,10 +977,10 @@ class ObjectMgr:
             int
         """
     def holders(self) -> list[Holder]:
-        """Who has which id by a lease, since when, and what they are doing: the longest first.
+        """Lists who holds which id by a lease, since when, and what the holder is doing: the longest first.
 
         Returns:
-            list[Holder]: as of `Pool.holders`; what `get_object` gave is not among them.
+            list[Holder]: as of `Pool.holders`; ids that `get_object` gave are not among them.
 
         Example:
             >>> from opool import ObjectMgr
@@ -899,11 +990,11 @@ class ObjectMgr:
             [1]
         """
     def dump(self) -> bytes:
-        """The whole state as bytes, for `load`.
+        """Returns the whole state as bytes, for `load`.
 
-        The ids that are given out stand in it as a Roaring bitmap in its portable form, which libraries of all
-        languages read: ``data[80:80 + int.from_bytes(data[48:56], "little")]``. It has 32 bits if all ids of the range
-        lie in 0 to 2**32 - 1, else 64; a negative id stands there as id + 2**64. ``DESIGN.md`` describes the rest.
+        It contains the given ids as a Roaring bitmap in its portable form, which libraries of all languages read:
+        ``data[80:80 + int.from_bytes(data[48:56], "little")]``. It has 32 bits if all ids of the range are in 0 to
+        2**32 - 1, else 64; a negative id is written as id + 2**64. ``DESIGN.md`` describes the rest.
 
         Returns:
             bytes: equal for equal managers.
@@ -913,17 +1004,17 @@ class ObjectMgr:
         """
     @classmethod
     def load(cls, data: Buffer, /) -> Self:
-        """The manager that was dumped.
+        """Makes a manager of what `dump` returned.
 
         Args:
             data (bytes | bytearray | memoryview): what `dump` returned.
 
         Returns:
-            ObjectMgr: an equal manager, of the class on which this is called; its ``__init__`` does not run.
+            ObjectMgr: an equal manager, of the class on which this is called; its ``__init__`` is not called.
 
         Raises:
-            ValueError: it is something else, cut off, or contradicts itself.
-            MemoryError: there is no memory for what it says: at most some hundred times its own length.
+            ValueError: `data` is something else, truncated, or contradicts itself.
+            MemoryError: there is no memory for the manager: at most some hundred times the length of `data`.
 
         Example:
             >>> from opool import ObjectMgr

@@ -1,14 +1,19 @@
-"""What `opool` raises. Everything is a `PoolError`, and also what a caller would expect who never heard of it."""
+"""The exceptions of `opool`. Each is a `PoolError`, and where there is a standard exception for it, that as well."""
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opool._text import MOMENT, duration, seconds, shown, thread_name
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from opool import Holder, Pool
+    from typing import Any, NamedTuple
+
+    from opool._holders import Holder
+    from opool._opool import Pool
+else:
+    from opool._records import NamedTuple
 
 __all__ = [
     "FactoryError",
@@ -23,33 +28,43 @@ __all__ = [
 
 
 class PoolError(Exception):
-    """The base of all errors of this package."""
+    """The base of all exceptions of this package."""
 
 
 class PoolTimeout(PoolError, TimeoutError):
-    """No object came free in time. Also a `TimeoutError`.
+    """No object became free within the timeout. Also a `TimeoutError`.
 
     If the latest attempt to create an object failed, its exception is the `__cause__`.
 
     Attributes:
-        facts: what was going on, as a `TimeoutFacts`; None if the interpreter was going down.
+        facts: the state of the pool and of the wait, as a `TimeoutFacts`; None during interpreter shutdown.
+
+    Example:
+        >>> import opool
+        >>> pool = opool.Pool(["a"], name="letters")
+        >>> with pool.lease():
+        ...     try:
+        ...         pool.lease(timeout=0.01)
+        ...     except TimeoutError as error:
+        ...         error.facts.size, error.facts.idle
+        (1, 0)
     """
 
     facts: TimeoutFacts | None = None
 
     def __str__(self) -> str:
-        """The message; it is made when somebody reads it."""
+        """Return the message. It is written when somebody reads it."""
         return super().__str__() if self.facts is None else self.facts.explain()
 
     def __repr__(self) -> str:
-        """As every exception shows itself, though the message is not among the arguments."""
+        """Show the class and the message, although the message is not among the arguments."""
         return super().__repr__() if self.facts is None else f"{type(self).__name__}({str(self)!r})"
 
 
 class PoolDeadlock(PoolTimeout):
-    """Everybody who holds an object waits for this pool: nothing could ever have come. Also a `PoolTimeout`.
+    """All threads that hold an object wait for this pool, so none could ever come back. Also a `PoolTimeout`.
 
-    One of those who hold something gets it, so that the others can go on.
+    It is raised in one of those threads, so that the others can go on. The message shows the stack of each.
     """
 
 
@@ -58,11 +73,11 @@ class PoolClosed(PoolError):
 
 
 class PoolCloseTimeout(PoolError, TimeoutError):
-    """Something was still out when the time was up. Also a `TimeoutError`.
+    """`Pool.close` timed out while objects were still leased. Also a `TimeoutError`.
 
     Attributes:
-        holders: who has it, as a list of `opool.Holder`. What is pooled belongs to this process, so a copy that goes to
-            another one (`pickle`) has the message only.
+        holders: who holds them, as a list of `opool.Holder`. Empty in a copy that was pickled: pooled objects belong to
+            this process.
     """
 
     holders: list[Holder]
@@ -72,35 +87,35 @@ class PoolCloseTimeout(PoolError, TimeoutError):
         self.holders = []
 
     def __reduce__(self) -> tuple[type[PoolCloseTimeout], tuple[object, ...]]:
-        """Without the holders."""
+        """Pickle the message without the holders."""
         return type(self), self.args
 
 
 class TooManyWaiters(PoolError):
-    """`max_waiting` wait already."""
+    """The queue is full: `max_waiting` threads and tasks wait already."""
 
 
 class FactoryError(PoolError):
-    """No object could be created, and there is none that could come back. The real exception is the `__cause__`."""
+    """Creating an object failed, and no other object could come back. The factory's exception is the `__cause__`."""
 
 
 class LeaseError(PoolError, ValueError):
-    """A lease or an object was given back twice, or a lease was entered after its end. Also a `ValueError`."""
+    """A lease or an object was returned twice, or a lease was entered after its release. Also a `ValueError`."""
 
 
 class TimeoutFacts(NamedTuple):
-    """What a pool was doing while somebody waited in vain. Times are in seconds."""
+    """The state of a pool and of a wait that timed out. Times are in seconds."""
 
     pool: str
-    """How messages call it."""
+    """What messages call the pool."""
     timeout: float
-    """How long the wait could take at most."""
+    """The timeout of the wait."""
     queued: float
-    """For how long the pool could only wait for an object to come back."""
+    """How much of it the pool could only wait for an object to come back."""
     creating: float
-    """For how long one was being created."""
+    """How much of it an object was being created."""
     checking: float
-    """For how long one was being checked, and none created."""
+    """How much of it an object was being checked, and none created."""
     position: int | None
     """The place in the queue, from 1."""
     size: int
@@ -109,21 +124,21 @@ class TimeoutFacts(NamedTuple):
     waiting: int
     max_size: int | None
     oldest: Oldest | None
-    """Who has had an object for longest."""
+    """Who has held an object for longest."""
     failure: str | None
     """Why the latest attempt to create an object failed, if it did."""
     of_ids: bool = False
-    """Whether they are the ids of a manager."""
+    """Whether the pool leases the ids of an `ObjectMgr`."""
 
     def explain(self) -> str:
-        """The facts in words, and what to do."""
+        """Return the facts in words, and what to do about them."""
         state = f"size {self.size}, idle {self.idle}, leased {self.leased}, waiting {self.waiting}"
         thing = "id" if self.of_ids else "object"
         what = f"no {thing} came free within {seconds(self.timeout)}" if self.timeout else f"no {thing} is free"
         parts = [f"{self.pool}: {what} ({state})."]
         phases = (("queued", self.queued), ("creating", self.creating), ("checking", self.checking))
-        spent = [f"{phase} {seconds(time)}" for phase, time in phases if time >= _MOMENT]
-        if self.creating >= _MOMENT or self.checking >= _MOMENT:
+        spent = [f"{phase} {seconds(time)}" for phase, time in phases if time >= MOMENT]
+        if self.creating >= MOMENT or self.checking >= MOMENT:
             parts.append(f"Of that: {', '.join(spent)}.")
         if self.position is not None and self.waiting > 1:
             parts.append(f"Position {self.position} of {self.waiting} in the queue.")
@@ -136,7 +151,7 @@ class TimeoutFacts(NamedTuple):
 
     def _advice(self) -> str:
         if self.failure is not None:
-            return "See to what the factory needs."
+            return "Fix the factory error above (see __cause__)."
         if self.creating > self.timeout / 2:
             return "The factory is slow: keep more objects ready with min_size, or wait longer."
         if self.checking > self.timeout / 2:
@@ -157,99 +172,46 @@ class TimeoutFacts(NamedTuple):
 
 
 class Oldest(NamedTuple):
-    """Who has had an object for longest."""
+    """Who has held an object for longest."""
 
     holder: str
     age: float
     exact: bool
     asked: bool
-    """Whether it is the thread that asked for another one."""
+    """Whether it is the thread that waited for another one."""
 
     def __str__(self) -> str:
-        """As in "thread 'worker-1', for 2.1 s"."""
+        """Format it as in "thread 'worker-1', for 2.1 s"."""
         return f"{self.holder}{' (this one)' if self.asked else ''}, for {duration(self.age, self.exact)}"
 
 
-_MOMENT = 0.001
-"""Messages do not show less, in seconds."""
-
-
-def seconds(time: float) -> str:
-    """As in "0.25 s", "2.1 s" or "7260 s": as exact as anybody needs it."""
-    if time >= 100:
-        return f"{time:.0f} s"
-    return f"{time:.3g} s" if time >= _MOMENT else "0 s"
-
-
-def duration(time: float, exact: bool) -> str:
-    """For how long somebody has had something."""
-    if exact:
-        return seconds(time)
-    return f"at least {seconds(time)}" if time >= _MOMENT else "an unknown time"
-
-
-def shown(obj: object) -> str:
-    """What messages call somebody's object: the beginning of its `repr`, or a stand-in where that fails."""
-    try:
-        text = repr(obj)
-    except Exception:
-        text = f"an object of type {type(obj).__name__}"
-    return text if len(text) <= 200 else text[:200] + "..."
-
-
-def thread_names() -> dict[int, str]:
-    """What messages call the threads that `threading` knows."""
-    return {thread.ident: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.ident is not None}
-
-
-def thread_name(ident: int, known: Mapping[int, str] | None = None) -> str:
-    """What messages call a thread; `known` saves looking for each of many."""
-    name = thread_names().get(ident) if known is None else known.get(ident)
-    if name is not None:
-        return name
-    # `_thread` and other languages start threads as well.
-    return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
-
-
-def _timed_out(
-    pool: str,
-    timeout: float,
-    phases: tuple[float, float, float],
-    position: int | None,
-    state: tuple[int, int, int, int, int | None],
-    oldest: tuple[int, float, int, int] | None,
-    cause: BaseException | None,
-    of_ids: int,
-) -> PoolTimeout:
-    """Made by the pool, when a wait ends in vain."""
-    holder = None
-    if oldest is not None:
-        ident, age, exact, in_task = oldest
-        # Many tasks share a thread: that it is this one says nothing.
-        who = f"a task of {thread_name(ident)}" if in_task else thread_name(ident)
-        holder = Oldest(who, age, bool(exact), not in_task and ident == threading.get_ident())
+def _timeout_error(*, cause: BaseException | None, oldest: Mapping[str, Any] | None, **facts: Any) -> PoolTimeout:
+    """Make the error of a wait that timed out. `facts` are the other fields of `TimeoutFacts`."""
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()
-    size, idle, leased, waiting, max_size = state
-    error.facts = TimeoutFacts(
-        pool, timeout, *phases, position, size, idle, leased, waiting, max_size, holder, failure, bool(of_ids)
-    )
+    error.facts = TimeoutFacts(failure=failure, oldest=None if oldest is None else _oldest(**oldest), **facts)
     error.__cause__ = cause
     return error
 
 
-def _not_created(pool: Pool[Any], cause: BaseException | None, failures: int, pause: float) -> FactoryError:
-    """Made by the pool, when it can create nothing and has nothing."""
+def _oldest(*, thread_id: int, age: float, exact: bool, is_task: bool) -> Oldest:
+    # Many tasks share a thread: that it is this one says nothing.
+    who = f"a task of {thread_name(thread_id)}" if is_task else thread_name(thread_id)
+    return Oldest(who, age, exact, not is_task and thread_id == threading.get_ident())
+
+
+def _factory_error(*, pool: str, cause: BaseException | None, failures: int, pause: float) -> FactoryError:
+    """Make the error of a pool that has no object and cannot create one."""
     often = f" ({failures} times in a row)" if failures > 1 else ""
-    again = f" The next attempt may begin in {seconds(pause)}." if pause >= _MOMENT else ""
+    again = f" The next attempt may begin in {seconds(pause)}." if pause >= MOMENT else ""
     why = "" if cause is None else f": {shown(cause)}"
-    error = FactoryError(f"{pool._called()}: it has no object, and creating one failed{often}{why}.{again}")
+    error = FactoryError(f"{pool}: it has no object, and creating one failed{often}{why}.{again}")
     error.__cause__ = cause
     return error
 
 
-def _gave_up(limit: float) -> TimeoutError:
-    """Made by the pool, when the factory has not come back in time."""
+def _create_timeout_error(limit: float) -> TimeoutError:
+    """Make the error of a factory that has not returned in time. Called by the extension."""
     return TimeoutError(f"the factory took longer than create_timeout ({seconds(limit)})")
 
 

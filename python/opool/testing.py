@@ -1,8 +1,8 @@
-"""Tests of code that uses pools: a clock that passes when it is told to, a scripted factory, and an invariant checker.
+"""Tools for tests of code that uses pools: a virtual clock, scripted hooks, and a checker of invariants.
 
-A pool that is made with ``clock=Clock()`` starts no threads and never sleeps. What would happen in the background
-happens when time passes: while somebody waits, or in `Clock.advance`. So a test of minutes takes milliseconds, and
-every run is the same. It is all done by one thread.
+A pool that is constructed with ``clock=Clock()`` starts no threads and never sleeps. Its background work runs when the
+clock advances: while a thread waits, or in `Clock.advance`. So a test of minutes takes milliseconds, every run is the
+same, and all of it runs in one thread.
 
 Example:
     >>> import opool
@@ -31,7 +31,8 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
 
-from opool import _crew, _opool
+from opool import _opool
+from opool._hooks import is_async_callable
 
 if TYPE_CHECKING:
     from typing_extensions import Literal
@@ -46,26 +47,27 @@ _T = TypeVar("_T")
 
 _SECOND = 1_000_000_000
 _LONGEST = 1e9
-"""How many seconds a test may ask for at once, about 30 years: sums of them stay within the clock's range."""
+"""How many seconds a test may advance at once, about 30 years: sums of them stay within the clock's range."""
 
 
 def _nanos(seconds: float) -> int:
     if not 0 <= seconds <= _LONGEST:
-        raise ValueError(f"time does not go back, nor on for ever: seconds must be 0 to {_LONGEST:g}, not {seconds!r}")
+        raise ValueError(f"seconds must be between 0 and {_LONGEST:g}, not {seconds!r}")
     return round(seconds * _SECOND)
 
 
 class Clock(_opool.Clock):
-    """A time that passes only when it is told to, for pools that are made with ``clock=``.
+    """A virtual clock for pools that are constructed with ``clock=``.
 
-    Hooks are called when a pool asks for them, and take no time, except those that are `Scripted`. A hook of your own
-    may call `advance` to take some; whoever waits meanwhile goes on when it returns. One that is a coroutine function
-    may not wait for anything.
+    Hooks take no time, except those that are `Scripted`. A hook of your own may call `advance` to take some; a thread
+    that waits meanwhile goes on when the hook returns. A hook that is a coroutine function must not await anything that
+    suspends it.
 
-    A thread that waits lets time pass until it may go on. A task that waits does not: others in its event loop go on,
-    and one of them calls `advance`.
+    A thread that waits for an object advances the clock until it gets one or times out. A task that waits does not:
+    other tasks of its event loop run, and one of them calls `advance`.
 
-    Time passes only in the thread that made the clock. Other threads may use its pools as long as they need not wait.
+    Only the thread that constructed the clock can advance it. Other threads may use its pools as long as they need not
+    wait.
 
     Example:
         >>> import opool
@@ -85,77 +87,93 @@ class Clock(_opool.Clock):
         self._start = self._nanos()
         self._thread = threading.current_thread()
         self._pools: list[weakref.ref[Pool[Any]]] = []
-        """In the order in which they were made: their work is done in that order."""
+        """In the order of their construction: their jobs run in that order."""
         self._events: list[tuple[int, int, Callable[[], object]]] = []
         self._numbers = itertools.count()
 
     @property
     def time(self) -> float:
-        """How many seconds have passed."""
+        """How many seconds the clock has advanced."""
         return (self._nanos() - self._start) / _SECOND
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass, and everything happen that is due meanwhile.
+        """Advance the clock, and do everything that becomes due.
 
         Args:
-            seconds: for how long; with 0, what is due now happens.
+            seconds: how far; 0 does what is due now.
 
         Raises:
-            ValueError: if `seconds` is negative, or more than a test could mean.
-            RuntimeError: in another thread than the one that made the clock.
+            ValueError: if `seconds` is negative or above 1e9.
+            RuntimeError: if called in another thread than the one that constructed the clock.
+
+        Example:
+            >>> clock = Clock()
+            >>> clock.advance(1.5)
+            >>> clock.time
+            1.5
         """
-        self._only_one_thread()
+        self._check_thread()
         end = self._nanos() + _nanos(seconds)
         while self._step(end):
             pass
         self._set(end)
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> None:
-        """Calls `function` when `seconds` have passed: somebody else's part in a test, such as giving back.
+        """Schedule a call, for what another thread would do in the test, such as releasing a lease.
 
-        What it raises comes out where time passes: of `advance`, or of the call that waits.
+        What the function raises is raised by the call that advances the clock: `advance`, or the one that waits.
+
+        Args:
+            seconds: after how many seconds to call it.
+            function: what to call, without arguments.
 
         Raises:
-            ValueError: if `seconds` is negative, or more than a test could mean.
-            TypeError: if `function` cannot be called.
-            RuntimeError: in another thread than the one that made the clock.
+            ValueError: if `seconds` is negative or above 1e9.
+            TypeError: if `function` is not callable.
+            RuntimeError: if called in another thread than the one that constructed the clock.
+
+        Example:
+            >>> clock = Clock()
+            >>> clock.call_later(2, lambda: print("at", clock.time))
+            >>> clock.advance(5)
+            at 2.0
         """
-        self._only_one_thread()
+        self._check_thread()
         if not callable(function):
-            raise TypeError(f"call_later calls a function, not {function!r}")
+            raise TypeError(f"function must be callable, not {function!r}")
         heapq.heappush(self._events, (self._nanos() + _nanos(seconds), next(self._numbers), function))
 
-    def _only_one_thread(self) -> None:
+    def _check_thread(self) -> None:
         thread = threading.current_thread()
         if thread is not self._thread:
             raise RuntimeError(
-                f"thread {thread.name!r} cannot let time pass: this clock belongs to {self._thread.name!r}, which made "
-                "it. What others do can be played there, by call_later."
+                f"thread {thread.name!r} cannot advance this clock: it belongs to {self._thread.name!r}, which made "
+                "it. Use call_later there for what other threads do."
             )
 
-    def _join(self, pool: Pool[Any]) -> None:
-        """Called by a pool that is made with this clock."""
+    def _add_pool(self, pool: Pool[Any]) -> None:
+        """Add a pool that is being constructed. Called by the extension."""
         self._pools = [reference for reference in self._pools if reference() is not None]
         self._pools.append(weakref.ref(pool))
 
-    def _living(self) -> list[Pool[Any]]:
+    def _live_pools(self) -> list[Pool[Any]]:
         pools = [reference() for reference in self._pools]
         return [pool for pool in pools if pool is not None]
 
-    def _pass_until(self, pool: Pool[Any], until: int | None) -> None:
-        """Called by a pool instead of sleeping: lets the next thing happen, at `until` (nanoseconds) at the latest."""
-        self._only_one_thread()
+    def _advance_until(self, pool: Pool[Any], until: int | None) -> None:
+        """Do what is due next, at `until` (nanoseconds) at the latest. A pool calls it instead of sleeping."""
+        self._check_thread()
         if self._step(until):
             return
         if until is None:
-            raise RuntimeError(f"{pool!r} would wait for ever: nothing is due that could change that")
+            raise RuntimeError(f"{pool!r} would wait for ever: nothing is due on its clock")
         self._set(until)
 
     def _step(self, until: int | None) -> bool:
-        """Does what is due now; else goes on to the next moment at which something is, if that is by `until`."""
-        if self._work():
+        """Do what is due now, or else advance to what is due next, by `until` at the latest; False if nothing is."""
+        if self._run_jobs():
             return True
-        moments = [due for pool in self._living() for due in [pool._due()] if due is not None]
+        moments = [due for pool in self._live_pools() for due in [_opool._due(pool)] if due is not None]
         moments += [when for when, _, _ in self._events[:1]]
         if not moments or (until is not None and min(moments) > until):
             return False
@@ -163,54 +181,68 @@ class Clock(_opool.Clock):
         if self._events and self._events[0][0] <= self._nanos():
             heapq.heappop(self._events)[2]()
         else:
-            self._work()
+            self._run_jobs()
         return True
 
-    def _work(self) -> bool:
-        """Begins all background work that there is now."""
+    def _run_jobs(self) -> bool:
+        """Run all jobs of the pools that are due; False if there is none."""
         worked = False
-        for pool in self._living():
+        for pool in self._live_pools():
             while True:
-                job = pool._next_job()
+                job = _opool._next_job(pool)
                 if job is None:
                     break
                 worked = True
                 if isinstance(job.hook, Scripted):
                     job.hook._begin(self, job)
-                elif _crew.is_async(job.hook):
-                    _crew.run_at_once(job)
+                elif is_async_callable(job.hook):
+                    _run_coroutine(job)
                 else:
                     job.run()
         return worked
 
 
+def _run_coroutine(job: Any) -> None:
+    """Run a hook that is a coroutine function. It takes no time on the clock, so it cannot wait for anything."""
+    coroutine = job.hook() if job.obj is None else job.hook(job.obj)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        job.finish(end.value)
+    except Exception as error:
+        job.fail(error)
+    else:
+        coroutine.close()
+        job.fail(RuntimeError("a hook cannot be suspended on a test's clock, and this one awaits something"))
+
+
 class ScriptedError(Exception):
-    """What a `Scripted` hook raises where its script says "error"."""
+    """The exception of a `Scripted` hook whose script says "error"."""
 
 
 class Scripted(Generic[_T]):
-    """A hook that does what its script says, one word a call: for `factory`, `check`, `reset` or `dispose`.
+    """A hook that follows a script, one word for each call: for `factory`, `check`, `reset` or `dispose`.
 
-    * "ok": returns at once.
-    * "error": raises `ScriptedError`.
-    * "slow", or ("slow", seconds): takes so long (1 s), and then is "ok".
-    * "never": does not return, until `release`.
+    * "ok" returns at once.
+    * "error" raises `ScriptedError`.
+    * "slow", or ("slow", seconds), takes that long (1 s), and then returns.
+    * "never" does not return until `release` is called.
 
-    When the script is over it begins again. Without a script everything is "ok". Any number of threads may call it.
+    After its last word the script starts again. Without a script every call is "ok". Any number of threads may call it.
 
-    With a `clock`, slowness is the clock's. What a pool's user does himself, a reset, cannot wait for a `release` then:
-    there "never" raises `ScriptedError`.
+    With a `clock`, "slow" takes virtual time. A hook that runs in the releasing thread, such as a reset, cannot wait
+    for `release` then: there "never" raises `ScriptedError`.
 
     Args:
         script: the words.
-        clock: the clock of the pool; None for a pool without one: then it sleeps.
-        make: what "ok" returns, called with what the hook was called with; by default a new object that shows its
-            number for a factory, and True for the others.
+        clock: the clock of the pool; without one, "slow" sleeps.
+        make: returns the result of an "ok" call, given its arguments; by default a new object that shows its number for
+            a factory, and True for the other hooks.
 
     Attributes:
-        calls: how often it was called.
-        running: how many calls have not returned.
-        args: what it was called with, one tuple a call.
+        calls: how many times it was called.
+        running: how many calls have not returned yet.
+        args: the arguments of each call, as tuples.
 
     Raises:
         ValueError: if a word is none of these.
@@ -248,10 +280,21 @@ class Scripted(Generic[_T]):
             return str(word), 1.0
         if isinstance(word, tuple) and len(word) == 2 and word[0] == "slow":
             return "slow", _nanos(word[1]) / _SECOND
-        raise ValueError(f"a script says 'ok', 'error', 'slow', ('slow', seconds) or 'never', not {word!r}")
+        raise ValueError(f"a word must be 'ok', 'error', 'slow', ('slow', seconds) or 'never', not {word!r}")
 
     def release(self) -> None:
-        """Ends all calls that would never return, now and later; they are "ok"."""
+        """Let all calls that say "never" return, now and later, as "ok".
+
+        Example:
+            >>> import opool
+            >>> clock = Clock()
+            >>> factory = Scripted("never", clock=clock)
+            >>> pool = opool.Pool(factory=factory, clock=clock)
+            >>> clock.call_later(1, factory.release)
+            >>> with pool.lease(timeout=5):
+            ...     clock.time
+            1.0
+        """
         self._released.set()
         hanging, self._hanging = self._hanging, []
         for end in hanging:
@@ -279,7 +322,7 @@ class Scripted(Generic[_T]):
         return True if args else Made(number)
 
     def __call__(self, *args: Any) -> Any:
-        """The next word of the script."""
+        """Do the next word of the script."""
         kind, seconds, number = self._next(args)
         try:
             if kind == "slow" and self._clock is not None:
@@ -287,7 +330,9 @@ class Scripted(Generic[_T]):
             elif kind == "slow":
                 time.sleep(seconds)
             elif kind == "never" and self._clock is not None:
-                raise ScriptedError(f"call {number} of the script would never return, and its caller waits for it")
+                raise ScriptedError(
+                    f"call {number} of the script says 'never', but would block the thread that could release it"
+                )
             elif kind == "never":
                 self._released.wait()
             elif kind == "error":
@@ -297,14 +342,14 @@ class Scripted(Generic[_T]):
             self._returned()
 
     def _begin(self, clock: Clock, job: Any) -> None:
-        """The next word of the script, in the background of a pool whose time is `clock`."""
+        """Do the next word of the script as a background job of a pool with `clock`."""
         args = () if job.obj is None else (job.obj,)
         kind, seconds, number = self._next(args)
 
         def end() -> None:
             self._returned()
             if kind == "error":
-                # Not raised, so it has no traceback: that would keep the frames of the test alive, and their leases.
+                # Not raised: a traceback would keep the frames of the test alive, and their leases.
                 job.fail(self._error(number))
                 return
             try:
@@ -323,21 +368,24 @@ class Scripted(Generic[_T]):
 
 
 class Made:
-    """What a `Scripted` factory makes: told from others by its number."""
+    """The object of a `Scripted` factory, told from others by its number."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
     def __repr__(self) -> str:
-        """As in "Made(3)"."""
+        """Format it as in "Made(3)"."""
         return f"Made({self.number})"
 
 
 def check_invariants(pool: Pool[Any]) -> None:
-    """Checks what is always true of a pool, whatever it is doing.
+    """Check what is always true of a pool, in any state and while other threads use it.
+
+    Args:
+        pool: the pool.
 
     Raises:
-        AssertionError: if something is not. That is a bug in opool.
+        AssertionError: if an invariant is broken, which is a bug in opool.
 
     Example:
         >>> import opool
@@ -345,15 +393,17 @@ def check_invariants(pool: Pool[Any]) -> None:
         >>> with pool.lease():
         ...     check_invariants(pool)
     """
-    closed = pool.closed  # before the figures: what was closed stays closed, and other threads may close it
+    closed = pool.closed  # read before the statistics: other threads may close it meanwhile, none can reopen it
     stats = pool.stats()
-    gone = sum(stats.retired.values())
+    retired = sum(stats.retired.values())
     coming = stats.creating + stats.checking
-    assert stats.made == stats.idle + stats.leased + stats.creating + gone, f"an object was lost or doubled: {stats}"
-    assert stats.size == stats.idle + stats.leased, f"the sizes do not add up: {stats}"
-    assert stats.checking <= stats.leased, f"more are being checked than are out: {stats}"
-    assert stats.idle == 0 or stats.waiting <= coming, f"somebody waits for what nobody looks at: {stats}"
-    # After `resize` what is out may be too much for a while, but nothing that is too much lies idle.
+    assert stats.made == stats.idle + stats.leased + stats.creating + retired, (
+        f"an object was lost or duplicated: {stats}"
+    )
+    assert stats.size == stats.idle + stats.leased, f"size is not idle + leased: {stats}"
+    assert stats.checking <= stats.leased, f"more objects are being checked than leased: {stats}"
+    assert stats.idle == 0 or stats.waiting <= coming, f"an object is idle although somebody waits: {stats}"
+    # After `resize` too many objects may be leased for a while, but none above the limit is idle.
     limit = stats.max_size
-    assert limit is None or stats.idle == 0 or stats.size + stats.creating <= limit, f"above max_size: {stats}"
-    assert not (closed and (stats.waiting or stats.idle)), f"a closed pool has somebody or something: {stats}"
+    assert limit is None or stats.idle == 0 or stats.size + stats.creating <= limit, f"max_size is exceeded: {stats}"
+    assert not (closed and (stats.waiting or stats.idle)), f"a closed pool has waiters or idle objects: {stats}"

@@ -1,41 +1,29 @@
 //! The extension module `opool._opool`: parses, converts, raises, wakes. It decides nothing.
+//!
+//! Its rooms, each of which uses only those below it (`tests/python/project/test_rooms.py` holds it):
+//!
+//! | room | what |
+//! |---|---|
+//! | `classes` | what Python sees: methods, docstrings, type slots |
+//! | `ids` | the id manager |
+//! | `async_lease` | the lease of a task |
+//! | `lease` | the lease of a thread, and its fast path |
+//! | `pool` | wait, wake, give back, background work, close, fork |
+//! | `objects` | what each thing holds |
+//! | `args` | the arguments of calls and constructors |
+//! | `algorithms` | beside them, uses `ffi` only |
+//! | `ffi` | CPython; knows nothing of pools |
 #![allow(unsafe_code)]
 
-mod alarm;
+mod algorithms;
+mod args;
 mod async_lease;
-mod async_lease_type;
-mod async_wait;
-mod background;
-mod clock;
-mod closing;
-mod errors;
-mod figures;
-mod fork;
-mod giving_back;
-mod hooks;
+mod classes;
+mod ffi;
+mod ids;
 mod lease;
-mod lease_type;
-mod lender;
-mod objectmgr;
-mod objectmgr_batch;
-mod objectmgr_keep;
-mod objectmgr_lease;
-mod objectmgr_slots;
-mod options;
-mod outside;
-mod palindrome;
+mod objects;
 mod pool;
-mod pool_methods;
-mod raw;
-mod refcount;
-mod self_descriptor;
-mod spare;
-mod stop_iteration;
-mod timeouts;
-mod triplets;
-mod waiting;
-mod waker;
-mod watch;
 
 use pyo3::prelude::*;
 
@@ -46,15 +34,15 @@ mod _opool {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        errors::register(module)?;
-        fork::register()?;
-        background::register(module)?;
-        timeouts::register(module);
-        pool_methods::register(module)?;
-        lease_type::register(module)?;
-        async_lease_type::register(module)?;
-        objectmgr::register(module)?;
-        palindrome::register(module)?;
-        triplets::register(module)
+        ffi::python_side::resolve_at_import(module.py())?;
+        pool::fork::register()?;
+        args::timeout::register(module);
+        classes::private::register(module)?;
+        classes::pool::register(module)?;
+        classes::lease::register(module)?;
+        classes::async_lease::register(module)?;
+        classes::objectmgr::register(module)?;
+        algorithms::palindrome::register(module)?;
+        algorithms::triplets::register(module)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use super::errors::{Error, Refusal};
 use super::freed::Freed;
 use super::manager::Ids;
-use super::{Error, Refusal};
 
 /// Where ids are written to.
 pub trait Sink {
@@ -49,7 +49,7 @@ impl Ids {
             match taken {
                 Ok(0) | Err(_) => {
                     for place in (0..place).rev() {
-                        let (Ok(()) | Err(_)) = self.untake(sink.get(place));
+                        let (Ok(()) | Err(_)) = self.undo_take(sink.get(place));
                     }
                     return taken.map(|_| false);
                 }
@@ -66,14 +66,14 @@ impl Ids {
             return Ok(None);
         }
         let run = self.fresh..end;
-        self.given.fill(run.clone(), self.end)?;
+        self.allocated.fill(run.clone(), self.end)?;
         self.fresh = end;
         Ok(Some(run))
     }
 
     /// Takes `count` neighbouring ids, and returns the first; `None` where no so many are free.
     ///
-    /// With a queue the fresh ones go first, as always; then the lowest free ones, wherever they stand in the queue.
+    /// With a queue, fresh ids are taken first, as always; then the lowest free ones, wherever they are in the queue.
     pub fn take_range(&mut self, count: u64) -> Result<Option<i64>, Error> {
         if count == 0 || count > self.available() {
             return Ok(None);
@@ -83,7 +83,7 @@ impl Ids {
             self.open_lane();
             if self.lane - self.fresh >= count {
                 let begins = self.fresh;
-                self.given.fill(begins..begins + count, self.end)?;
+                self.allocated.fill(begins..begins + count, self.end)?;
                 self.fresh += count;
                 return Ok(Some(self.id(begins)));
             }
@@ -93,7 +93,7 @@ impl Ids {
         if queues {
             self.stale.reserve(count)?;
         }
-        self.given.fill(run.clone(), self.end)?;
+        self.allocated.fill(run.clone(), self.end)?;
         self.claim(run);
         Ok(Some(self.id(begins)))
     }
@@ -107,31 +107,12 @@ impl Ids {
             _ => first,
         };
         let search =
-            |range: Range<u64>| self.excluded.between(range).find_map(|piece| self.given.find_clear(piece, count));
+            |range: Range<u64>| self.excluded.between(range).find_map(|piece| self.allocated.find_clear(piece, count));
         let again = || search(first..from.saturating_add(count).min(self.end));
         search(from..self.end).or_else(|| if from == first { None } else { again() })
     }
 
-    /// Notes that the free positions of a range are given now: their bits are set, and `stale` has room for them.
-    pub(super) fn claim(&mut self, run: Range<u64>) {
-        let known = run.start..run.end.min(self.fresh).max(run.start);
-        let beyond = known.end..run.end;
-        // Beyond the watermark, what stands in a gap was reserved once, and is freed.
-        let reserved: Vec<Range<u64>> = gaps_of(self, &beyond);
-        if !beyond.is_empty() {
-            self.lane = self.lane.min(beyond.start).max(self.fresh);
-            self.gaps.insert(beyond);
-        }
-        let len = known.end - known.start;
-        match &mut self.freed {
-            Freed::Lowest(lowest) => lowest.len -= len,
-            Freed::Random(random) => random.given += len,
-            _ => known.chain(reserved.into_iter().flatten()).for_each(|position| self.stale.add(position)),
-        }
-        self.forget_stale();
-    }
-
-    /// Takes all ids back, in this order.
+    /// Frees all ids, in this order.
     pub fn free_many(&mut self, ids: impl Iterator<Item = i64> + Clone) -> Result<(), Refusal> {
         let mut done = 0;
         let mut fault = None;
@@ -141,9 +122,9 @@ impl Ids {
                 continue;
             }
             let position = self.position(id);
-            if !self.given.contains(position) {
+            if !self.allocated.contains(position) {
                 let repeated = ids.clone().take(done).any(|before| before == id);
-                fault = Some(if repeated { Refusal::Repeated(id) } else { Refusal::NotGiven(id) });
+                fault = Some(if repeated { Refusal::Repeated(id) } else { Refusal::NotAllocated(id) });
                 break;
             }
             if self.lent.contains(position) {
@@ -154,36 +135,25 @@ impl Ids {
                 fault = Some(error.into());
                 break;
             }
-            self.given.remove(position);
+            self.allocated.remove(position);
             done += 1;
         }
         if let Some(error) = fault {
             for id in ids.take(done) {
                 // It was set a moment ago, so this needs no memory.
-                let (Ok(()) | Err(_)) = self.given.insert_far(self.position(id));
+                let (Ok(()) | Err(_)) = self.allocated.insert_far(self.position(id));
                 self.freed.unpush();
             }
             return Err(error);
         }
-        if self.given.far_pages() == 0 && !matches!(self.freed, Freed::Lowest(_) | Freed::Random(_)) {
+        if self.allocated.far_pages() == 0 && !matches!(self.freed, Freed::Lowest(_) | Freed::Random(_)) {
             return Ok(());
         }
         for id in ids {
             let position = self.position(id);
             self.settle(position);
-            self.given.tidy(position);
+            self.allocated.tidy(position);
         }
         Ok(())
     }
-}
-
-/// The parts of a range that lie in gaps.
-fn gaps_of(ids: &Ids, range: &Range<u64>) -> Vec<Range<u64>> {
-    let mut found = Vec::new();
-    let mut at = range.start;
-    while let Some(gap) = ids.gaps.next(at).filter(|gap| gap.start < range.end && at < range.end) {
-        found.push(gap.start.max(at)..gap.end.min(range.end));
-        at = gap.end;
-    }
-    found
 }

@@ -3,25 +3,17 @@
 use std::iter;
 use std::ops::Range;
 
-use super::Error;
-use super::spans::window;
+use super::errors::Error;
+use super::page::{PAGE_BITS, WORD_BITS, bits, copied, mask, next_in, offset, run_of, window, words_of, zeroed};
 use super::sparse::{Container, Sparse};
 
-/// Positions on one page. It is also what one container of the Roaring format holds.
-pub const PAGE_BITS: u64 = 1 << 16;
-
-/// Words on one page.
-pub const PAGE_WORDS: usize = (PAGE_BITS / WORD_BITS) as usize;
-
-const WORD_BITS: u64 = u64::BITS as u64;
-
-/// How many pages the table may skip. Each costs 16 bytes there; what lies farther out is kept in a tree.
+/// How many pages the table may skip. Each costs 16 bytes there; pages beyond are kept in a tree.
 const SKIP: u64 = 4096;
 
-/// The same, when the pages come out of a file.
+/// The same, for pages that are read from a file.
 const SKIP_LOADED: u64 = 64;
 
-/// From so many positions on a page out of a file gets a place in the table.
+/// From so many positions on, a page that is read from a file gets a place in the table.
 const MANY: u32 = 256;
 
 /// Which positions are set.
@@ -103,7 +95,7 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Gives a page its words in the table; false if it lies too far out for that.
+    /// Moves a page to the table; false if it lies too far beyond the others.
     fn make_page(&mut self, page: u64, end: u64, skip: u64) -> Result<bool, Error> {
         let len = self.pages.len() as u64;
         if page > len + skip {
@@ -163,8 +155,8 @@ impl Bitmap {
         Ok(())
     }
 
-    /// Gives a page all that is set on it at once. `quick` is for positions that ascend; they get a place in the table
-    /// if they are many, so that whoever says what is set cannot ask for much more memory than that takes to say.
+    /// Sets a whole page at once. `quick` is for positions that ascend; the page gets a place in the table if it has many
+    /// of them, so that a file cannot make much more memory be allocated than its own length.
     pub fn put(&mut self, page: u64, container: Container, end: u64, quick: bool) -> Result<(), Error> {
         let quick = quick && container.len() >= MANY;
         self.far.pages.insert(page, container);
@@ -205,7 +197,7 @@ impl Bitmap {
         (*word & mask(position) != 0).then_some(Entry { word, mask: mask(position) })
     }
 
-    /// Clears a bit that is set. It can be set again without memory, until somebody [`tidies`](Self::tidy).
+    /// Clears a bit that is set. It can be set again without memory, until [`tidy`](Self::tidy) is called.
     pub fn remove(&mut self, position: u64) {
         match self.word_mut(position) {
             Some(word) => *word &= !mask(position),
@@ -361,70 +353,4 @@ impl Entry<'_> {
     pub fn remove(self) {
         *self.word &= !self.mask;
     }
-}
-
-/// The first place from `from` on whose bit is set.
-fn next_in(words: &[u64], from: u64) -> Option<u64> {
-    let first = (from / WORD_BITS) as usize;
-    let head = words.get(first)? & (u64::MAX << (from % WORD_BITS));
-    let rest = words.iter().enumerate().skip(first + 1).map(|(index, &word)| (index, word));
-    let mut words = iter::once((first, head)).chain(rest);
-    words.find(|&(_, word)| word != 0).map(|(index, word)| index as u64 * WORD_BITS + u64::from(word.trailing_zeros()))
-}
-
-/// How many words a page needs where the positions end at `end`.
-fn words_of(page: u64, end: u64) -> usize {
-    end.saturating_sub(page * PAGE_BITS).min(PAGE_BITS).div_ceil(WORD_BITS) as usize
-}
-
-/// The word within its page.
-#[inline(always)]
-fn offset(position: u64) -> usize {
-    (position % PAGE_BITS / WORD_BITS) as usize
-}
-
-/// The bit within its word.
-#[inline(always)]
-fn mask(position: u64) -> u64 {
-    1 << (position % WORD_BITS)
-}
-
-/// The bits that are set in `word`, lowest first.
-pub fn bits(mut word: u64) -> impl Iterator<Item = u64> {
-    iter::from_fn(move || {
-        let lowest = word.trailing_zeros();
-        word &= word.checked_sub(1)?;
-        Some(lowest.into())
-    })
-}
-
-/// Where the first `len` neighbouring bits of `word` begin that are all set.
-fn run_of(mut word: u64, len: u64) -> Option<u64> {
-    if len > WORD_BITS {
-        return None;
-    }
-    // A bit stays if the `known` bits from it on are set.
-    let mut known = 1;
-    while known < len && word != 0 {
-        let step = known.min(len - known);
-        word &= word >> step;
-        known += step;
-    }
-    (word != 0).then(|| word.trailing_zeros().into())
-}
-
-/// `len` zeros, or the news that there is no room for them.
-pub(super) fn zeroed<T: Copy + Default>(len: usize) -> Result<Box<[T]>, Error> {
-    let mut items = Vec::new();
-    items.try_reserve_exact(len)?;
-    items.resize(len, T::default());
-    Ok(items.into_boxed_slice())
-}
-
-/// A copy of `items`, or the news that there is no room for it.
-fn copied<T: Copy>(items: &[T]) -> Result<Box<[T]>, Error> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(items.len())?;
-    copy.extend_from_slice(items);
-    Ok(copy.into_boxed_slice())
 }

@@ -1,12 +1,12 @@
 //! Where the entries of the queue lie.
 //!
-//! A large queue asks the system for its blocks. The allocator would do, but for one promise: what drains is given
-//! back. An allocator keeps small pieces that lie below something still in use, which here would be all of them.
+//! A large queue maps its blocks, instead of allocating them, to keep one promise: the memory of what drains is returned
+//! to the system. An allocator keeps small pieces below something that is still in use, which here would be all of them.
 
 use memmap2::MmapMut;
 
-use super::Error;
-use super::bitmap::zeroed;
+use super::errors::Error;
+use super::page::zeroed;
 
 /// Room for a fixed number of positions.
 pub trait Block: Sized {

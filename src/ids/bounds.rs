@@ -1,11 +1,11 @@
-//! Which ids may be given at all: particular ones that are asked for, those that must not be, and where the range ends.
+//! Ids that are taken by name, ids that are excluded, and the end of the range.
 
-use super::freed::{Freed, Stale};
+use super::errors::{Error, Refusal};
+use super::freed::Freed;
 use super::manager::{Ids, MOST};
-use super::{Error, Refusal};
 
 impl Ids {
-    /// Gives this very id; false if it is out already.
+    /// Takes this very id; false if it is allocated already.
     pub fn reserve(&mut self, id: i64) -> Result<bool, Refusal> {
         let position = self.position(id);
         if !self.has(id) {
@@ -14,16 +14,16 @@ impl Ids {
         if self.excluded.contains(position) {
             return Err(Refusal::Excluded(id));
         }
-        if self.given.contains(position) {
+        if self.allocated.contains(position) {
             return Ok(false);
         }
         self.stale.reserve(1)?;
-        self.given.insert_far(position)?;
+        self.allocated.insert_far(position)?;
         self.claim(position..position + 1);
         Ok(true)
     }
 
-    /// Takes ids out of the range for good, as if they had never been there: `spans` of ids, both ends included. Those
+    /// Removes ids from the range for good, as if they had never been there: `spans` of ids, both ends included. Those
     /// that are excluded already may be named again.
     pub fn exclude(&mut self, spans: &[(i64, i64)]) -> Result<(), Refusal> {
         let mut excluded = self.excluded.clone();
@@ -33,8 +33,8 @@ impl Ids {
                     return Err(Refusal::NotInRange(id));
                 }
             }
-            if let Some(id) = self.next_given(from).filter(|&id| id <= to) {
-                return Err(Refusal::Given(id));
+            if let Some(id) = self.next_allocated(from).filter(|&id| id <= to) {
+                return Err(Refusal::Allocated(id));
             }
             excluded.insert(self.position(from)..self.position(to) + 1);
         }
@@ -57,20 +57,20 @@ impl Ids {
 
     /// Moves the end of the range: `count` is how many ids there are from the first one on.
     ///
-    /// Ids beyond a new end must not be out. Should the range grow again, they are fresh.
+    /// Ids beyond a new end must not be allocated. If the range grows again, they are fresh.
     pub fn resize(&mut self, count: u64) -> Result<(), Refusal> {
         if count > MOST || self.range().start + i128::from(count) > 1 << 63 {
             return Err(Error::OutOfReach.into());
         }
         let end = self.first + count;
-        if let Some(position) = self.given.next(end) {
-            return Err(Refusal::Given(self.id(position)));
+        if let Some(position) = self.allocated.next(end) {
+            return Err(Refusal::Allocated(self.id(position)));
         }
         match &self.freed {
             Freed::Lowest(_) | Freed::Random(_) => {}
             _ => self.rebuild(end, |position| position < end)?,
         }
-        self.given.set_end(end)?;
+        self.allocated.set_end(end)?;
         self.lent.set_end(end)?;
         self.gaps.remove(end..u64::MAX);
         if let Freed::Lowest(lowest) = &mut self.freed {
@@ -84,27 +84,5 @@ impl Ids {
         self.fresh = if let Freed::Random(_) = self.freed { end } else { self.fresh.min(end) };
         self.lane = self.fresh;
         Ok(())
-    }
-
-    /// Makes the queue anew, for positions below `end`, of the entries that count and that `keep` keeps.
-    fn rebuild(&mut self, end: u64, mut keep: impl FnMut(u64) -> bool) -> Result<(), Error> {
-        let mut queue = Freed::new(self.order(), end);
-        let mut stale = self.stale.copied()?;
-        let mut pushed = Ok(());
-        self.freed.each(|position| {
-            if !stale.skips(position) && keep(position) && pushed.is_ok() {
-                pushed = queue.push(position);
-            }
-        });
-        pushed?;
-        (self.freed, self.stale) = (queue, Stale::default());
-        Ok(())
-    }
-
-    /// Cleans the queue when more than half of it does not count. That it may not succeed changes nothing.
-    pub(super) fn forget_stale(&mut self) {
-        if self.stale.total() > 64 && self.stale.total() > self.freed.queued() / 2 {
-            let (Ok(()) | Err(_)) = self.rebuild(self.end, |_| true);
-        }
     }
 }

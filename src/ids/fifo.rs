@@ -1,9 +1,9 @@
-//! First in, first out, in blocks: growing never copies what is there, and what drains gives its memory back.
+//! A FIFO queue in blocks: growing never copies what is there, and a block that drains is freed.
 
 use std::collections::VecDeque;
 
-use super::Error;
 use super::block::Block;
+use super::errors::Error;
 
 /// A queue in blocks of one length.
 ///

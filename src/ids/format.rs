@@ -1,7 +1,7 @@
 //! How the whole state is kept: `dump` and `load`.
 //!
-//! A head of 80 bytes, and behind it the ids that are out as a Roaring bitmap, where any library of any language finds
-//! it; then what only a manager needs. Numbers are little-endian. Distances are counted from the first id.
+//! A header of 80 bytes, then the allocated ids as a Roaring bitmap, where a library of any language finds it, then what
+//! only a manager needs. Numbers are little-endian. Distances are counted from the first id.
 //!
 //! | at | bytes | what |
 //! |---|---|---|
@@ -12,67 +12,31 @@
 //! | 11 | 5 | zeros |
 //! | 16 | 8 | the first id, signed |
 //! | 24 | 8 | how many ids the range has |
-//! | 32 | 8 | fifo: the distance of the watermark, below which every id was given once; else 0 |
+//! | 32 | 8 | fifo: the distance of the watermark, below which every id was allocated once; else 0 |
 //! | 40 | 8 | random: the generator's state; else 0 |
 //! | 48 | 8 | G: bytes of the Roaring bitmap |
 //! | 56 | 8 | E: how many spans of ids are excluded |
-//! | 64 | 8 | F: how many ids wait in the queue (fifo; else 0) |
+//! | 64 | 8 | F: how many ids are in the queue (fifo; else 0) |
 //! | 72 | 8 | zeros |
-//! | 80 | G | the ids that are out: a Roaring bitmap; a negative id stands there as id + 2⁶⁴ |
+//! | 80 | G | the allocated ids: a Roaring bitmap; a negative id is written as id + 2⁶⁴ |
 //! | 80 + G | 16 E | each span as its distance and its length: ascending, and neighbours do not touch |
 //! | … | 4 F or 8 F | the distances of the ids in the queue, oldest first: 4 bytes if the range has at most 2³² ids |
 //!
 //! Of all that could be read, a state is written in one form only: managers are equal if their dumps are.
 
-use std::fmt;
 use std::ops::Range;
 
-use super::Error;
-use super::bitmap::{Bitmap, PAGE_BITS, PAGE_WORDS, Page};
+use super::bitmap::{Bitmap, Page};
+use super::errors::{Error, Unreadable};
 use super::freed::{Freed, Order};
 use super::lowest::LINE_BITS;
 use super::manager::Ids;
+use super::page::{PAGE_BITS, PAGE_WORDS, window};
 use super::roaring::{self, Numbered, Reader};
-use super::spans::window;
 use super::sparse::Container;
 
 const MAGIC: [u8; 8] = *b"opoolids";
 const VERSION: u8 = 1;
-
-/// Why some bytes are no manager.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// What is wrong with them.
-    Broken(&'static str),
-    /// The system has no memory for what they say.
-    OutOfMemory,
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unreadable::Broken(why) => why,
-            Unreadable::OutOfMemory => "out of memory",
-        })
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
-impl From<Error> for Unreadable {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::OutOfMemory => Unreadable::OutOfMemory,
-            _ => Unreadable::Broken("its ids contradict each other"),
-        }
-    }
-}
-
-impl From<std::collections::TryReserveError> for Unreadable {
-    fn from(_: std::collections::TryReserveError) -> Self {
-        Unreadable::OutOfMemory
-    }
-}
 
 impl Ids {
     /// The whole state as bytes. Fails only where there is no memory for them.
@@ -83,8 +47,8 @@ impl Ids {
     fn dumped(&self) -> Result<Vec<u8>, Unreadable> {
         let count = self.end - self.first;
         let narrow = self.is_narrow();
-        let mut given = Vec::new();
-        roaring::write(&self.numbered()?, narrow, &mut given)?;
+        let mut allocated = Vec::new();
+        roaring::write(&self.numbered()?, narrow, &mut allocated)?;
         let (order, watermark, state) = match self.order() {
             Order::Fifo => (0, self.watermark() - self.first, 0),
             Order::Lowest => (1, 0, 0),
@@ -93,13 +57,13 @@ impl Ids {
         let freed = if let Order::Fifo = self.order() { self.freed_positions()? } else { Vec::new() };
         let width = if count <= 1 << 32 { 4 } else { 8 };
         let mut out = Vec::new();
-        out.try_reserve_exact(80 + given.len() + 16 * self.excluded.spans() + width * freed.len())?;
+        out.try_reserve_exact(80 + allocated.len() + 16 * self.excluded.spans() + width * freed.len())?;
         out.extend(MAGIC);
         out.extend([VERSION, order, if narrow { 32 } else { 64 }, 0, 0, 0, 0, 0]);
         out.extend(self.id(self.first).to_le_bytes());
-        let sizes = [given.len() as u64, self.excluded.spans() as u64, freed.len() as u64, 0];
+        let sizes = [allocated.len() as u64, self.excluded.spans() as u64, freed.len() as u64, 0];
         [count, watermark, state].iter().chain(&sizes).for_each(|number| out.extend(number.to_le_bytes()));
-        out.append(&mut given);
+        out.append(&mut allocated);
         for span in self.excluded.iter() {
             out.extend((span.start - self.first).to_le_bytes());
             out.extend((span.end - span.start).to_le_bytes());
@@ -120,7 +84,7 @@ impl Ids {
     fn numbered(&self) -> Result<Vec<Numbered<'_>>, Unreadable> {
         let before = self.base as u64 / PAGE_BITS;
         let mut pages = Vec::new();
-        for (number, page) in self.given.pages_from(0).filter(|(_, page)| page.len() > 0) {
+        for (number, page) in self.allocated.pages_from(0).filter(|(_, page)| page.len() > 0) {
             pages.try_reserve(1)?;
             pages.push((number.wrapping_add(before) % (1 << 48), page));
         }
@@ -141,7 +105,7 @@ impl Ids {
             return Err(Unreadable::Broken("it has a version of the format that is not known here"));
         }
         let first = rest.array().map(i64::from_le_bytes)?;
-        let [count, watermark, state, given, excluded, freed, zero] = {
+        let [count, watermark, state, allocated, excluded, freed, zero] = {
             let mut numbers = [0; 7];
             for number in &mut numbers {
                 *number = rest.u64()?;
@@ -172,24 +136,24 @@ impl Ids {
             }
             ids.fresh = ids.first + watermark;
         }
-        let given = rest.take(usize::try_from(given).unwrap_or(usize::MAX))?;
-        let given = ids.load_given(given, width == 32)?;
+        let allocated = rest.take(usize::try_from(allocated).unwrap_or(usize::MAX))?;
+        let allocated = ids.load_allocated(allocated, width == 32)?;
         ids.load_excluded(&mut rest, excluded)?;
         match order {
-            Order::Fifo => ids.load_queue(&mut rest, freed, given)?,
+            Order::Fifo => ids.load_queue(&mut rest, freed, allocated)?,
             Order::Lowest => ids.find_lowest(),
             Order::Random(_) => {}
         }
         if let Freed::Random(random) = &mut ids.freed {
-            random.given = given;
+            random.allocated = allocated;
         }
         ids.lane = ids.fresh;
         rest.ended()?;
         Ok(ids)
     }
 
-    /// Reads the ids that are out, and returns how many they are.
-    fn load_given(&mut self, bytes: &[u8], narrow: bool) -> Result<u64, Unreadable> {
+    /// Reads the allocated ids, and returns how many they are.
+    fn load_allocated(&mut self, bytes: &[u8], narrow: bool) -> Result<u64, Unreadable> {
         let before = self.base as u64 / PAGE_BITS;
         let ids = self.first..self.end;
         let quick = !matches!(self.freed, Freed::Random(_));
@@ -201,7 +165,7 @@ impl Ids {
                 return Err(Unreadable::Broken("an id that is out does not lie in the range"));
             }
             sum += u64::from(container.len());
-            Ok(self.given.put(page, container, self.end, quick)?)
+            Ok(self.allocated.put(page, container, self.end, quick)?)
         })?;
         Ok(sum)
     }
@@ -220,7 +184,7 @@ impl Ids {
             if start < from || start == end {
                 return Err(Unreadable::Broken("its excluded spans do not ascend"));
             }
-            if self.given.next(start).is_some_and(|id| id < end) {
+            if self.allocated.next(start).is_some_and(|id| id < end) {
                 return Err(Unreadable::Broken("an id is both out and excluded"));
             }
             from = end + 1;
@@ -230,7 +194,7 @@ impl Ids {
         Ok(())
     }
 
-    fn load_queue(&mut self, rest: &mut Reader<'_>, count: u64, given: u64) -> Result<(), Unreadable> {
+    fn load_queue(&mut self, rest: &mut Reader<'_>, count: u64, allocated: u64) -> Result<(), Unreadable> {
         let width = if self.end - self.first <= 1 << 32 { 4 } else { 8 };
         let bytes = usize::try_from(count).ok().and_then(|count| count.checked_mul(width));
         let bytes = rest.take(bytes.unwrap_or(usize::MAX))?;
@@ -241,7 +205,7 @@ impl Ids {
             distance[..width].copy_from_slice(entry);
             let position = self.first.checked_add(u64::from_le_bytes(distance)).filter(|&position| position < self.end);
             let position = position.ok_or(Unreadable::Broken("an id in the queue does not lie in the range"))?;
-            if self.given.contains(position) || self.excluded.contains(position) || seen.contains(position) {
+            if self.allocated.contains(position) || self.excluded.contains(position) || seen.contains(position) {
                 return Err(Unreadable::Broken("an id in the queue stands there twice, is out, or is excluded"));
             }
             seen.insert(position, self.end)?;
@@ -253,11 +217,11 @@ impl Ids {
             }
         }
         let mut beyond = 0;
-        for span in self.given.spans(self.fresh, self.end) {
+        for span in self.allocated.spans(self.fresh, self.end) {
             beyond += span.end - span.start;
             self.gaps.insert(span);
         }
-        if known + (given - beyond) + self.excluded.below(self.fresh) != self.fresh - self.first {
+        if known + (allocated - beyond) + self.excluded.below(self.fresh) != self.fresh - self.first {
             return Err(Unreadable::Broken("an id below its watermark is neither out nor free"));
         }
         if self.watermark() != self.fresh {
@@ -268,11 +232,11 @@ impl Ids {
 
     /// Puts the watermark behind the pages that are used well enough, and notes what is free below it.
     ///
-    /// It has no place in the bytes: where it lies, nobody can tell from what the lowest order gives.
+    /// The dump does not contain it: it makes no difference to what the order `lowest` takes.
     fn find_lowest(&mut self) {
         let mut reach = self.first;
         let mut empty = 64;
-        for (number, page) in self.given.pages_from(0) {
+        for (number, page) in self.allocated.pages_from(0) {
             let begins = number * PAGE_BITS;
             let skipped = begins.saturating_sub(reach).div_ceil(PAGE_BITS);
             if skipped > empty {
@@ -291,7 +255,7 @@ impl Ids {
         let mut at = self.first - self.first % LINE_BITS;
         while at < self.fresh {
             for begins in (at..at + LINE_BITS).step_by(64) {
-                let free = !self.given.word(begins) & !self.excluded.word(begins) & window(begins, &ids);
+                let free = !self.allocated.word(begins) & !self.excluded.word(begins) & window(begins, &ids);
                 if free != 0 {
                     lowest.note(begins);
                     lowest.len += u64::from(free.count_ones());
@@ -300,7 +264,7 @@ impl Ids {
             at += LINE_BITS;
         }
         self.gaps.remove(0..self.fresh);
-        self.given.spans(self.fresh, self.end).for_each(|span| self.gaps.insert(span));
+        self.allocated.spans(self.fresh, self.end).for_each(|span| self.gaps.insert(span));
     }
 }
 

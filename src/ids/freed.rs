@@ -1,14 +1,14 @@
-//! What is kept about the ids that came back: it depends on the order in which they are given again.
+//! The freed ids: what is kept about them depends on the order in which they are taken again.
 
 use std::collections::HashMap;
 
-use super::Error;
 use super::block::{Narrow, Small, Wide};
+use super::errors::Error;
 use super::fifo::Fifo;
 use super::lowest::Lowest;
 use super::random::Random;
 
-/// Which free id is given next.
+/// Which free id is taken next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The fresh ones ascending, then the one that was freed longest ago.
@@ -32,9 +32,9 @@ pub enum Freed {
     Narrow(Fifo<Narrow>),
     /// Some position does not.
     Wide(Fifo<Wide>),
-    /// The lowest goes first.
+    /// The lowest is taken first.
     Lowest(Lowest),
-    /// Nothing is kept but where chance stands, and how many are out.
+    /// Only the generator's state, and how many ids are allocated.
     Random(Random),
 }
 
@@ -94,11 +94,10 @@ impl Freed {
     }
 }
 
-/// Entries of the queue that no longer count: somebody asked for that very id, and to look for its entry would take as
-/// long as the queue is.
+/// Entries of the queue that no longer count: the id was taken by name, and finding its entry would take time linear in
+/// the length of the queue.
 ///
-/// An id may stand in the queue several times then. The oldest entries are the ones that do not count, so it is enough
-/// to know how many.
+/// Such an id may be in the queue several times. It is always the oldest entries that do not count, so a count suffices.
 #[derive(Default)]
 pub struct Stale {
     counts: HashMap<u64, u64>,

@@ -1,23 +1,27 @@
-//! Ids that are lent: out with somebody who gives them back by himself, so that nobody else may.
+//! Which of the allocated ids are lent: held by a lease, so that only the lease may free them.
 
 use super::bitmap::Bitmap;
-use super::manager::Ids;
-use super::{Error, Refusal};
+use super::errors::Error;
 
-/// Which of the given ids are lent, and whether somebody waits for one.
+/// Which of the allocated ids are lent, and whether a caller waits for one.
 #[derive(Default)]
 pub(super) struct Lent {
     positions: Bitmap,
     len: u64,
-    awaited: bool,
+    pub(super) awaited: bool,
 }
 
 impl Lent {
+    /// How many there are.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     pub(super) fn contains(&self, position: u64) -> bool {
         self.len > 0 && self.positions.contains(position)
     }
 
-    fn insert(&mut self, position: u64, end: u64) -> Result<(), Error> {
+    pub(super) fn insert(&mut self, position: u64, end: u64) -> Result<(), Error> {
         self.positions.insert(position, end)?;
         self.len += 1;
         Ok(())
@@ -29,7 +33,7 @@ impl Lent {
     }
 
     /// False if it is not there.
-    fn remove(&mut self, position: u64) -> bool {
+    pub(super) fn remove(&mut self, position: u64) -> bool {
         let there = self.contains(position);
         if there {
             self.positions.remove(position);
@@ -37,66 +41,5 @@ impl Lent {
             self.len -= 1;
         }
         there
-    }
-}
-
-impl Ids {
-    /// As [`take`](Self::take), for a lease: only [`take_back`](Self::take_back) frees the id.
-    pub fn lend(&mut self) -> Result<Option<i64>, Error> {
-        let Some(id) = self.take()? else { return Ok(None) };
-        if let Err(error) = self.lent.insert(self.position(id), self.end) {
-            // It was given a moment ago. Should there be no memory to undo that either, it is given for good.
-            let (Ok(()) | Err(_)) = self.untake(id);
-            return Err(error);
-        }
-        self.watch();
-        Ok(Some(id))
-    }
-
-    /// Undoes a [`lend`](Self::lend) whose id reached nobody.
-    #[cold]
-    pub fn unlend(&mut self, id: i64) -> Result<(), Error> {
-        let lent = self.lent.remove(self.position(id));
-        self.watch();
-        if lent { self.untake(id) } else { Err(Error::NotAllocated) }
-    }
-
-    /// Frees an id that is lent. One that is lent no longer is left alone: it is whose it is.
-    ///
-    /// # Errors
-    /// Without memory to note that it is free, it is given, and not lent any more.
-    pub fn take_back(&mut self, id: i64) -> Result<(), Error> {
-        let lent = self.lent.remove(self.position(id));
-        self.watch();
-        if lent { self.free(id) } else { Ok(()) }
-    }
-
-    /// Takes an id that is lent out of the range for good.
-    pub fn exclude_lent(&mut self, id: i64) -> Result<(), Refusal> {
-        if !self.lent.contains(self.position(id)) {
-            return Err(Refusal::NotGiven(id));
-        }
-        self.take_back(id)?;
-        self.exclude(&[(id, id)])
-    }
-
-    /// How many ids are lent.
-    pub fn lent(&self) -> u64 {
-        self.lent.len
-    }
-
-    /// Somebody waits for an id, or nobody does: whether whoever frees one is to look.
-    pub fn set_awaited(&mut self, awaited: bool) {
-        self.lent.awaited = awaited;
-        self.watch();
-    }
-
-    /// Whether whoever frees an id is to look who waits for it.
-    pub fn is_awaited(&self) -> bool {
-        self.lent.awaited
-    }
-
-    fn watch(&mut self) {
-        self.watched = self.lent.len > 0 || self.lent.awaited;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bitmap::{PAGE_BITS, bits};
+use super::page::{PAGE_BITS, bits};
 
 /// Positions of a line: eight words, what the processor reads at once. A page has 128 of them, the bits of a `u128`.
 pub const LINE_BITS: u64 = 512;
@@ -10,8 +10,8 @@ pub const LINE_BITS: u64 = 512;
 /// The lines below the watermark that have a free position: those of a page in one entry of a tree.
 ///
 /// The positions themselves are not kept a second time, the bitmap knows them. Taking the lowest is: the first entry
-/// of the tree, its lowest bit, eight words of the bitmap. A line may be noted that has no free position any more; who
-/// finds it so takes the note away.
+/// of the tree, its lowest bit, eight words of the bitmap. A line may be noted that has no free position any more; the
+/// search that finds it so removes the note.
 #[derive(Default)]
 pub struct Lowest {
     pages: BTreeMap<u64, u128>,

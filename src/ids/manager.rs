@@ -1,106 +1,33 @@
-//! Which id comes next, and which ones are out.
+//! The state of the integer manager.
 
-use std::collections::TryReserveError;
-use std::fmt;
 use std::ops::Range;
 
-use super::bitmap::{Bitmap, PAGE_BITS};
-use super::freed::{Freed, Order, Stale, queue};
+use super::bitmap::Bitmap;
+use super::errors::Error;
+use super::freed::{Freed, Order, Stale};
 use super::lent::Lent;
+use super::page::PAGE_BITS;
 use super::spans::Spans;
 
-/// How many ids there are at most: far enough from the end of the numbers that no position overflows.
+/// How many ids a range may have: few enough that no position overflows.
 pub(super) const MOST: u64 = 1 << 63;
-
-/// Why an operation changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// The id is not given out at the moment.
-    NotAllocated,
-    /// The id is lent, and comes back by itself.
-    Lent,
-    /// Ids reach from −2⁶³ to 2⁶³ − 1, and there are at most 2⁶³.
-    OutOfReach,
-    /// The system has no memory for the next page or block.
-    OutOfMemory,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::NotAllocated => "the id is not allocated",
-            Error::Lent => "a lease has the id, which only the lease gives back",
-            Error::OutOfReach => "ids reach from -2**63 to 2**63 - 1, and a range has at most 2**63 of them",
-            Error::OutOfMemory => "out of memory",
-        })
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<TryReserveError> for Error {
-    fn from(_: TryReserveError) -> Self {
-        Error::OutOfMemory
-    }
-}
-
-/// The same for operations that name ids. A type of its own: the quick paths return theirs in registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The id is not given out at the moment.
-    NotGiven(i64),
-    /// The id stands twice among those that are to be freed.
-    Repeated(i64),
-    /// The id is lent, and comes back by itself.
-    Lent(i64),
-    /// The id does not lie in the range.
-    NotInRange(i64),
-    /// The id must not be given.
-    Excluded(i64),
-    /// The id is out, and would have to be free.
-    Given(i64),
-    /// Nothing is wrong with an id.
-    Other(Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::NotGiven(id) => write!(f, "{id} is not currently allocated"),
-            Refusal::Repeated(id) => write!(f, "{id} stands among the ids more than once"),
-            Refusal::Lent(id) => write!(f, "a lease has {id}: leave its `with`, or release the lease"),
-            Refusal::NotInRange(id) => write!(f, "{id} is not an id of the range"),
-            Refusal::Excluded(id) => write!(f, "{id} is excluded"),
-            Refusal::Given(id) => write!(f, "{id} is currently allocated"),
-            Refusal::Other(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Refusal::Other(error)
-    }
-}
 
 /// Hands out the ids of a range, each to one holder at a time.
 ///
-/// An id is *fresh* (never given), *given*, *freed* or *excluded*, and these are all the ways between them:
+/// An id is *fresh* (never allocated), *allocated*, *freed* or *excluded*. The transitions:
 ///
 /// ```text
-/// fresh ──take, reserve──► given ──free──► freed
-///   ▲                       │ ▲              │
-///   └─────────untake────────┤ └─take, reserve┤
-///                           └────untake──────┘
+/// fresh ──take, reserve──► allocated ──free──► freed
+///   ▲                         │ ▲                │
+///   └────────undo_take────────┤ └─take, reserve──┤
+///                             └────undo_take─────┘
 /// fresh, freed ──exclude──► excluded
 /// ```
 ///
-/// A given id may be *lent* (`lend`), and then nobody frees it but the borrower (`take_back`).
+/// An allocated id may be *lent* to a lease (`lend`); then only the lease frees it (`take_back`).
 ///
-/// What `take` gives is for the [`Order`] to say. Only `Order::Fifo` needs to tell the fresh from the freed; the others
-/// call fresh what lies beyond everything that was given, or nothing at all.
+/// The [`Order`] decides what `take` returns. Only `Order::Fifo` needs to tell fresh from freed ids; for the others fresh
+/// is what lies beyond all that was allocated, or nothing at all.
 ///
 /// Inside, an id is its *position*: its distance from `base`. Positions are what the bitmap and the queue hold, so
 /// they stay small and unsigned wherever the range lies.
@@ -111,20 +38,20 @@ pub struct Ids {
     pub(super) first: u64,
     /// The watermark: the positions from here to `end` are fresh, but for the `gaps`.
     pub(super) fresh: u64,
-    /// The positions from `fresh` to here may be given one after the other without looking further.
+    /// The positions from `fresh` to here are fresh without gaps: they can be taken one after the other.
     pub(super) lane: u64,
     pub(super) end: u64,
-    pub(super) given: Bitmap,
+    pub(super) allocated: Bitmap,
     pub(super) freed: Freed,
     /// Entries of the queue that do not count.
     pub(super) stale: Stale,
     /// What is not fresh beyond the watermark: reserved once, or excluded.
     pub(super) gaps: Spans,
-    /// What must not be given.
+    /// The excluded ids.
     pub(super) excluded: Spans,
     pub(super) lent: Lent,
-    /// Whether the quick way to free an id is barred: some are lent, or somebody waits for one.
-    pub(super) watched: bool,
+    /// Whether ids are freed by the slow path only: some are lent, or a caller waits for one.
+    pub(super) slow_free: bool,
 }
 
 impl Default for Ids {
@@ -135,7 +62,7 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// The `count` ids from `first` on, none of them given. Costs the same for any count.
+    /// The `count` ids from `first` on, none of them allocated. Costs the same for any count.
     pub fn new(first: i64, count: u64, order: Order) -> Result<Self, Error> {
         if count > MOST || i128::from(first) + i128::from(count) > 1 << 63 {
             return Err(Error::OutOfReach);
@@ -145,7 +72,7 @@ impl Ids {
     }
 
     fn at(base: i64, first: u64, end: u64, order: Order) -> Self {
-        // Chance knows no fresh ids: all of them are below the watermark.
+        // The random order has no fresh ids: all of them are below the watermark.
         let fresh = if let Order::Random(_) = order { end } else { first };
         Ids {
             base,
@@ -153,151 +80,20 @@ impl Ids {
             fresh,
             lane: if fresh == first { end } else { fresh },
             end,
-            given: Bitmap::default(),
+            allocated: Bitmap::default(),
             freed: Freed::new(order, end),
             stale: Stale::default(),
             gaps: Spans::default(),
             excluded: Spans::default(),
             lent: Lent::default(),
-            watched: false,
+            slow_free: false,
         }
     }
 
-    /// Gives the next id if that is done with a bit, and a step of the watermark or of the queue. `None` says nothing:
-    /// [`take`](Self::take) goes on from there.
+    /// Whether the id is allocated.
     #[inline(always)]
-    pub fn take_quickly(&mut self) -> Option<i64> {
-        let position = if self.fresh < self.lane {
-            let position = self.fresh;
-            self.given.insert_quickly(position)?;
-            self.fresh += 1;
-            position
-        } else {
-            if self.fresh < self.end || self.stale.total() != 0 {
-                return None;
-            }
-            queue!(&mut self.freed, fifo => {
-                let position = fifo.peek()?;
-                self.given.insert_quickly(position)?;
-                fifo.skip();
-                position
-            }, else return None)
-        };
-        Some(self.id(position))
-    }
-
-    /// Gives the next id, or `None` when all of them are out.
-    pub fn take(&mut self) -> Result<Option<i64>, Error> {
-        if self.fresh < self.lane {
-            self.given.insert(self.fresh, self.end)?;
-            self.fresh += 1;
-            Ok(Some(self.id(self.fresh - 1)))
-        } else if self.fresh < self.end {
-            self.take_beyond_the_lane()
-        } else if let Freed::Lowest(_) | Freed::Random(_) = self.freed {
-            self.take_in_order()
-        } else {
-            self.take_oldest()
-        }
-    }
-
-    fn take_beyond_the_lane(&mut self) -> Result<Option<i64>, Error> {
-        if let Freed::Lowest(lowest) = &self.freed
-            && lowest.len > 0
-        {
-            return self.take_in_order();
-        }
-        self.open_lane();
-        self.take()
-    }
-
-    /// Puts the watermark on the next fresh id, and the end of the lane before the next gap.
-    pub(super) fn open_lane(&mut self) {
-        while let Some(gap) = self.gaps.next(self.fresh) {
-            if gap.start > self.fresh {
-                self.lane = gap.start;
-                return;
-            }
-            self.fresh = gap.end;
-            self.gaps.remove(gap);
-        }
-        self.lane = self.end;
-    }
-
-    /// Takes what has been in the queue for longest, of what counts.
-    fn take_oldest(&mut self) -> Result<Option<i64>, Error> {
-        while let Some(position) = self.freed.pop() {
-            if self.stale.total() != 0 && self.stale.skips(position) {
-                continue;
-            }
-            if let Err(error) = self.given.insert(position, self.end) {
-                self.freed.unpop(position)?;
-                return Err(error);
-            }
-            return Ok(Some(self.id(position)));
-        }
-        Ok(None)
-    }
-
-    /// Undoes a [`take`](Self::take) whose id reached nobody: it is the next to be given again.
-    ///
-    /// With other takes in between, a fresh id cannot be fresh again and becomes the oldest of the freed.
-    #[cold]
-    pub fn untake(&mut self, id: i64) -> Result<(), Error> {
-        let position = self.position(id);
-        if !self.given.contains(position) {
-            return Err(Error::NotAllocated);
-        }
-        if self.lent.contains(position) {
-            return Err(Error::Lent);
-        }
-        let queues = queue!(&self.freed, _fifo => true, else false);
-        if queues && position + 1 == self.fresh {
-            self.fresh = position;
-        } else {
-            self.freed.unpop(position)?;
-            self.settle(position);
-        }
-        self.given.remove(position);
-        Ok(())
-    }
-
-    /// Takes an id back if that is done with a bit and an entry of the queue. False says nothing: [`free`](Self::free)
-    /// goes on from there.
-    #[inline(always)]
-    pub fn free_quickly(&mut self, id: i64) -> bool {
-        if self.watched {
-            return false;
-        }
-        let position = self.position(id);
-        let Some(entry) = self.given.entry(position) else { return false };
-        let pushed = queue!(&mut self.freed, fifo => fifo.push_quickly(position), else false);
-        if pushed {
-            entry.remove();
-        }
-        pushed
-    }
-
-    /// Takes an id back.
-    pub fn free(&mut self, id: i64) -> Result<(), Error> {
-        let position = self.position(id);
-        if !self.given.contains(position) {
-            return Err(Error::NotAllocated);
-        }
-        if self.lent.contains(position) {
-            return Err(Error::Lent);
-        }
-        self.freed.push(position)?;
-        self.settle(position);
-        self.given.remove(position);
-        self.given.tidy(position);
-        Ok(())
-    }
-
-    /// Whether the id is out.
-    #[inline(always)]
-    pub fn is_given(&self, id: i64) -> bool {
-        self.given.contains(self.position(id))
+    pub fn is_allocated(&self, id: i64) -> bool {
+        self.allocated.contains(self.position(id))
     }
 
     /// Whether the id lies in the range.
@@ -319,18 +115,18 @@ impl Ids {
         }
     }
 
-    /// The ids from the watermark on: never given, unless they were reserved or excluded. The end may be 2⁶³.
+    /// The ids from the watermark on: never allocated, unless they were reserved or excluded. The end may be 2⁶³.
     pub fn fresh(&self) -> Range<i128> {
         self.wide(self.watermark())..self.wide(self.end)
     }
 
-    /// Where the watermark will be when it is asked for the next time: behind the gap that begins there.
+    /// The watermark as the next take will find it: behind a gap that begins there.
     pub(super) fn watermark(&self) -> u64 {
         self.gaps.next(self.fresh).filter(|gap| gap.start <= self.fresh).map_or(self.fresh, |gap| gap.end)
     }
 
-    /// How many ids are out.
-    pub fn given(&self) -> u64 {
+    /// How many ids are allocated.
+    pub fn allocated_count(&self) -> u64 {
         self.end - self.first - self.excluded.len() - self.available()
     }
 
@@ -339,7 +135,7 @@ impl Ids {
         let fresh = self.end - self.fresh - self.gaps.len();
         match &self.freed {
             Freed::Lowest(lowest) => fresh + lowest.len,
-            Freed::Random(random) => self.end - self.first - self.excluded.len() - random.given,
+            Freed::Random(random) => self.end - self.first - self.excluded.len() - random.allocated,
             queue => fresh + queue.queued() - self.stale.total(),
         }
     }

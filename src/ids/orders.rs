@@ -1,11 +1,10 @@
 //! The orders without a queue: the lowest id, and any id.
 
-use super::Error;
-use super::bitmap::bits;
+use super::errors::Error;
 use super::freed::Freed;
 use super::lowest::LINE_BITS;
 use super::manager::Ids;
-use super::spans::window;
+use super::page::{bits, window};
 
 impl Ids {
     /// Takes the lowest of the freed, or any free id; `None` when there is none.
@@ -14,20 +13,20 @@ impl Ids {
         let position = if lowest_first { self.lowest() } else { self.any() };
         let Some(position) = position else { return Ok(None) };
         if lowest_first {
-            self.given.insert(position, self.end)?;
+            self.allocated.insert(position, self.end)?;
         } else {
             // Scattered as they are, they would all need pages of their own.
-            self.given.insert_far(position)?;
+            self.allocated.insert_far(position)?;
         }
         match &mut self.freed {
             Freed::Lowest(lowest) => lowest.len -= 1,
-            Freed::Random(random) => random.given += 1,
+            Freed::Random(random) => random.allocated += 1,
             _ => {}
         }
         Ok(Some(self.id(position)))
     }
 
-    /// Notes that a position came back, in the orders without a queue.
+    /// Notes that a position was freed, in the orders without a queue.
     pub(super) fn settle(&mut self, position: u64) {
         match &mut self.freed {
             Freed::Lowest(lowest) => {
@@ -40,7 +39,7 @@ impl Ids {
                 // Closed: the next take has to look at what came back.
                 self.lane = self.fresh;
             }
-            Freed::Random(random) => random.given -= 1,
+            Freed::Random(random) => random.allocated -= 1,
             _ => {}
         }
     }
@@ -54,7 +53,7 @@ impl Ids {
         let ids = self.first..self.fresh;
         while let Some(line) = lowest.first() {
             for begins in (line..line + LINE_BITS).step_by(64) {
-                let free = !self.given.word(begins) & !self.excluded.word(begins) & window(begins, &ids);
+                let free = !self.allocated.word(begins) & !self.excluded.word(begins) & window(begins, &ids);
                 if free != 0 {
                     return Some(begins + u64::from(free.trailing_zeros()));
                 }
@@ -73,18 +72,18 @@ impl Ids {
         if free == 0 {
             return None;
         }
-        let pieces = self.given.far_pages() + self.excluded.spans();
+        let pieces = self.allocated.far_pages() + self.excluded.spans();
         if all / free <= 16 + pieces as u64 / 8 {
             loop {
                 let position = self.first + random.below(all);
-                if !self.given.contains(position) && !self.excluded.contains(position) {
+                if !self.allocated.contains(position) && !self.excluded.contains(position) {
                     return Some(position);
                 }
             }
         }
         let mut nth = random.below(free);
         for piece in self.excluded.between(self.first..self.end) {
-            match self.given.select_clear(piece, nth) {
+            match self.allocated.select_clear(piece, nth) {
                 Ok(position) => return Some(position),
                 Err(missing) => nth = missing,
             }
@@ -96,7 +95,7 @@ impl Ids {
     pub(super) fn each_free(&self, mut each: impl FnMut(u64)) {
         let ids = self.first..self.fresh;
         let mut word = |begins: u64| {
-            let free = !self.given.word(begins) & !self.excluded.word(begins) & window(begins, &ids);
+            let free = !self.allocated.word(begins) & !self.excluded.word(begins) & window(begins, &ids);
             bits(free).for_each(|bit| each(begins + bit));
         };
         if let Freed::Lowest(lowest) = &self.freed {
@@ -106,7 +105,7 @@ impl Ids {
         for piece in self.excluded.between(ids.clone()) {
             let mut at = piece.start;
             while at < piece.end {
-                let free = !self.given.word(at) & window(at - at % 64, &(at..piece.end));
+                let free = !self.allocated.word(at) & window(at - at % 64, &(at..piece.end));
                 bits(free).for_each(|bit| each(at - at % 64 + bit));
                 at = at - at % 64 + 64;
             }

@@ -1,22 +1,22 @@
-//! Chance that can be repeated.
+//! Random numbers that can be repeated.
 
 /// A generator of 64 bits of state: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). Its state after `k` numbers is the
 /// seed plus `k` times a constant, so every state is as good as any other, and none has to be refused.
 ///
-/// It is no secret: who has seen a few numbers can tell the next.
+/// Not cryptographic: a few numbers reveal the next.
 pub struct Random {
     state: u64,
-    /// How many ids are out.
-    pub given: u64,
+    /// How many ids are allocated.
+    pub allocated: u64,
 }
 
 impl Random {
-    /// Starts at a seed; nothing is out.
+    /// Starts at a seed, with no id allocated.
     pub fn new(seed: u64) -> Self {
-        Random { state: seed, given: 0 }
+        Random { state: seed, allocated: 0 }
     }
 
-    /// What it would have to start with to go on from here.
+    /// The seed with which it would continue from here.
     pub fn state(&self) -> u64 {
         self.state
     }

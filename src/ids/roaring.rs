@@ -4,8 +4,9 @@
 //! of up to 4096 values, all bits, or runs; whichever is shortest. A set of 64 bits (the specification's extension) is
 //! the number of its parts, and of each part the upper 32 bits and a set of 32 bits. All of it is little-endian.
 
-use super::Unreadable;
-use super::bitmap::{PAGE_WORDS, Page, bits};
+use super::bitmap::Page;
+use super::errors::Unreadable;
+use super::page::{PAGE_WORDS, bits, window, zeroed};
 use super::sparse::{Container, FEW};
 
 const COOKIE: u32 = 12_346;
@@ -257,10 +258,10 @@ fn read_runs(rest: &mut Reader<'_>, len: u32) -> Result<Container, Unreadable> {
         list.extend(runs().flat_map(|(start, end)| (start..end).map(|low| low as u16)));
         return Ok(Container::Few(list));
     }
-    let mut words = super::bitmap::zeroed(PAGE_WORDS)?;
+    let mut words = zeroed(PAGE_WORDS)?;
     for (start, end) in runs() {
         for index in start / 64..end.div_ceil(64) {
-            words[index as usize] |= super::spans::window(u64::from(index) * 64, &(start.into()..end.into()));
+            words[index as usize] |= window(u64::from(index) * 64, &(start.into()..end.into()));
         }
     }
     Ok(Container::Many(words, len))

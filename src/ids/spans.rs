@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::page::window;
+
 /// Spans that neither overlap nor touch, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spans {
@@ -49,7 +51,7 @@ impl Spans {
         self.len += end - start;
     }
 
-    /// Takes the positions of a range out.
+    /// Removes the positions of a range.
     pub fn remove(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -114,14 +116,6 @@ impl Spans {
         }
         word
     }
-}
-
-/// Which of the 64 positions from `begins` on lie in `range`, as bits.
-pub fn window(begins: u64, range: &Range<u64>) -> u64 {
-    let from = range.start.saturating_sub(begins).min(64);
-    let to = range.end.saturating_sub(begins).min(64);
-    let below = |bit: u64| if bit == 64 { u64::MAX } else { (1 << bit) - 1 };
-    below(to) & !below(from)
 }
 
 #[cfg(test)]

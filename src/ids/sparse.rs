@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Error;
-use super::bitmap::{PAGE_BITS, PAGE_WORDS, bits, zeroed};
+use super::errors::Error;
+use super::page::{PAGE_BITS, PAGE_WORDS, bits, zeroed};
 
 /// Up to so many positions a page is a list: 8 KiB, what the bits would take.
 pub const FEW: usize = 4096;
@@ -56,7 +56,7 @@ impl Container {
         Ok(())
     }
 
-    /// Takes one out that is there. Never needs memory, nor gives any back: what was taken out can be put back.
+    /// Removes one that is there. Neither needs memory nor frees any, so it can be inserted again without memory.
     fn remove(&mut self, low: u16) {
         match self {
             Container::Few(list) => {

@@ -1,14 +1,14 @@
-//! What can be seen of the ids.
+//! What the manager shows of itself.
 
 use std::ops::Range;
 
-use super::Error;
+use super::errors::Error;
 use super::freed::Freed;
 use super::manager::Ids;
 
 impl Ids {
-    /// A copy of the ids that are free below the watermark, in the order in which they will be given; ascending where
-    /// that is for chance to say.
+    /// A copy of the ids that are free below the watermark, in the order in which they will be taken; ascending in the
+    /// random order.
     pub fn freed(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
         let base = self.base;
         Ok(self.freed_positions()?.into_iter().map(move |position| base.wrapping_add_unsigned(position)))
@@ -33,19 +33,19 @@ impl Ids {
         Ok(positions)
     }
 
-    /// A copy of the ids that are out, ascending.
+    /// A copy of the allocated ids, ascending.
     pub fn allocated(&self) -> Result<impl Iterator<Item = i64> + use<>, Error> {
         let base = self.base;
-        Ok(self.given.positions()?.map(move |position| base.wrapping_add_unsigned(position)))
+        Ok(self.allocated.positions()?.map(move |position| base.wrapping_add_unsigned(position)))
     }
 
-    /// The lowest id that is out and not below `from`.
-    pub fn next_given(&self, from: i64) -> Option<i64> {
+    /// The lowest allocated id that is not below `from`.
+    pub fn next_allocated(&self, from: i64) -> Option<i64> {
         let from = if from < self.id(self.first) { self.first } else { self.position(from) };
-        self.given.next(from).map(|position| self.id(position))
+        self.allocated.next(from).map(|position| self.id(position))
     }
 
-    /// The spans of ids that must not be given, ascending.
+    /// The spans of excluded ids, ascending.
     pub fn excluded(&self) -> Vec<Range<i128>> {
         let wide = |position: u64| i128::from(self.base) + i128::from(position);
         self.excluded.iter().map(|span| wide(span.start)..wide(span.end)).collect()

@@ -1,13 +1,13 @@
-//! Which bare objects are out: finds the slot of an object that somebody brings back with `release`.
+//! The acquired objects: finds the slot of a bare object that is brought back with `release`.
 
-use super::{Identity, SlotId, slots::Slots};
+use super::slots::{Identity, SlotId, Slots};
 
 /// An open-addressed table from an object's identity to its slot, with room for every slot reserved beforehand.
 ///
-/// The same object may stand in the pool several times. Its acquired slots then form a chain (`Slot::same`) behind one
+/// The same object may be in the pool several times. Its acquired slots then form a chain (`Slot::same`) behind one
 /// entry, so that a pool of a thousand equal tokens is no slower than a pool of one.
 ///
-/// What went out last mostly comes back first, so the last slot is kept outside the table.
+/// The object acquired last is mostly released first, so its slot is kept outside the table.
 pub(super) struct Acquired {
     last: SlotId,
     table: Box<[SlotId]>,
@@ -22,7 +22,7 @@ impl Acquired {
         Acquired { last: SlotId::NONE, table: Box::new([SlotId::NONE; 16]), shift: 64 - 4 }
     }
 
-    /// Keeps the table at most half full when `slots` are out at once.
+    /// Makes room: the table is at most half full even when all `slots` are acquired.
     pub(super) fn reserve<T: Identity>(&mut self, slots: &mut Slots<T>) {
         let wanted = (slots.capacity() * 2).next_power_of_two();
         if wanted <= self.table.len() {
@@ -50,7 +50,7 @@ impl Acquired {
         }
     }
 
-    /// Takes out a slot of the object, if it is the last one that went out.
+    /// Removes a slot of the object, if it is the one acquired last.
     #[inline(always)]
     pub(super) fn remove_last<T: Identity>(&mut self, key: usize, slots: &Slots<T>) -> Option<SlotId> {
         let last = self.last;
@@ -59,12 +59,12 @@ impl Acquired {
         Some(last)
     }
 
-    /// Takes out a slot of the object.
+    /// Removes a slot of the object.
     pub(super) fn remove<T: Identity>(&mut self, key: usize, slots: &mut Slots<T>) -> Option<SlotId> {
         self.remove_last(key, slots).or_else(|| self.remove_from_table(key, slots))
     }
 
-    /// Takes out this very slot, wherever it stands in its chain.
+    /// Removes this very slot, wherever it is in its chain.
     pub(super) fn remove_slot<T: Identity>(&mut self, slot: SlotId, slots: &mut Slots<T>) {
         let key = identity(slots, slot);
         let mut passed = Vec::new();

@@ -1,13 +1,16 @@
-//! The pool's core: decides who gets what, and knows no Python.
+//! The pool's core: decides which caller gets which object, and knows no Python.
 //!
 //! [`State`] is a plain data structure behind one [`Guarded`](crate::sync::Guarded): every method is one critical
 //! section, none waits, runs foreign code or reads a clock. What has to happen outside (dropping a value, waking a
-//! sleeper) is returned to the caller.
+//! thread) is returned to the caller.
 //!
-//! **Invariant.** Waiters are queued only while nothing that is idle could go out as it is. So the fast paths test one
-//! thing each: a lease whether something is in the ring, a return whether the queue is calm.
+//! The files of this folder are the parts, each with an invariant of its own; `state.rs` puts them together, and
+//! `state/` holds the transitions.
 //!
-//! An object's way is a slot's way, one named method an edge:
+//! **Invariant.** Waiters are queued only while no idle object could be leased as it is. So the fast paths test one
+//! thing each: a lease whether the ring has something, a return whether the queue allows a quick return.
+//!
+//! The transitions of a slot, one method each:
 //!
 //! ```text
 //!          add                lease                   acquire
@@ -21,30 +24,32 @@
 #![forbid(unsafe_code)]
 
 mod acquired;
-mod background;
-mod ending;
-mod figures;
-mod making;
+mod closing;
+mod disposals;
+mod idle;
+mod replacement;
+mod requests;
 mod ring;
 mod rules;
 mod slots;
 mod state;
+mod statistics;
 mod supply;
-mod turn;
-mod upkeep;
-mod views;
+mod time;
+mod time_slice;
 mod waiters;
+mod work;
 mod workers;
 
-pub use background::{FollowUp, Next, Report, Work};
-pub use ending::Forked;
-pub use figures::{BOUNDS, Figures, Histogram, Reason, Spent};
+pub use requests::{Answer, Caller, Collected, Forked, NotAcquired};
 pub use ring::Order;
 pub use rules::Rules;
-pub use slots::{Farewell, Hold, Identity, SlotId};
-pub use state::{Answer, Asker, Counts, NotAcquired, State, Turned};
+pub use slots::{Disposal, Hold, Identity, Maintenance, SlotId};
+pub use state::State;
+pub use statistics::{BOUNDS, Counts, Histogram, Reason, Spent, Statistics};
 pub use supply::{Attempt, Failing};
-pub use turn::{Nanos, Patience};
-pub use upkeep::{Care, Task};
+pub use time::Nanos;
+pub use time_slice::TimeSlice;
 pub use waiters::{Refusal, Ticket};
+pub use work::{FollowUp, Next, Report, Task, Work};
 pub use workers::WorkerId;

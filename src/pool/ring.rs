@@ -1,14 +1,14 @@
-//! The idle slots, in the order in which they are to be leased.
+//! A ring of idle slots, in the order in which they are to be leased.
 
-use super::SlotId;
+use super::slots::SlotId;
 
-/// Which idle object goes out next.
+/// Which idle object is leased next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// The one that has been idle longest.
     #[default]
     Fifo,
-    /// The one that came back last: its caches are warm, and those that are not needed stay idle.
+    /// The one that came back last: its caches are warm, and surplus objects stay idle.
     Lifo,
 }
 
@@ -75,9 +75,17 @@ impl Ring {
         Some(slot)
     }
 
-    /// The one that would go out next.
+    /// The one that would be leased next.
     pub(super) fn first(&self) -> Option<SlotId> {
         (self.len > 0).then(|| self.slots[self.head & (self.slots.len() - 1)])
+    }
+
+    /// The one that has been here longest.
+    pub(super) fn oldest(&self) -> Option<SlotId> {
+        match self.order {
+            Order::Fifo => self.first(),
+            Order::Lifo => self.iter().last(),
+        }
     }
 
     /// The one that came last.
@@ -89,7 +97,7 @@ impl Ring {
         (self.len > 0).then(|| self.slots[place & (self.slots.len() - 1)])
     }
 
-    /// Takes one out, wherever it is: false if it is not here. Looks at all of them.
+    /// Removes one, wherever it is: false if it is not here. Linear.
     pub(super) fn remove(&mut self, slot: SlotId) -> bool {
         let Some(place) = self.iter().position(|other| other == slot) else { return false };
         let mask = self.slots.len() - 1;
@@ -101,7 +109,7 @@ impl Ring {
         true
     }
 
-    /// From the one that would go out next to the one that would go out last.
+    /// All of them, the one that would be leased next first.
     pub(super) fn iter(&self) -> impl Iterator<Item = SlotId> + '_ {
         (0..self.len).map(|index| self.slots[self.head.wrapping_add(index) & (self.slots.len() - 1)])
     }

@@ -1,44 +1,44 @@
-//! What a pool was told about its objects: how many, how long, how fit.
+//! The rules of a pool: how many objects, for how long, and what is done with them.
 
-use super::Nanos;
+use super::time::Nanos;
 
-/// The rules of a pool. Without any of them ([`Rules::NONE`]) it only ever hands out what it was given.
+/// The rules of a pool. Without any of them ([`Rules::NONE`]) it only leases what was added to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
     /// Whether the pool makes objects itself.
     pub makes: bool,
-    /// It makes objects until there are so many, wanted or not.
+    /// It makes objects until there are so many, whether anybody waits or not.
     pub min_size: usize,
     /// It never makes more than this.
     pub max_size: usize,
-    /// How many may wait for what others hold.
+    /// How many callers may wait for what others hold.
     pub max_waiting: usize,
-    /// An object that has been idle for longer is looked at before it goes out.
+    /// An object that has been idle for longer is checked before it is leased.
     pub check_after: Option<Nanos>,
-    /// An object that has been idle for longer goes, while there are more than `min_size`.
+    /// An object that has been idle for longer is discarded, while there are more than `min_size`.
     pub max_idle: Option<Nanos>,
     /// An object that is older is replaced.
     pub max_lifetime: Option<Nanos>,
-    /// By how much of it a lifetime may be shorter, at random, so that objects do not end together.
+    /// The maximum fraction by which a lifetime is shortened at random, so that objects do not expire together.
     pub jitter: f64,
-    /// When to give up on making an object.
+    /// How long an attempt to make an object may take.
     pub make_limit: Option<Nanos>,
-    /// When to give up on looking at an object.
+    /// How long a check or reset in the background may take.
     pub check_limit: Option<Nanos>,
     /// A lease that lasts longer is reported.
     pub leak_after: Option<Nanos>,
-    /// Whether each lease is to be timed, or noted in another way.
+    /// Whether the duration of each lease is recorded.
     pub notes_leases: bool,
-    /// Whether there is something to do with an object when it comes back.
+    /// Whether there is a reset hook.
     pub resets: bool,
-    /// Whether there is something to do with an object when it goes.
+    /// Whether there is a dispose hook.
     pub disposes: bool,
-    /// Whether the objects are somebody else's: what nobody waits for goes at once.
+    /// Whether the objects are borrowed: one that nobody waits for leaves at once.
     pub borrows: bool,
 }
 
 impl Rules {
-    /// Hand out what was given, and nothing else.
+    /// Lease what was added, and nothing else.
     pub const NONE: Rules = Rules {
         makes: false,
         min_size: 0,
@@ -57,8 +57,8 @@ impl Rules {
         borrows: false,
     };
 
-    /// Whether a lease has to look at the object and at the clock. Else the fast path is enough.
-    pub(super) fn watches(&self) -> bool {
+    /// Whether leases are tracked: each looks at the object and at the clock. Else the fast path is enough.
+    pub(super) fn tracks(&self) -> bool {
         self.notes_leases
             || self.check_after.is_some()
             || self.max_idle.is_some()
@@ -67,7 +67,7 @@ impl Rules {
     }
 
     /// Whether there may ever be something to do in the background.
-    pub(super) fn works(&self) -> bool {
-        self.makes || self.disposes || self.resets || self.watches()
+    pub(super) fn uses_background(&self) -> bool {
+        self.makes || self.disposes || self.resets || self.tracks()
     }
 }

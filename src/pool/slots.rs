@@ -1,6 +1,6 @@
 //! Slots: one for each pooled value, with what is known about it.
 
-use super::{Care, Nanos};
+use super::time::Nanos;
 
 /// A pooled value that can be recognised when it comes back bare (by [`State::release`](super::State::release)).
 pub trait Identity {
@@ -31,18 +31,38 @@ impl SlotId {
 /// What a slot's value is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// No value here: the slot waits for the next `add`.
+    /// No value here: the slot is free for the next `add`.
     Vacant,
-    /// In the ring, free to take.
+    /// Free to lease.
     Idle,
-    /// Given to a waiter who has not picked it up yet.
+    /// Handed to a waiter that has not collected it yet.
     Handed,
     /// With the holder of a lease.
     Leased,
-    /// With somebody who took the bare object and will `release` it.
+    /// With a caller who took the bare object and will `release` it.
     Acquired,
-    /// In the hands of a background thread, which looks after it.
-    Tended,
+    /// In maintenance: a background thread checks or resets it, or is going to.
+    InMaintenance,
+}
+
+/// Why an object is in maintenance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// It is checked before it is leased again.
+    Check,
+    /// It came back without its holder's help, and is reset.
+    Reset,
+}
+
+/// What is done with a value that leaves the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposal {
+    /// The dispose hook is called, if there is one.
+    Hook,
+    /// It is only dropped: it was disposed of already.
+    Drop,
+    /// Nothing, not even a drop: it belongs to another process.
+    Leak,
 }
 
 pub(super) struct Slot<T> {
@@ -56,34 +76,21 @@ pub(super) struct Slot<T> {
 /// What else is known about a slot's value: apart, because the fast path never needs it.
 #[derive(Clone, Copy)]
 pub(super) struct Record {
-    /// When what it does now began; 0 if nobody looked.
+    /// When what it does now began; 0 if unknown.
     pub(super) since: Nanos,
-    /// When it will be too old.
+    /// When it exceeds its lifetime.
     pub(super) expires: Nanos,
-    /// Whether it is to be replaced.
-    pub(super) stale: bool,
     /// Whether its present holder was reported for keeping it too long.
     pub(super) reported: bool,
-    /// The task that tends to it: its number, and what it is about.
-    pub(super) job: Option<(u64, Care)>,
-    /// What to do with it in the end.
-    pub(super) farewell: Farewell,
-}
-
-/// What to do with a value that left the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// Dispose of it.
-    Dispose,
-    /// Somebody has disposed of it already: only drop it.
-    Drop,
-    /// Never touch it again, not even to drop it: it is another process's.
-    Leak,
+    /// The current task of its maintenance: the task's number, and why.
+    pub(super) task: Option<(u64, Maintenance)>,
+    stale: bool,
+    disposal: Disposal,
 }
 
 impl Record {
     const NEW: Record =
-        Record { since: 0, expires: Nanos::MAX, stale: false, reported: false, job: None, farewell: Farewell::Dispose };
+        Record { since: 0, expires: Nanos::MAX, reported: false, task: None, stale: false, disposal: Disposal::Hook };
 }
 
 /// All slots ever made. Vacant ones are used again.
@@ -91,11 +98,15 @@ pub(super) struct Slots<T> {
     all: Vec<Slot<T>>,
     records: Vec<Record>,
     vacant: Vec<SlotId>,
+    /// How many are stale.
+    stale: usize,
+    /// How many have a [`Disposal`] other than the hook.
+    without_hook: usize,
 }
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Slots { all: Vec::new(), records: Vec::new(), vacant: Vec::new() }
+        Slots { all: Vec::new(), records: Vec::new(), vacant: Vec::new(), stale: 0, without_hook: 0 }
     }
 
     /// How many slots there are, vacant ones included.
@@ -121,7 +132,13 @@ impl<T> Slots<T> {
         id
     }
 
+    /// Takes the value out. What is to be done with it says [`disposal`](Self::disposal), before.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<T> {
+        let record = self.record(id);
+        let Record { stale, disposal, .. } = *record;
+        (record.task, record.stale, record.disposal) = (None, false, Disposal::Hook);
+        self.stale -= usize::from(stale);
+        self.without_hook -= usize::from(disposal != Disposal::Hook);
         let slot = self.get(id);
         slot.hold = Hold::Vacant;
         let value = slot.value.take();
@@ -136,6 +153,37 @@ impl<T> Slots<T> {
 
     pub(super) fn record(&mut self, id: SlotId) -> &mut Record {
         &mut self.records[id.index()]
+    }
+
+    /// Notes that the value is to be replaced.
+    pub(super) fn mark_stale(&mut self, id: SlotId) {
+        let newly = !std::mem::replace(&mut self.record(id).stale, true);
+        self.stale += usize::from(newly);
+    }
+
+    pub(super) fn is_stale(&self, id: SlotId) -> bool {
+        self.records[id.index()].stale
+    }
+
+    /// How many values are to be replaced.
+    pub(super) fn stale(&self) -> usize {
+        self.stale
+    }
+
+    /// Settles what is to be done with the value when it leaves.
+    pub(super) fn set_disposal(&mut self, id: SlotId, disposal: Disposal) {
+        let before = std::mem::replace(&mut self.record(id).disposal, disposal);
+        self.without_hook += usize::from(disposal != Disposal::Hook);
+        self.without_hook -= usize::from(before != Disposal::Hook);
+    }
+
+    pub(super) fn disposal(&self, id: SlotId) -> Disposal {
+        self.records[id.index()].disposal
+    }
+
+    /// How many values have a [`Disposal`] other than the hook.
+    pub(super) fn without_hook(&self) -> usize {
+        self.without_hook
     }
 
     /// `None` for a vacant slot, and for `SlotId::NONE`.

@@ -1,40 +1,40 @@
-//! Making objects: how many at a time, and what happens after a failure.
+//! Attempts to make an object: how many at a time, and what happens after a failure.
 //!
-//! Making takes place outside, and outlives whoever asked for it: what is made goes to whoever waits then. After a
-//! failure the next attempt waits, twice as long each time; and there is one attempt at a time, a probe, until one
-//! succeeds.
+//! An attempt is made outside and belongs to no waiter: its object goes to the first waiter at that moment. After a
+//! failure the next attempt is delayed, twice as long each time (exponential backoff with jitter), and there is only one
+//! at a time, a probe, until one succeeds.
 
-use super::Nanos;
+use super::time::Nanos;
 
-/// An attempt to make an object. Its outcome is told once.
+/// An attempt to make an object. It ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt(u64);
 
 const MILLISECOND: Nanos = 1_000_000;
-/// How long the first attempt after a failure waits at most, and how long any of them.
+/// The longest delay of the first attempt after a failure, and of any attempt.
 const FIRST_PAUSE: Nanos = 100 * MILLISECOND;
 const LONGEST_PAUSE: Nanos = 5_000 * MILLISECOND;
-/// How many attempts may be under way at the same time: more would be a storm on whatever makes the objects.
+/// How many attempts may be under way at the same time: more could overload what makes the objects.
 const AT_ONCE: usize = 4;
-/// An attempt that takes longer probably hangs, and no longer counts as one of those.
-pub(super) const PATIENT_FOR: Nanos = 1_000 * MILLISECOND;
-/// Who waits for an attempt that takes even longer has another one made.
+/// An attempt or check that takes longer probably hangs. Such an attempt no longer counts for [`AT_ONCE`].
+pub(super) const PROMPT_FOR: Nanos = 1_000 * MILLISECOND;
+/// An attempt that takes even longer no longer serves a waiter alone: another one begins.
 const ALONE_FOR: Nanos = 5_000 * MILLISECOND;
-/// After so many failures in a row, nobody is kept waiting for the next.
+/// After so many failures in a row, callers of an empty pool are refused instead of queued.
 const TRIPPED: u32 = 3;
 
 struct UnderWay {
     attempt: Attempt,
     began: Nanos,
-    /// What comes of it is to be replaced, because everything is.
+    /// Its object is to be replaced, because it began before a `reload`.
     stale: bool,
-    /// Somebody has given up waiting for it.
-    forsaken: bool,
+    /// A waiter it was expected to serve has left the queue.
+    abandoned: bool,
 }
 
 impl UnderWay {
     fn is_prompt(&self, now: Nanos) -> bool {
-        now.saturating_sub(self.began) < PATIENT_FOR
+        now.saturating_sub(self.began) < PROMPT_FOR
     }
 }
 
@@ -43,13 +43,13 @@ impl UnderWay {
 pub struct Failing {
     /// How many attempts failed in a row.
     pub in_a_row: u32,
-    /// Whether the latest of them was given up, so that there is no error that would tell why.
+    /// Whether the latest of them was given up, so that there is no error to say why.
     pub gave_up: bool,
-    /// How long it takes until the next may begin.
+    /// How long until the next may begin.
     pub pause: Nanos,
 }
 
-/// How an attempt that was still awaited ended.
+/// How an attempt ended that had not been given up.
 pub(super) struct Ended {
     pub(super) took: Nanos,
     pub(super) stale: bool,
@@ -63,13 +63,24 @@ pub(super) struct Supply {
     gave_up: bool,
     retry_at: Nanos,
     failed_at: Nanos,
+    /// Whether a caller found nothing and did not wait, and no attempt has begun since.
+    demand: bool,
     random: u64,
 }
 
 impl Supply {
     pub(super) fn new() -> Self {
         let random = 0x9E37_79B9_7F4A_7C15;
-        Supply { latest: 0, under_way: Vec::new(), failures: 0, gave_up: false, retry_at: 0, failed_at: 0, random }
+        Supply {
+            latest: 0,
+            under_way: Vec::new(),
+            failures: 0,
+            gave_up: false,
+            retry_at: 0,
+            failed_at: 0,
+            demand: false,
+            random,
+        }
     }
 
     /// Chooses where the random numbers begin.
@@ -88,18 +99,18 @@ impl Supply {
     }
 
     /// More about that.
-    pub(super) fn how_it_fails(&self, now: Nanos) -> Option<Failing> {
+    pub(super) fn failure(&self, now: Nanos) -> Option<Failing> {
         let (in_a_row, gave_up, pause) = (self.failures, self.gave_up, self.retry_at.saturating_sub(now));
         self.failing().then_some(Failing { in_a_row, gave_up, pause })
     }
 
-    /// Whether the latest attempt failed, and not so long ago that this says nothing about the next: who knows whether
-    /// anybody has had a reason to try again.
+    /// Whether the latest attempt failed recently. An old failure says nothing about the next attempt: perhaps nothing has
+    /// made the pool try again since.
     pub(super) fn failed_lately(&self, now: Nanos) -> bool {
         self.failing() && now < self.retry_at.saturating_add(LONGEST_PAUSE)
     }
 
-    /// Whether so many attempts failed in a row that it is not worth waiting for the next.
+    /// Whether so many attempts failed in a row that callers are refused.
     pub(super) fn tripped(&self) -> bool {
         self.failures >= TRIPPED
     }
@@ -109,26 +120,26 @@ impl Supply {
         self.failing().then_some(self.retry_at)
     }
 
-    /// How many of them somebody who waits may count on. One that takes long, and that somebody has given up on, is no
-    /// reason to let the next wait for it as well; and one that takes very long gets company.
+    /// How many of them waiters may count on. Not one that takes long and was abandoned: the next waiter gets an attempt of
+    /// its own. Nor one that takes very long: another begins beside it.
     pub(super) fn promising(&self, now: Nanos) -> usize {
-        let promises = |attempt: &&UnderWay| match attempt.forsaken {
+        let promises = |attempt: &&UnderWay| match attempt.abandoned {
             true => attempt.is_prompt(now),
             false => now.saturating_sub(attempt.began) < ALONE_FOR,
         };
         self.under_way.iter().filter(promises).count()
     }
 
-    /// How many of them nobody has given up on.
+    /// How many of them were not abandoned.
     pub(super) fn awaited(&self) -> usize {
-        self.under_way.iter().filter(|attempt| !attempt.forsaken).count()
+        self.under_way.iter().filter(|attempt| !attempt.abandoned).count()
     }
 
-    /// Somebody who waited has left.
-    pub(super) fn forsake(&mut self) {
-        let oldest = self.under_way.iter_mut().filter(|attempt| !attempt.forsaken).min_by_key(|attempt| attempt.began);
+    /// A waiter has left the queue: the oldest attempt is abandoned.
+    pub(super) fn abandon_oldest(&mut self) {
+        let oldest = self.under_way.iter_mut().filter(|attempt| !attempt.abandoned).min_by_key(|attempt| attempt.began);
         if let Some(attempt) = oldest {
-            attempt.forsaken = true;
+            attempt.abandoned = true;
         }
     }
 
@@ -141,22 +152,33 @@ impl Supply {
         AT_ONCE.saturating_sub(busy)
     }
 
+    /// A caller found nothing and does not wait: the next attempt is for the next caller.
+    pub(super) fn note_demand(&mut self) {
+        self.demand = true;
+    }
+
+    /// Whether an attempt is wanted only for that.
+    pub(super) fn has_unmet_demand(&self) -> bool {
+        self.demand && self.under_way.is_empty()
+    }
+
     pub(super) fn begin(&mut self, now: Nanos) -> Attempt {
+        self.demand = false;
         self.latest += 1;
         let attempt = Attempt(self.latest);
-        self.under_way.push(UnderWay { attempt, began: now, stale: false, forsaken: false });
+        self.under_way.push(UnderWay { attempt, began: now, stale: false, abandoned: false });
         attempt
     }
 
-    /// Nothing if it was given up before.
-    pub(super) fn end(&mut self, attempt: Attempt, now: Nanos, well: bool) -> Option<Ended> {
+    /// Ends an attempt; `None` if it was given up before.
+    pub(super) fn end(&mut self, attempt: Attempt, now: Nanos, succeeded: bool) -> Option<Ended> {
         let index = self.under_way.iter().position(|other| other.attempt == attempt)?;
         let UnderWay { began, stale, .. } = self.under_way.swap_remove(index);
-        if well {
+        if succeeded {
             self.failures = 0;
         } else {
             self.gave_up = false;
-            // Those who were under way when another failed say nothing new.
+            // Attempts that were under way when another failed count as the same failure.
             if !self.failing() || began > self.failed_at {
                 self.fail(now);
             }
@@ -164,13 +186,13 @@ impl Supply {
         Some(Ended { took: now.saturating_sub(began), stale })
     }
 
-    /// Forgets an attempt that was broken off from outside: that says nothing about making. False if it was given up before.
-    pub(super) fn break_off(&mut self, attempt: Attempt) -> bool {
+    /// Ends an attempt that was cancelled from outside, which says nothing about the next. False if it was given up before.
+    pub(super) fn cancel(&mut self, attempt: Attempt) -> bool {
         let index = self.under_way.iter().position(|other| other.attempt == attempt);
         index.map(|index| self.under_way.swap_remove(index)).is_some()
     }
 
-    /// Gives up those that have taken longer than `limit`: how many.
+    /// Gives up those that have taken longer than `limit`, as one failure; returns how many.
     pub(super) fn give_up(&mut self, now: Nanos, limit: Nanos) -> usize {
         let before = self.under_way.len();
         self.under_way.retain(|attempt| now.saturating_sub(attempt.began) < limit);
@@ -182,18 +204,17 @@ impl Supply {
         given_up
     }
 
-    /// Counts on so many attempts no longer, the latest ones: they do not fit in. What comes of them may be used all the
-    /// same.
+    /// Forgets the latest `count` attempts, which have no room any more. Their objects are used if there is room then.
     pub(super) fn forget(&mut self, count: usize) {
         self.under_way.sort_by_key(|attempt| attempt.attempt.0);
         self.under_way.truncate(self.under_way.len().saturating_sub(count));
     }
 
-    /// When something changes by itself: an attempt no longer counts, or is to be given up.
+    /// When time alone changes something: an attempt no longer counts, is to be given up, or may begin.
     pub(super) fn due(&self, now: Nanos, limit: Option<Nanos>) -> Nanos {
         let of = |attempt: &UnderWay| {
             let over = limit.map_or(Nanos::MAX, |limit| attempt.began.saturating_add(limit));
-            let slow = [PATIENT_FOR, ALONE_FOR].map(|patience| attempt.began.saturating_add(patience));
+            let slow = [PROMPT_FOR, ALONE_FOR].map(|patience| attempt.began.saturating_add(patience));
             slow.into_iter().find(|&at| at > now).unwrap_or(Nanos::MAX).min(over)
         };
         let forgotten = self.retry_at().map(|at| at.saturating_add(LONGEST_PAUSE));
@@ -201,12 +222,12 @@ impl Supply {
         self.under_way.iter().map(of).min().unwrap_or(Nanos::MAX).min(retry)
     }
 
-    /// What is being made now belongs to the past.
+    /// Marks the attempts under way: their objects are to be replaced.
     pub(super) fn make_stale(&mut self) {
         self.under_way.iter_mut().for_each(|attempt| attempt.stale = true);
     }
 
-    /// Forgets attempts and failures: they are another process's.
+    /// Forgets attempts and failures, which are another process's.
     pub(super) fn start_anew(&mut self) {
         self.under_way.clear();
         self.failures = 0;
@@ -216,12 +237,12 @@ impl Supply {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         self.failed_at = now;
-        // Half of it at least: those who fail together do not come back together.
+        // Jitter: at least half of it. Pools that fail together do not try again together.
         let pause = doubled as f64 * (1.0 - 0.5 * self.random());
         self.retry_at = now.saturating_add(pause as Nanos);
     }
 
-    /// From 0 to 1: xorshift64* (Marsaglia 2003; Vigna 2016).
+    /// A number from 0 to 1: xorshift64* (Marsaglia 2003; Vigna 2016).
     pub(super) fn random(&mut self) -> f64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
@@ -258,7 +279,7 @@ mod tests {
             longest = (longest * 2).min(LONGEST_PAUSE);
         }
         let late: std::collections::BTreeSet<_> = pauses[10..].iter().collect();
-        assert!(late.len() > 20, "those who fail together would come back together");
+        assert!(late.len() > 20, "pools that fail together would try again together");
     }
 
     #[test]
@@ -291,15 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn those_who_hang_make_way_and_are_given_up_as_one_failure() {
+    fn attempts_that_hang_no_longer_count_and_are_given_up_as_one_failure() {
         let mut supply = Supply::new();
         let attempts: Vec<_> = (0..AT_ONCE).map(|_| supply.begin(0)).collect();
-        assert_eq!((supply.may_begin(PATIENT_FOR - 1), supply.may_begin(PATIENT_FOR)), (0, AT_ONCE));
-        supply.forsake();
-        assert_eq!((supply.promising(0), supply.promising(PATIENT_FOR)), (AT_ONCE, AT_ONCE - 1));
-        assert_eq!(supply.give_up(2 * PATIENT_FOR, 2 * PATIENT_FOR), AT_ONCE);
+        assert_eq!((supply.may_begin(PROMPT_FOR - 1), supply.may_begin(PROMPT_FOR)), (0, AT_ONCE));
+        supply.abandon_oldest();
+        assert_eq!((supply.promising(0), supply.promising(PROMPT_FOR)), (AT_ONCE, AT_ONCE - 1));
+        assert_eq!(supply.give_up(2 * PROMPT_FOR, 2 * PROMPT_FOR), AT_ONCE);
         assert_eq!(supply.failures, 1);
-        assert!(attempts.into_iter().all(|attempt| supply.end(attempt, 2 * PATIENT_FOR, true).is_none()));
+        assert!(attempts.into_iter().all(|attempt| supply.end(attempt, 2 * PROMPT_FOR, true).is_none()));
         assert!(supply.failing(), "what comes too late is no success");
     }
 }

@@ -1,20 +1,21 @@
-//! The queue of those who wait: first come, first served, and anybody may leave at any time in constant time.
+//! The queue of the waiters: first come, first served; a waiter may leave at any time, in constant time.
 
-use super::{Nanos, SlotId};
+use super::slots::SlotId;
+use super::time::Nanos;
 
 const NONE: u32 = u32::MAX;
 
-/// A place in the queue. Whoever holds it must end it with `collect` or `cancel`, exactly once.
+/// A place in the queue. Its holder ends the wait with `collect` or `cancel`, exactly once.
 #[derive(Debug)]
-#[must_use = "a ticket that is dropped leaves a ghost in the queue"]
+#[must_use = "a ticket that is dropped leaves its node in the queue for ever"]
 pub struct Ticket(u32);
 
-/// A value that was given to a waiter, until the waiter picks it up: then the node is somebody else's.
+/// A slot that was handed to a waiter. Valid until the waiter collects: then its node may be another waiter's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gift(u32);
+pub(super) struct HandOver(u32);
 
-impl Gift {
-    /// Whether it was given to the holder of the ticket.
+impl HandOver {
+    /// Whether it was made to the holder of the ticket.
     pub(super) fn is_for(self, ticket: &Ticket) -> bool {
         self.0 == ticket.0
     }
@@ -25,22 +26,22 @@ enum Phase<W> {
     Free,
     /// In the queue; `W` wakes the waiter.
     Queued(W),
-    /// Out of the queue, with a value to pick up; woken by `W` already.
-    Given(SlotId, W),
-    /// Out of the queue, with nothing, and why; woken by `W` already.
+    /// Out of the queue, with a slot to collect; woken by `W` already.
+    Handed(SlotId, W),
+    /// Out of the queue, without a slot, and why; woken by `W` already.
     Refused(Refusal, W),
 }
 
-/// Why somebody who asks for an object is not to wait for it.
+/// Why a caller gets no object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The pool is closed.
     Closed,
-    /// Enough others wait already.
+    /// As many others wait as are allowed, or the pool is full.
     TooMany,
-    /// Making an object failed, and there is none that could come back.
+    /// Making an object failed, and no object is left that could come back.
     Failed,
-    /// The time is up. So many stood before it in the queue.
+    /// The deadline has passed. So many stood before it in the queue.
     TimedOut(usize),
 }
 
@@ -48,12 +49,12 @@ struct Node<W> {
     phase: Phase<W>,
     thread: usize,
     since: Nanos,
-    /// When the waiter is to be sent away, unless it looks at the clock itself.
+    /// When [`Waiters::expire`] ends the wait; `Nanos::MAX` if the waiter looks at the clock itself.
     deadline: Nanos,
     previous: u32,
     next: u32,
-    /// The wait that this thread began inside this one (a signal handler, a destructor): until that is over, this one
-    /// cannot go on. And the other way round.
+    /// The wait that the same thread began inside this one (in a signal handler or a destructor), and the one outside this
+    /// one. The outer wait cannot go on before the inner one has ended.
     inner: u32,
     outer: u32,
 }
@@ -64,17 +65,17 @@ pub(super) struct Waiters<W> {
     first: u32,
     last: u32,
     free: u32,
-    /// How many there are; and [`WATCHED`], if whoever gives something back has to look further in any case.
+    /// How many there are; and [`SLOW_RETURNS`], if every return has to take the slow path.
     queued: usize,
 }
 
-const WATCHED: usize = 1 << (usize::BITS - 1);
+const SLOW_RETURNS: usize = 1 << (usize::BITS - 1);
 
 /// What became of a ticket.
 pub(super) enum Outcome<W> {
     Queued(Ticket),
     /// With when the wait began, and what used to wake the waiter, to be dropped by the caller.
-    Given(SlotId, Nanos, Option<W>),
+    Handed(SlotId, Nanos, Option<W>),
     Refused(Refusal, Nanos, Option<W>),
 }
 
@@ -88,19 +89,19 @@ impl<W: Clone> Waiters<W> {
         self.first == NONE
     }
 
-    /// Whether nobody waits, and nothing else is to be minded: one test for the fast path.
+    /// Whether a return may take the quick path: nobody waits, and nothing else asks for the slow one. One test.
     #[inline(always)]
-    pub(super) fn is_calm(&self) -> bool {
+    pub(super) fn allows_quick_return(&self) -> bool {
         self.queued == 0
     }
 
-    /// Says whether there is something else to be minded.
-    pub(super) fn set_watched(&mut self, watched: bool) {
-        self.queued = self.len() | if watched { WATCHED } else { 0 };
+    /// Settles whether returns take the slow path even while nobody waits.
+    pub(super) fn set_slow_returns(&mut self, slow: bool) {
+        self.queued = self.len() | if slow { SLOW_RETURNS } else { 0 };
     }
 
     pub(super) fn len(&self) -> usize {
-        self.queued & !WATCHED
+        self.queued & !SLOW_RETURNS
     }
 
     /// Queues a wait; `nested` says that the thread may be waiting already.
@@ -126,9 +127,8 @@ impl<W: Clone> Waiters<W> {
         Ticket(index)
     }
 
-    /// Gives `slot` to the thread that has waited longest, to the wait that it is in; the caller wakes it after
-    /// unlocking.
-    pub(super) fn give(&mut self, slot: SlotId) -> Option<(Gift, W)> {
+    /// Hands `slot` to the thread that has waited longest, to its innermost wait; the caller wakes it after unlocking.
+    pub(super) fn hand_over(&mut self, slot: SlotId) -> Option<(HandOver, W)> {
         let mut index = self.first;
         if index == NONE {
             return None;
@@ -137,19 +137,19 @@ impl<W: Clone> Waiters<W> {
             index = inner;
         }
         let wake = self.unlink(index)?;
-        self.nodes[index as usize].phase = Phase::Given(slot, wake.clone());
-        Some((Gift(index), wake))
+        self.nodes[index as usize].phase = Phase::Handed(slot, wake.clone());
+        Some((HandOver(index), wake))
     }
 
-    /// What an outer wait of the thread was given: for the wait inside it, which has to end first. The outer one is the
-    /// first in the queue again.
+    /// Takes back what an outer wait of the thread was handed, for the wait inside it, which has to end first. The outer
+    /// one is the first in the queue again.
     pub(super) fn take_from_outer(&mut self, thread: usize) -> Option<SlotId> {
-        let given = |node: &Node<W>| node.thread == thread && matches!(node.phase, Phase::Given(..));
-        let index = u32::try_from(self.nodes.iter().position(given)?).ok()?;
-        self.take_back(Gift(index))
+        let handed = |node: &Node<W>| node.thread == thread && matches!(node.phase, Phase::Handed(..));
+        let index = u32::try_from(self.nodes.iter().position(handed)?).ok()?;
+        self.take_back(HandOver(index))
     }
 
-    /// The wait inside this one, if it has not been given anything yet.
+    /// The wait inside this one, if it has not been handed anything yet.
     fn inner_queued(&self, index: u32) -> Option<u32> {
         let inner = self.nodes[index as usize].inner;
         (inner != NONE && matches!(self.nodes[inner as usize].phase, Phase::Queued(_))).then_some(inner)
@@ -161,20 +161,20 @@ impl<W: Clone> Waiters<W> {
         self.nodes.iter().position(found).and_then(|index| u32::try_from(index).ok()).unwrap_or(NONE)
     }
 
-    /// Takes a gift back that has not been picked up. The waiter is the first in the queue again.
-    pub(super) fn take_back(&mut self, Gift(index): Gift) -> Option<SlotId> {
+    /// Revokes a hand-over that was not collected. The waiter is the first in the queue again.
+    pub(super) fn take_back(&mut self, HandOver(index): HandOver) -> Option<SlotId> {
         let node = &mut self.nodes[index as usize];
-        let Phase::Given(slot, wake) = std::mem::replace(&mut node.phase, Phase::Free) else { return None };
+        let Phase::Handed(slot, wake) = std::mem::replace(&mut node.phase, Phase::Free) else { return None };
         node.phase = Phase::Queued(wake);
         self.link(index, NONE, self.first);
         Some(slot)
     }
 
-    /// Looks after a ticket without giving up the place.
+    /// What became of a ticket. If it is still queued, it keeps its place.
     pub(super) fn collect(&mut self, ticket: Ticket) -> Outcome<W> {
         let since = self.since(&ticket);
         match self.nodes[ticket.0 as usize].phase {
-            Phase::Given(slot, _) => Outcome::Given(slot, since, self.free(ticket.0)),
+            Phase::Handed(slot, _) => Outcome::Handed(slot, since, self.free(ticket.0)),
             Phase::Refused(refusal, _) => Outcome::Refused(refusal, since, self.free(ticket.0)),
             _ => Outcome::Queued(ticket),
         }
@@ -185,7 +185,7 @@ impl<W: Clone> Waiters<W> {
         self.nodes[ticket.0 as usize].since
     }
 
-    /// Sends everybody away with nothing; the caller wakes them.
+    /// Ends all waits without a slot; the caller wakes the waiters.
     pub(super) fn refuse_all(&mut self, refusal: Refusal) -> Vec<W> {
         let mut refused = Vec::new();
         while self.first != NONE {
@@ -197,7 +197,7 @@ impl<W: Clone> Waiters<W> {
         refused
     }
 
-    /// Sends everybody away whose deadline has passed; the caller wakes them.
+    /// Ends the waits whose deadline has passed; the caller wakes the waiters.
     pub(super) fn expire(&mut self, now: Nanos) -> Vec<W> {
         let mut expired = Vec::new();
         let (mut index, mut before) = (self.first, 0);
@@ -214,14 +214,14 @@ impl<W: Clone> Waiters<W> {
         expired
     }
 
-    /// When the next of them is to be sent away.
+    /// The earliest deadline; `Nanos::MAX` if there is none.
     pub(super) fn next_deadline(&self) -> Nanos {
         let queued = self.nodes.iter().filter(|node| matches!(node.phase, Phase::Queued(_)));
         queued.map(|node| node.deadline).min().unwrap_or(Nanos::MAX)
     }
 
     /// How many stand before the holder of the ticket in the queue, if it stands there still.
-    pub(super) fn before(&self, ticket: &Ticket) -> Option<usize> {
+    pub(super) fn ahead_of(&self, ticket: &Ticket) -> Option<usize> {
         let mut index = self.first;
         for before in 0.. {
             match index {
@@ -235,20 +235,20 @@ impl<W: Clone> Waiters<W> {
 
     pub(super) fn wakers(&self) -> impl Iterator<Item = &W> {
         self.nodes.iter().filter_map(|node| match &node.phase {
-            Phase::Queued(wake) | Phase::Given(_, wake) | Phase::Refused(_, wake) => Some(wake),
+            Phase::Queued(wake) | Phase::Handed(_, wake) | Phase::Refused(_, wake) => Some(wake),
             Phase::Free => None,
         })
     }
 
-    /// The threads of those who wait.
+    /// The threads of the waiters in the queue.
     pub(super) fn threads(&self) -> impl Iterator<Item = usize> {
         self.nodes.iter().filter(|node| matches!(node.phase, Phase::Queued(_))).map(|node| node.thread)
     }
 
-    /// Gives up the place. If the value came first, it is the caller's; the waker is to be dropped.
+    /// Leaves the queue. If a slot came first, it is the caller's; the waker is to be dropped.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> (Option<SlotId>, Option<W>) {
         match self.collect(ticket) {
-            Outcome::Given(slot, _, wake) => (Some(slot), wake),
+            Outcome::Handed(slot, _, wake) => (Some(slot), wake),
             Outcome::Refused(_, _, wake) => (None, wake),
             Outcome::Queued(Ticket(index)) => {
                 let wake = self.unlink(index);
@@ -258,13 +258,13 @@ impl<W: Clone> Waiters<W> {
         }
     }
 
-    /// Removes everybody who is not `thread`, nor runs in it: returns how to wake them, and what they had been given.
+    /// Removes all waiters that are not `thread` and do not run in it: returns their wakers, and what they had been handed.
     pub(super) fn keep_only(&mut self, thread: usize, runs_here: impl Fn(&W) -> bool) -> (Vec<W>, Vec<SlotId>) {
-        let (mut gone, mut given) = (Vec::new(), Vec::new());
+        let (mut wakers, mut handed) = (Vec::new(), Vec::new());
         for index in 0..u32::try_from(self.nodes.len()).expect("as in push") {
             let node = &self.nodes[index as usize];
             let stays = match &node.phase {
-                Phase::Queued(wake) | Phase::Given(_, wake) | Phase::Refused(_, wake) => runs_here(wake),
+                Phase::Queued(wake) | Phase::Handed(_, wake) | Phase::Refused(_, wake) => runs_here(wake),
                 Phase::Free => true,
             };
             if stays || node.thread == thread {
@@ -272,16 +272,16 @@ impl<W: Clone> Waiters<W> {
             }
             match node.phase {
                 Phase::Free => continue,
-                Phase::Queued(_) => gone.extend(self.unlink(index)),
+                Phase::Queued(_) => wakers.extend(self.unlink(index)),
                 Phase::Refused(..) => {}
-                Phase::Given(slot, _) => given.push(slot),
+                Phase::Handed(slot, _) => handed.push(slot),
             }
-            gone.extend(self.free(index));
+            wakers.extend(self.free(index));
         }
-        (gone, given)
+        (wakers, handed)
     }
 
-    /// Puts a node into the list between its neighbours-to-be.
+    /// Links a node into the list between these neighbours.
     fn link(&mut self, index: u32, previous: u32, next: u32) {
         let node = &mut self.nodes[index as usize];
         (node.previous, node.next) = (previous, next);
@@ -296,7 +296,7 @@ impl<W: Clone> Waiters<W> {
         self.queued += 1;
     }
 
-    /// Takes a queued node out of the list and its waker out of the node.
+    /// Unlinks a queued node, and takes its waker out.
     fn unlink(&mut self, index: u32) -> Option<W> {
         let node = &mut self.nodes[index as usize];
         let Phase::Queued(wake) = std::mem::replace(&mut node.phase, Phase::Free) else { return None };
@@ -313,7 +313,7 @@ impl<W: Clone> Waiters<W> {
         Some(wake)
     }
 
-    /// Makes a node that is in no list free for the next waiter; returns the waker that it still had.
+    /// Frees a node that is in no list for the next waiter; returns the waker that it still had.
     fn free(&mut self, index: u32) -> Option<W> {
         let node = &mut self.nodes[index as usize];
         node.next = self.free;
@@ -324,7 +324,7 @@ impl<W: Clone> Waiters<W> {
         }
         let node = &mut self.nodes[index as usize];
         match std::mem::replace(&mut node.phase, Phase::Free) {
-            Phase::Given(_, wake) | Phase::Refused(_, wake) | Phase::Queued(wake) => Some(wake),
+            Phase::Handed(_, wake) | Phase::Refused(_, wake) | Phase::Queued(wake) => Some(wake),
             Phase::Free => None,
         }
     }

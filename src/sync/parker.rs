@@ -1,9 +1,10 @@
-//! One thread's place to sleep until somebody wakes it.
+//! What one thread sleeps on until another wakes it.
+#![allow(unsafe_code)]
 
 use std::time::Duration;
 
-use super::atomic::AtomicU32;
-use super::atomic::Ordering::{Acquire, Release};
+use super::primitives::AtomicU32;
+use super::primitives::Ordering::{Acquire, Release};
 
 /// Why [`Parker::park`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,27 +15,27 @@ pub enum Woken {
     Maybe,
 }
 
-/// Nobody sleeps, nobody has called.
+/// The owner does not sleep, and no wake-up is pending.
 const EMPTY: u32 = 0;
 /// The owner sleeps, or is about to.
 const PARKED: u32 = 1;
-/// Somebody has called.
+/// A wake-up is pending.
 const NOTIFIED: u32 = 2;
 
-/// A wake word, and a bed.
+/// A word that says whether its owner sleeps, and what the owner sleeps on.
 ///
-/// A call that comes first is kept, so `unpark` before `park` is not lost. `unpark` asks the system for help only when
-/// the owner really sleeps.
+/// A wake-up that comes first is kept, so `unpark` before `park` is not lost. `unpark` makes a system call only if the
+/// owner really sleeps.
 pub struct Parker {
     word: AtomicU32,
-    bed: imp::Bed,
+    sleeper: imp::Sleeper,
 }
 
 impl Parker {
-    /// Nobody sleeps, nobody has called.
+    /// Awake, with no wake-up pending.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Parker { word: AtomicU32::new(EMPTY), bed: imp::Bed::new() }
+        Parker { word: AtomicU32::new(EMPTY), sleeper: imp::Sleeper::new() }
     }
 
     /// Sleeps until [`unpark`](Self::unpark), a signal, or the end of `limit` (`None`: no limit).
@@ -42,19 +43,19 @@ impl Parker {
     /// Only one thread may park on one parker.
     pub fn park(&self, limit: Option<Duration>) -> Woken {
         if self.word.compare_exchange(EMPTY, PARKED, Acquire, Acquire).is_ok() {
-            self.bed.sleep(&self.word, limit);
+            self.sleeper.sleep(&self.word, limit);
         }
-        // A call between the system's return and this line is seen here: the swap takes whatever is there.
+        // A wake-up between the system's return and this line is seen here: the swap takes whatever is there.
         match self.word.swap(EMPTY, Acquire) {
             NOTIFIED => Woken::Notified,
             _ => Woken::Maybe,
         }
     }
 
-    /// Wakes the sleeper, or the next one who would sleep.
+    /// Wakes the owner; if it does not sleep, its next `park` returns at once.
     pub fn unpark(&self) {
         if self.word.swap(NOTIFIED, Release) == PARKED {
-            self.bed.wake(&self.word);
+            self.sleeper.wake(&self.word);
         }
     }
 }
@@ -65,11 +66,11 @@ mod imp {
     use std::ptr;
 
     /// The word is all that a futex needs.
-    pub(super) struct Bed;
+    pub(super) struct Sleeper;
 
-    impl Bed {
+    impl Sleeper {
         pub(super) fn new() -> Self {
-            Bed
+            Sleeper
         }
 
         /// Returns at once if the word is no longer `PARKED`: the system compares and sleeps in one step.
@@ -94,35 +95,35 @@ mod imp {
 
 #[cfg(any(not(target_os = "linux"), loom))]
 mod imp {
-    use super::super::{Condvar, Mutex};
+    use super::super::primitives::{Condvar, Mutex};
     use super::{Acquire, AtomicU32, Duration, PARKED};
 
     /// What a futex does, with a mutex around "compare and sleep". Nothing can panic while it is held.
-    pub(super) struct Bed {
-        making: Mutex<()>,
-        bell: Condvar,
+    pub(super) struct Sleeper {
+        mutex: Mutex<()>,
+        condition: Condvar,
     }
 
     #[allow(clippy::unwrap_used)]
-    impl Bed {
+    impl Sleeper {
         pub(super) fn new() -> Self {
-            Bed { making: Mutex::new(()), bell: Condvar::new() }
+            Sleeper { mutex: Mutex::new(()), condition: Condvar::new() }
         }
 
         pub(super) fn sleep(&self, word: &AtomicU32, limit: Option<Duration>) {
-            let making = self.making.lock().unwrap();
+            let guard = self.mutex.lock().unwrap();
             if word.load(Acquire) != PARKED {
                 return;
             }
             match limit {
-                None => drop(self.bell.wait(making).unwrap()),
-                Some(limit) => drop(self.bell.wait_timeout(making, limit).unwrap()),
+                None => drop(self.condition.wait(guard).unwrap()),
+                Some(limit) => drop(self.condition.wait_timeout(guard, limit).unwrap()),
             }
         }
 
         pub(super) fn wake(&self, _: &AtomicU32) {
-            let _making = self.making.lock().unwrap();
-            self.bell.notify_one();
+            let _guard = self.mutex.lock().unwrap();
+            self.condition.notify_one();
         }
     }
 }

@@ -32,7 +32,7 @@ impl Outside {
 
     fn wake(&mut self, number: usize) {
         if let Some(worker) = self.workers.iter_mut().find(|worker| worker.number == number) {
-            assert!(matches!(worker.doing, Doing::Asleep { .. }), "called although it does not sleep");
+            assert!(matches!(worker.doing, Doing::Asleep { .. }), "woken although it does not sleep");
             worker.doing = Doing::Coming { slept: true };
         }
     }
@@ -78,9 +78,9 @@ impl Outside {
     fn begin(&mut self, work: Work<Value>) -> Option<Job> {
         match work {
             Work::Make(attempt) => Some(Job::Make(attempt)),
-            Work::Tend(task) => {
-                assert!(self.state.task_value(task).is_some(), "to look after nothing");
-                Some(Job::Tend(task))
+            Work::Maintain(task) => {
+                assert!(self.state.task_value(task).is_some(), "a task without an object");
+                Some(Job::Maintain(task))
             }
             Work::Dispose(value, began) => {
                 assert!(self.state.rules().disposes);
@@ -114,24 +114,24 @@ impl Outside {
         match job {
             Job::Make(attempt) if well => {
                 let value = self.new_value();
-                self.state.made(attempt, value, self.now);
+                self.state.finish_attempt(attempt, value, self.now);
             }
-            Job::Make(attempt) => self.state.not_made(attempt, self.now),
-            Job::Tend(task) => self.state.tended(task, well, self.now),
+            Job::Make(attempt) => self.state.fail_attempt(attempt, self.now),
+            Job::Maintain(task) => self.state.finish_task(task, well, self.now),
             Job::Dispose(value, began) => {
                 self.exit(value, Exit::Disposed);
-                self.state.disposed(began);
+                self.state.finish_disposal(began);
             }
         }
     }
 
-    /// What is due has a thread that will look in time.
-    pub fn check_that_work_is_seen_to(&self) {
-        if !self.threads || self.state.is_closed() || !self.state.works() {
+    /// Where something is due, a thread will look in time.
+    pub fn check_that_work_is_done(&self) {
+        if !self.threads || self.state.is_closed() || !self.state.uses_background() {
             return;
         }
         let coming = self.workers.iter().filter(|worker| matches!(worker.doing, Doing::Coming { .. })).count();
-        assert!(self.state.wanted(self.now) <= coming, "nobody makes what is wanted");
+        assert!(self.state.wanted(self.now) <= coming, "no thread comes to make what is wanted");
         let looks_at = |worker: &Worker| match worker.doing {
             Doing::Coming { .. } => Some(0),
             Doing::Asleep { until } => Some(until),
@@ -139,7 +139,7 @@ impl Outside {
         };
         if let Some(due) = self.state.due() {
             let look = self.workers.iter().filter_map(looks_at).min();
-            assert!(look.is_some_and(|look| look <= due), "something is due, and nobody will look at it");
+            assert!(look.is_some_and(|look| look <= due), "something is due, and no thread will look at it");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! To the end: from here on every hook returns well, and every holder gives back.
+//! To the end: from here on every hook succeeds, and every holder gives back.
 
 use super::{Doing, Exit, Outside, Value};
 
@@ -49,11 +49,11 @@ impl Outside {
         }
     }
 
-    /// From here on every hook returns well and every holder gives back: then nobody waits in vain.
+    /// From here on every hook succeeds and every holder gives back: then every waiter is served.
     pub fn serve_everybody(&mut self) {
         self.go_on_until(|this| this.tickets.is_empty());
         let hopeless = !self.state.rules().makes && self.state.counts().size == 0;
-        assert!(self.tickets.is_empty() || hopeless, "somebody waits for ever: {:?}", self.state.counts());
+        assert!(self.tickets.is_empty() || hopeless, "a waiter waits for ever: {:?}", self.state.counts());
     }
 
     /// `reload` replaces everything, whatever happened before.
@@ -69,7 +69,7 @@ impl Outside {
         assert!(is_new(self), "not everything is replaced");
         self.go_on_until(|_| false);
         let rules = self.state.rules();
-        let calm = !self.state.watches_leases() && !rules.resets && self.state.counts().size <= rules.max_size;
+        let calm = !self.state.tracks_leases() && !rules.resets && self.state.counts().size <= rules.max_size;
         if calm && let Some(slot) = self.state.lease() {
             assert!(self.state.give_back_quickly(slot), "the quick path is still closed");
         }
@@ -83,7 +83,7 @@ impl Outside {
             if self.go_on() {
                 continue;
             }
-            // Time passes until somebody looks up.
+            // Time passes until a thread wakes.
             let sleeper = self.workers.iter().filter_map(|worker| match worker.doing {
                 Doing::Asleep { until } => Some(until),
                 _ => None,

@@ -7,7 +7,7 @@ mod end;
 use std::collections::{BTreeMap, BTreeSet};
 
 use opool::pool::{
-    Answer, Asker, Attempt, Hold, Identity, Order, Patience, Reason, Rules, SlotId, State, Task, Ticket, Turned,
+    Answer, Attempt, Caller, Collected, Hold, Identity, Order, Reason, Rules, SlotId, State, Task, Ticket, TimeSlice,
     WorkerId,
 };
 
@@ -27,7 +27,7 @@ impl Identity for Value {
     }
 }
 
-/// An object in somebody's hands.
+/// A leased or acquired object.
 pub struct Lease {
     pub serial: usize,
     slot: SlotId,
@@ -37,7 +37,7 @@ pub struct Lease {
 /// A hook that has not returned.
 enum Job {
     Make(Attempt),
-    Tend(Task),
+    Maintain(Task),
     Dispose(Value, u64),
 }
 
@@ -49,7 +49,7 @@ struct Worker {
 }
 
 enum Doing {
-    /// It has been started, or has finished something, or was called.
+    /// It has been started, or has finished something, or was woken.
     Coming {
         slept: bool,
     },
@@ -72,7 +72,7 @@ enum Exit {
 pub struct Outside {
     pub state: State<Value, usize>,
     pub now: u64,
-    /// Whether there are threads in the background; else somebody does all work, as a test's clock does.
+    /// Whether there are background threads; else the test does all the work, as with a virtual clock.
     threads: bool,
     pub leases: Vec<Lease>,
     pub acquired: Vec<Lease>,
@@ -90,7 +90,7 @@ impl Outside {
     pub fn new(rules: Rules, order: Order, threads: bool, seed: u64) -> Self {
         let mut state = State::new();
         state.set_order(order);
-        state.set_patience(Patience { body: 50_000_000, turn: 200_000_000 });
+        state.set_time_slice(TimeSlice { body: 50_000_000, whole: 200_000_000 });
         state.set_rules(rules, seed);
         Outside {
             state,
@@ -108,8 +108,8 @@ impl Outside {
         }
     }
 
-    fn asker(&self, thread: usize) -> Asker {
-        Asker { thread, now: self.now, nested: false, deadline: u64::MAX }
+    fn caller(&self, thread: usize) -> Caller {
+        Caller { thread, now: self.now, nested: false, deadline: u64::MAX }
     }
 
     fn number(&mut self) -> usize {
@@ -160,10 +160,7 @@ impl Outside {
 
     pub fn take(&mut self, who: usize) {
         let quick = self.state.lease();
-        assert!(
-            quick.is_none() || !self.state.watches_leases(),
-            "the quick path found something that is to be watched"
-        );
+        assert!(quick.is_none() || !self.state.tracks_leases(), "the quick path found something that is to be watched");
         if let Some(slot) = quick.or_else(|| self.state.take(self.now)) {
             assert!(!self.state.is_closed());
             self.has_taken(slot, who);
@@ -171,15 +168,15 @@ impl Outside {
     }
 
     pub fn queue(&mut self, who: usize) {
-        let asker = self.asker(who);
-        if let Some(slot) = self.state.lease_or_take_back(asker) {
+        let caller = self.caller(who);
+        if let Some(slot) = self.state.lease_or_take_back(caller) {
             assert!(!self.state.is_closed());
             return self.has_taken(slot, who);
         }
         let number = self.number();
-        match self.state.lease_or_queue(asker, number) {
+        match self.state.lease_or_queue(caller, number) {
             Answer::Slot(slot) => self.has_taken(slot, who),
-            Answer::Place(ticket) => self.tickets.push((who, ticket)),
+            Answer::Queued(ticket) => self.tickets.push((who, ticket)),
             Answer::Refused(_) => {}
         }
     }
@@ -189,11 +186,11 @@ impl Outside {
             return;
         }
         let (who, ticket) = self.tickets.remove(which % self.tickets.len());
-        let asker = self.asker(who);
-        match self.state.collect(ticket, asker) {
-            Turned::Slot(slot, _) => self.has_taken(slot, who),
-            Turned::Refused(..) => {}
-            Turned::NotYet(ticket) => self.tickets.push((who, ticket)),
+        let caller = self.caller(who);
+        match self.state.collect(ticket, caller) {
+            Collected::Slot(slot, _) => self.has_taken(slot, who),
+            Collected::Refused(..) => {}
+            Collected::Pending(ticket) => self.tickets.push((who, ticket)),
         }
     }
 
@@ -207,11 +204,11 @@ impl Outside {
         }
     }
 
-    /// Those who were sent away, and have not looked.
+    /// How many waiters were refused and have not collected.
     pub fn refused_tickets(&self) -> usize {
         let handed = self.state.values().filter(|(_, _, hold, _)| *hold == Hold::Handed).count();
-        let sent_away = |(_, ticket): &&(usize, Ticket)| self.state.before(ticket).is_none();
-        self.tickets.iter().filter(sent_away).count() - handed
+        let refused = |(_, ticket): &&(usize, Ticket)| self.state.ahead_of(ticket).is_none();
+        self.tickets.iter().filter(refused).count() - handed
     }
 
     fn some_lease(&mut self, which: usize) -> Option<Lease> {
@@ -221,7 +218,7 @@ impl Outside {
     pub fn give_back(&mut self, which: usize) {
         let Some(Lease { slot, who, .. }) = self.some_lease(which) else { return };
         if !self.state.give_back_quickly(slot) {
-            let _wake = self.state.give_back(slot, self.asker(who));
+            let _wake = self.state.give_back(slot, self.caller(who));
         }
     }
 
@@ -229,9 +226,9 @@ impl Outside {
         let Some(Lease { slot, who, .. }) = self.some_lease(which) else { return };
         if self.state.give_back_quickly(slot) {
         } else if self.state.rules().resets && self.state.may_touch(slot) {
-            self.state.tend_leased(slot, self.now);
+            self.state.reset_in_background(slot, self.now);
         } else {
-            let _wake = self.state.give_back(slot, self.asker(who));
+            let _wake = self.state.give_back(slot, self.caller(who));
         }
     }
 
@@ -264,7 +261,7 @@ impl Outside {
             return;
         }
         if let Some(slot) = self.state.release(lease.serial).expect("it is out") {
-            let _wake = self.state.give_back(slot, self.asker(lease.who));
+            let _wake = self.state.give_back(slot, self.caller(lease.who));
         }
     }
 
@@ -280,7 +277,7 @@ impl Outside {
         }
     }
 
-    /// Only ME goes on, in a process where no background thread is.
+    /// Only ME exists any more, and no background thread.
     pub fn fork(&mut self) {
         let (orphans, mine) = std::mem::take(&mut self.leases).into_iter().partition::<Vec<_>, _>(|l| l.who == OTHER);
         let (bare, my_bare) = std::mem::take(&mut self.acquired).into_iter().partition::<Vec<_>, _>(|l| l.who == OTHER);
@@ -288,7 +285,7 @@ impl Outside {
         self.tickets.retain(|(who, _)| *who == ME);
         let serials: Vec<usize> = orphans.iter().chain(&bare).map(|lease| lease.serial).collect();
         let forked = self.state.keep_only(ME, |_| false, |value, _| serials.contains(&value.serial));
-        for value in forked.left {
+        for value in forked.inherited {
             self.exit(value, Exit::Left);
         }
         let jobs = self.workers.drain(..).filter_map(|worker| match worker.doing {

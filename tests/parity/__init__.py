@@ -1,1 +1,1 @@
-"""Recorded answers of the original Python modules, and `replay`, which asks the same questions again."""
+"""The original Python modules: their recorded answers, `replay`, which asks again, and the same in plain Python."""

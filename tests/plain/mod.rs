@@ -1,16 +1,16 @@
-//! The pool's state where nobody is ever refused: answers that are one thing or the other.
+//! The pool's state where no caller is refused: answers that are one thing or the other.
 #![allow(dead_code)] // no test needs all of it
 
-use opool::pool::{Answer, Asker, Counts, Identity, SlotId, State, Ticket, Turned};
+use opool::pool::{Answer, Caller, Collected, Counts, Identity, SlotId, State, Ticket};
 
 /// See the methods of [`State`] that these call.
 pub trait Plain<T, W> {
     /// `add` to a pool that is neither closed nor full.
     fn put(&mut self, value: T) -> Option<W>;
     /// `lease_or_queue`.
-    fn queue(&mut self, asker: Asker, wake: W) -> Result<SlotId, Ticket>;
+    fn queue(&mut self, caller: Caller, wake: W) -> Result<SlotId, Ticket>;
     /// `collect`.
-    fn look(&mut self, ticket: Ticket, asker: Asker) -> Result<(SlotId, Option<W>), Ticket>;
+    fn look(&mut self, ticket: Ticket, caller: Caller) -> Result<(SlotId, Option<W>), Ticket>;
 }
 
 impl<T: Identity + std::fmt::Debug, W: Clone> Plain<T, W> for State<T, W> {
@@ -18,19 +18,19 @@ impl<T: Identity + std::fmt::Debug, W: Clone> Plain<T, W> for State<T, W> {
         self.add(value, 0).expect("neither closed nor full")
     }
 
-    fn queue(&mut self, asker: Asker, wake: W) -> Result<SlotId, Ticket> {
-        match self.lease_or_queue(asker, wake) {
+    fn queue(&mut self, caller: Caller, wake: W) -> Result<SlotId, Ticket> {
+        match self.lease_or_queue(caller, wake) {
             Answer::Slot(slot) => Ok(slot),
-            Answer::Place(ticket) => Err(ticket),
+            Answer::Queued(ticket) => Err(ticket),
             Answer::Refused(refusal) => panic!("refused: {refusal:?}"),
         }
     }
 
-    fn look(&mut self, ticket: Ticket, asker: Asker) -> Result<(SlotId, Option<W>), Ticket> {
-        match self.collect(ticket, asker) {
-            Turned::Slot(slot, wake) => Ok((slot, wake)),
-            Turned::NotYet(ticket) => Err(ticket),
-            Turned::Refused(refusal, _) => panic!("refused: {refusal:?}"),
+    fn look(&mut self, ticket: Ticket, caller: Caller) -> Result<(SlotId, Option<W>), Ticket> {
+        match self.collect(ticket, caller) {
+            Collected::Slot(slot, wake) => Ok((slot, wake)),
+            Collected::Pending(ticket) => Err(ticket),
+            Collected::Refused(refusal, _) => panic!("refused: {refusal:?}"),
         }
     }
 }

@@ -1,13 +1,15 @@
-"""What all tests share: how hard Hypothesis tries, and an end for a test that holds the GIL for ever."""
+"""What all tests share: how hard Hypothesis tries, how long a test may take, and in which order they run."""
 
-import faulthandler
+import gc
 import os
+import random
 import signal
-import sys
 import threading
 
 import pytest
 from hypothesis import settings
+
+import limits
 
 # `ci` gives the same verdict every time; `default` looks elsewhere in each run; `thorough` is for an evening.
 settings.register_profile("default", max_examples=100, deadline=None)
@@ -20,12 +22,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def _ends():
-    """The timeout of pytest-timeout is a Python thread; where no Python runs any more, this one still does."""
-    faulthandler.dump_traceback_later(180, exit=True, file=sys.__stderr__)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+def pytest_addoption(parser):
+    limits.pytest_addoption(parser)
+    text = "run the tests in another order: the same SEED, the same order"
+    parser.addoption("--shuffle", type=int, default=None, metavar="SEED", help=text)
+
+
+def pytest_configure(config):
+    limits.pytest_configure(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
+
+
+def pytest_collection_finish():
+    # Tests run the collector very often. What pytest has made by now is as large as ever, and none of it is garbage.
+    gc.collect()
+    gc.freeze()
 
 
 class Disposals(list):

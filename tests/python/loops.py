@@ -6,6 +6,8 @@ import gc
 import pytest
 import trio
 
+from support import LIMIT
+
 try:
     import uvloop
 except ImportError:
@@ -146,7 +148,7 @@ every_asyncio = pytest.mark.parametrize("loop", ASYNCIOS, ids=repr)
 every_loop = pytest.mark.parametrize("loop", [*ASYNCIOS, TRIO], ids=repr)
 
 
-async def until(loop, predicate, seconds=20.0):
+async def until(loop, predicate, seconds=LIMIT):
     """Lets the event loop go on until `predicate()` is true."""
     steps = 0
     while not predicate():

@@ -81,7 +81,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                timeout=60,
+                timeout=120,
                 env={**os.environ, "LC_ALL": "C"},
                 **self._as_user,
             )
@@ -104,10 +104,10 @@ class Server:
     def remove(self):
         """Stops the server, whatever it is doing, and removes all of it."""
         self._guard.stdin.close()
-        self._guard.wait(60)
+        self._guard.wait(120)
 
     def dsn(self, user="root", **more):
-        return make_conninfo(host=str(self.folder), user=user, dbname="postgres", connect_timeout=10, **more)
+        return make_conninfo(host=str(self.folder), user=user, dbname="postgres", connect_timeout=60, **more)
 
     @contextmanager
     def superuser(self):

@@ -13,6 +13,13 @@ import opool
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+LIMIT = 200
+"""How many seconds to wait for what is certain to happen: only what is frozen, or lost, takes so long.
+
+It says nothing of how fast anything is, and stays below the limit of a test (`limits.py`), so that who waits can say
+for what.
+"""
+
 
 class Thing:
     """A pooled object of no importance: told from others by identity, and a weak reference can watch it."""
@@ -32,7 +39,7 @@ def things(n):
     return [Thing(i) for i in range(n)]
 
 
-def eventually(predicate, timeout=20.0):
+def eventually(predicate, timeout=LIMIT):
     """Waits until `predicate()` is true; fails when the deadline passes."""
     deadline = time.monotonic() + timeout
     pause = 0.0
@@ -63,7 +70,7 @@ class Crew:
 
         def run(i):
             try:
-                barrier.wait(60)
+                barrier.wait(LIMIT)
                 self._results[i] = target(i)
             except BaseException as error:
                 self._errors.append(error)
@@ -72,7 +79,7 @@ class Crew:
         for thread in self._threads:
             thread.start()
 
-    def join(self, timeout=30.0):
+    def join(self, timeout=LIMIT):
         """Waits for all of them and returns what each returned; the first error of any comes out here."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
@@ -93,7 +100,7 @@ class Crew:
         return [thread.ident for thread in self._threads]
 
 
-def threads(n, target, timeout=60.0):
+def threads(n, target, timeout=LIMIT):
     """Runs `target(i)` in `n` threads at once and returns the results in order."""
     return Crew(n, target).join(timeout)
 
@@ -166,7 +173,7 @@ class Finished:
         self.stderr = stderr
 
 
-def run_child(code, timeout=30.0, *, check=True, env=()):
+def run_child(code, timeout=LIMIT, *, check=True, env=()):
     """Runs `code` in an interpreter of its own, with every warning an error.
 
     A child that does not end in `timeout` seconds is made to print the stacks of its threads, and the test fails.

@@ -1,7 +1,12 @@
-"""What runs in the clean environment: imports all that was installed, runs every entry point and the recordings.
+"""What runs in the clean environment, for one package: imports all that was installed, then does what `use.py` says.
 
-Standard library only. Prints one line of counts; anything wrong is an exception.
+Standard library only, as is `use.py` of each package: the modules that it promises, those that need an extra which is
+not installed here (with the words that their ImportError must hold), and `run()`, which uses the package and returns a
+line; only through `python` of this file, as that may be an interpreter for another kind of machine.
+Prints one line of counts; anything wrong is an exception.
 """
+
+from __future__ import annotations
 
 import importlib
 import importlib.metadata
@@ -15,18 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SITE = Path(sysconfig.get_path("platlib")).resolve()
-
-DEMONSTRATIONS = [
-    "design.opool_demo",
-    "design.opool_sample",
-    "design.objectmgr_demo",
-    "algorithms.palindrome",
-    "algorithms.triplets",
-]
-SELF_CHECKS = ["design.opool_tests", "algorithms.palindrome_tests", "algorithms.triplets_tests"]
-# What is not installed here; each says so, and names the extra that brings what it needs.
-EXTRAS = {"opool.metrics.prometheus": "opool[prometheus]", "opool.metrics.otel": "opool[otel]"}
-PROMISED = [*EXTRAS, "opool", "opool._opool", "design.opool", "design.objectmgr", *DEMONSTRATIONS, *SELF_CHECKS]
+PYTHON = [sys.executable, "-I"]
 
 
 def check_surroundings() -> None:
@@ -35,69 +29,60 @@ def check_surroundings() -> None:
         assert shutil.which(program) is None, f"{program} is on PATH"
     for module in ("maturin", "pytest", "hypothesis", "mypy"):
         assert importlib.util.find_spec(module) is None, f"{module} is installed here"
-    assert importlib.util.find_spec("opool") is not None, "opool is not installed"
     for path in filter(None, sys.path):
         assert not (Path(path) / "Cargo.toml").exists(), f"the source tree is on the search path: {path}"
 
 
-def import_everything() -> int:
+def import_everything(name: str, package: str, promised: list[str], extras: dict[str, str]) -> int:
     """Imports each module of the distribution, quietly and from the place where it was installed."""
-    distribution = importlib.metadata.distribution("opool")
+    distribution = importlib.metadata.distribution(name)
     modules = set()
     for file in distribution.files or []:
-        name = re.sub(r"(\.cpython-[^/]*\.so|\.py)$", "", str(file))
-        if name != str(file) and not name.endswith("__main__"):
-            modules.add(re.sub(r"/__init__$", "", name).replace("/", "."))
-    missing = sorted(set(PROMISED) - modules)
+        module = re.sub(r"(\.cpython-[^/]*\.so|\.abi3\.so|\.py)$", "", str(file))
+        if module != str(file) and not module.endswith("__main__"):
+            modules.add(re.sub(r"/__init__$", "", module).replace("/", "."))
+    missing = sorted(set(promised) - modules)
     assert not missing, f"the wheel lacks {missing}"
-    for name in sorted(modules):
+    for module in sorted(modules):
         try:
-            module = importlib.import_module(name)
+            imported = importlib.import_module(module)
         except ImportError as error:
-            assert EXTRAS.get(name, "no extra") in str(error), f"{name}: {error!r}"
+            assert extras.get(module, "no extra") in str(error), f"{module}: {error!r}"
             continue
-        assert name not in EXTRAS, f"{name} could be imported without what it needs"
-        place = Path(module.__file__ or "").resolve()
-        assert SITE in place.parents, f"{name} was imported from {place}, not from {SITE}"
-    version = importlib.import_module("opool").__version__
-    assert version == distribution.version, f"opool.__version__ is {version}, the distribution's {distribution.version}"
+        assert module not in extras, f"{module} could be imported without what it needs"
+        place = Path(imported.__file__ or "").resolve()
+        assert SITE in place.parents, f"{module} was imported from {place}, not from {SITE}"
+    version = importlib.import_module(package).__version__
+    assert version == distribution.version, f"{package} says version {version}, its wheel {distribution.version}"
     return len(modules)
+
+
+def run(*command: str) -> str:
+    """Runs a program and returns all that it printed; it must print something and end with status 0."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+    words = " ".join(command)
+    assert done.returncode == 0, f"{words} ended with status {done.returncode}:\n{done.stdout}"
+    assert done.stdout.strip(), f"{words} printed nothing"
+    return done.stdout
 
 
 def python(*arguments: str) -> str:
     """Runs the interpreter in isolation and returns all that it printed."""
-    done = subprocess.run(
-        [sys.executable, "-I", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
-    )
-    command = "python -I " + " ".join(arguments)
-    assert done.returncode == 0, f"{command} ended with status {done.returncode}:\n{done.stdout}"
-    assert done.stdout.strip(), f"{command} printed nothing"
-    return done.stdout
-
-
-def run_entry_points() -> int:
-    """Runs the demonstrations and the self-checks; returns how many tests the latter ran."""
-    for name in DEMONSTRATIONS:
-        python("-m", name)
-    ran = 0
-    for name in SELF_CHECKS:
-        output = python("-m", name, "-v")
-        counted = re.search(r"^Ran (\d+) tests? in", output, re.MULTILINE)
-        assert counted, f"{name} says nothing of tests:\n{output}"
-        assert int(counted.group(1)) > 0, f"{name} ran no test"
-        assert re.search(r"^OK\b", output, re.MULTILINE), f"{name} is not OK:\n{output}"
-        ran += int(counted.group(1))
-    return ran
+    return run(*PYTHON, *arguments)
 
 
 def main() -> None:
-    """Runs it all."""
+    """Runs it all, for the package that the command line names."""
+    name, kind, package = sys.argv[1:]
+    sys.path.insert(0, str(HERE))
+    use = importlib.import_module("use")
     check_surroundings()
-    imported = import_everything()
-    ran = run_entry_points()
-    closing = python(str(HERE / "parity" / "replay.py")).strip().splitlines()[-1]
-    assert re.fullmatch(r"parity: [1-9]\d* passed, 0 failed", closing), closing
-    print(f"{imported} modules, {len(DEMONSTRATIONS)} demonstrations, {ran} self-checks, {closing}")
+    said = [f"{name}: {import_everything(name, package, use.PROMISED, use.EXTRAS)} modules"]
+    if kind == "program":
+        version = run(str(Path(sys.executable).parent / name), "--version").strip()
+        assert importlib.metadata.version(name) in version, f"{name} --version says {version}"
+    said.append(use.run())
+    print(", ".join(said))
 
 
 if __name__ == "__main__":

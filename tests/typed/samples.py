@@ -19,7 +19,7 @@ def a_pool_knows_the_type_of_its_objects(pool: opool.Pool[bytes]) -> None:
         assert_type(obj, bytes)
     pool.release("text")  # type: ignore[arg-type]
     pool.lease(timeout="soon")  # type: ignore[arg-type]
-    opool.Pool([1], order="random")  # type: ignore[arg-type]
+    opool.Pool([1], order="random")  # type: ignore[call-overload]
 
 
 def a_with_block_swallows_no_exception(pool: opool.Pool[int]) -> int:

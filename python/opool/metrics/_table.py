@@ -1,116 +1,133 @@
-"""What is shown, and what it is called."""
+"""The metrics of a pool: their names, units and values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from opool import Histogram
-
-if TYPE_CHECKING:
-    from opool import PoolStats
+from opool import Histogram, PoolStats
 
 POOL_NAME = "db.client.connection.pool.name"
 STATE = "db.client.connection.state"
 REASON = "opool.reason"
 
 
-class Figure(NamedTuple):
-    """A number that a pool shows; or one for each value of an attribute."""
+class Metric(NamedTuple):
+    """A number of a pool; or one for each value of an attribute."""
 
     name: str
     unit: str
     description: str
-    falls: bool
-    """Whether it goes up and down. Else it only counts."""
+    up_down: bool
+    """Whether it can decrease. Otherwise it is a counter."""
     by: str | None
-    """The attribute, if there is one for each of its values."""
+    """The attribute, if there is one number for each of its values."""
     read: Callable[[PoolStats], Iterable[tuple[str, int]]]
-    """Its values, each with what the attribute is then; none if the pool has none."""
+    """Returns each value of the attribute with its number; nothing if the pool has no such number."""
 
 
-def _one(name: str, unit: str, field: str, description: str, *, falls: bool) -> Figure:
-    """A field of `PoolStats`; one that is None is not shown."""
+def _field(name: str, unit: str, field: str, description: str, *, up_down: bool) -> Metric:
+    """Make the metric of a field of `PoolStats`; there is no number while the field is None."""
 
     def read(stats: PoolStats) -> list[tuple[str, int]]:
         value = getattr(stats, field)
         return [] if value is None else [("", value)]
 
-    return Figure(name, unit, description, falls, None, read)
+    return Metric(name, unit, description, up_down, None, read)
 
 
-FIGURES = (
-    Figure(
+METRICS = (
+    Metric(
         name="db.client.connection.count",
         unit="{connection}",
-        description="How many objects are idle, and how many used.",
-        falls=True,
+        description="The number of objects that are idle, and of those that are used.",
+        up_down=True,
         by=STATE,
         read=lambda stats: [("idle", stats.idle), ("used", stats.leased)],
     ),
-    _one(
+    _field(
         "db.client.connection.idle.max",
         "{connection}",
         "max_size",
-        "How many may be idle: all there may be.",
-        falls=True,
+        "The maximum number of idle objects.",
+        up_down=True,
     ),
-    _one(
+    _field(
         "db.client.connection.idle.min",
         "{connection}",
         "min_size",
-        "How many are kept if nobody uses them.",
-        falls=True,
+        "The minimum number of objects that the pool keeps.",
+        up_down=True,
     ),
-    _one("db.client.connection.max", "{connection}", "max_size", "How many objects there may be.", falls=True),
-    _one("db.client.connection.pending_requests", "{request}", "waiting", "How many wait for an object.", falls=True),
-    _one(
+    _field("db.client.connection.max", "{connection}", "max_size", "The maximum number of objects.", up_down=True),
+    _field(
+        "db.client.connection.pending_requests",
+        "{request}",
+        "waiting",
+        "The number of threads and tasks that wait for an object.",
+        up_down=True,
+    ),
+    _field(
         "db.client.connection.timeouts",
         "{timeout}",
         "timeouts",
-        "How many waits ended with a PoolTimeout.",
-        falls=False,
+        "The number of waits that ended with a PoolTimeout.",
+        up_down=False,
     ),
-    _one("opool.creating", "{object}", "creating", "How many objects are being created.", falls=True),
-    _one("opool.checking", "{object}", "checking", "How many used objects are being checked or reset.", falls=True),
-    _one("opool.created_objects", "{object}", "created", "How many objects have come in.", falls=False),
-    _one("opool.create_failures", "{attempt}", "create_failures", "How many attempts to create failed.", falls=False),
-    Figure(
+    _field("opool.creating", "{object}", "creating", "The number of objects that are being created.", up_down=True),
+    _field(
+        "opool.checking",
+        "{object}",
+        "checking",
+        "The number of used objects that are being checked or reset.",
+        up_down=True,
+    ),
+    _field("opool.created_objects", "{object}", "created", "The number of objects added or created.", up_down=False),
+    _field(
+        "opool.create_failures",
+        "{attempt}",
+        "create_failures",
+        "The number of failed attempts to create an object.",
+        up_down=False,
+    ),
+    Metric(
         name="opool.retired_objects",
         unit="{object}",
-        description="How many objects have gone, and why.",
-        falls=False,
+        description="The number of objects that left the pool, by reason.",
+        up_down=False,
         by=REASON,
         read=lambda stats: stats.retired.items(),
     ),
-    _one("opool.leases", "{lease}", "leases", "How often an object was taken.", falls=False),
-    _one("opool.refused_requests", "{request}", "refused", "How many were not let into the queue.", falls=False),
+    _field("opool.leases", "{lease}", "leases", "The number of times an object was taken.", up_down=False),
+    _field(
+        "opool.refused_requests", "{request}", "refused", "The number of requests that were refused.", up_down=False
+    ),
 )
 
 
-class Times(NamedTuple):
-    """A histogram that a pool shows, in seconds."""
+class HistogramMetric(NamedTuple):
+    """A histogram of a pool, in seconds."""
 
     name: str
     description: str
     read: Callable[[PoolStats], Histogram | None]
-    """None if the pool has none."""
+    """None if the pool has no such histogram."""
 
 
-TIMES = (
-    Times(
+HISTOGRAMS = (
+    HistogramMetric(
         "db.client.connection.wait_time",
-        "How long those waited who found no object idle, successfully or not.",
+        "The time that waits for an object took, with success or not.",
         lambda stats: stats.wait_time,
     ),
-    Times(
+    HistogramMetric(
         "db.client.connection.create_time",
-        "How long it took to create an object.",
+        "The time it took to create an object.",
         lambda stats: stats.create_time,
     ),
-    Times(
+    HistogramMetric(
         "db.client.connection.use_time",
-        "How long objects were out.",
+        "The time between taking an object and returning it.",
         lambda stats: stats.use_time if stats.use_time.count else None,
     ),
 )

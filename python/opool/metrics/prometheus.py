@@ -1,4 +1,4 @@
-"""The figures of pools, for Prometheus.
+"""The metrics of pools, for Prometheus.
 
 Example:
     >>> import opool
@@ -17,8 +17,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from opool import Histogram, Pool, PoolStats, _known
-from opool.metrics._table import FIGURES, POOL_NAME, TIMES
+from opool import Histogram, Pool, PoolStats, _registry
+from opool.metrics._table import HISTOGRAMS, METRICS, POOL_NAME
 
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -31,52 +31,58 @@ __all__ = ["PoolCollector"]
 
 
 class PoolCollector(Collector):
-    """Collects the figures of pools, when it is asked for them.
+    """Collects the metrics of pools when a registry asks for them.
 
-    ``prometheus_client.REGISTRY.register(PoolCollector())`` is all it takes for the pools that have a name. A registry
-    takes one collector of this kind: two would speak of the same metrics.
+    ``prometheus_client.REGISTRY.register(PoolCollector())`` shows all pools that have a name. A registry takes one
+    collector of this kind: two would have the same metrics.
 
     Args:
-        pools: which; by default all that have a name, also those that are made later. Pools are not kept alive.
+        pools: the pools to show; by default all that have a name, also those that are constructed later. They are not
+            kept alive.
 
     Raises:
-        TypeError: if something else than a pool is given.
+        TypeError: if one of them is not a pool.
+
+    Example:
+        >>> from prometheus_client import CollectorRegistry
+        >>> registry = CollectorRegistry()
+        >>> registry.register(PoolCollector())
     """
 
     def __init__(self, *pools: Pool[Any]) -> None:
-        self._only = _known.chosen(pools)
+        self._only = _registry.entries_of(pools)
 
     def describe(self) -> Iterable[Metric]:
-        """All metrics, without values: a registry asks for their names even if there is no pool yet."""
+        """Return all metrics without values: a registry asks for the names even if there is no pool yet."""
         return _metrics([])
 
     def collect(self) -> Iterable[Metric]:
-        """All metrics. Those of one pool are of one moment."""
-        return _metrics([(label, stats) for label, _, stats in _known.look(self._only)])
+        """Return all metrics with their values. Those of one pool are read at the same moment."""
+        return _metrics([(label, stats) for label, _, stats in _registry.snapshot(self._only)])
 
 
 def _metrics(pools: list[tuple[str, PoolStats]]) -> Iterator[Metric]:
-    for figure in FIGURES:
-        kind = GaugeMetricFamily if figure.falls else CounterMetricFamily
-        labels = [POOL_NAME] if figure.by is None else [POOL_NAME, figure.by]
-        metric = kind(_translate(figure.name), figure.description, labels=[_translate(label) for label in labels])
+    for metric in METRICS:
+        kind = GaugeMetricFamily if metric.up_down else CounterMetricFamily
+        labels = [POOL_NAME] if metric.by is None else [POOL_NAME, metric.by]
+        family = kind(_translate(metric.name), metric.description, labels=[_translate(label) for label in labels])
         for name, stats in pools:
-            for value, number in figure.read(stats):
-                metric.add_metric([name, value][: len(labels)], number)
-        yield metric
-    for times in TIMES:
-        family = HistogramMetricFamily(
+            for value, number in metric.read(stats):
+                family.add_metric([name, value][: len(labels)], number)
+        yield family
+    for times in HISTOGRAMS:
+        histograms = HistogramMetricFamily(
             _translate(times.name), times.description, labels=[_translate(POOL_NAME)], unit="seconds"
         )
         for name, stats in pools:
             histogram = times.read(stats)
             if histogram is not None:
-                family.add_metric([name], _buckets(histogram), histogram.sum)
-        yield family
+                histograms.add_metric([name], _buckets(histogram), histogram.sum)
+        yield histograms
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Here a bucket counts all that took no longer than its bound."""
+    """Convert the counts: a bucket of Prometheus counts all durations up to its bound."""
     bounds = [*map(repr, histogram.bounds), "+Inf"]
     return list(zip(bounds, map(float, itertools.accumulate(histogram.counts))))
 

@@ -1,0 +1,166 @@
+"""Who holds which object of a pool, since when, and what they are doing."""
+
+from __future__ import annotations
+
+import sys
+
+from opool import _opool
+from opool._log import logger, pool_name
+from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool.errors import PoolCloseTimeout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from dataclasses import dataclass
+    from types import FrameType
+    from typing import Any
+
+    from opool._opool import Pool
+else:
+    from opool._records import dataclass
+
+__all__ = ["Holder", "holders"]
+
+_HIDDEN_MODULES = {__name__, "opool._deadlock"}
+"""Their frames on top of a stack are those of the report itself."""
+
+_MAX_NAMED = 10
+"""How many holders a message names."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A thread or task that holds an object of a pool, as `Pool.holders` returns it.
+
+    Attributes:
+        obj: the object.
+        thread_id: the thread that entered the lease or took the object, as `threading.get_ident` numbers it. If that
+            thread has ended, a later thread may have its number, and be named here.
+        age: how many seconds the object has been out.
+        exact: whether `age` is exact. Otherwise it is a lower bound, since somebody first waited or looked: a pool
+            reads the clock for each lease only with an option that needs it, such as ``timing=True``.
+        entered: whether the lease is inside its `with`.
+        place: where the object was taken, as "file:line in function"; only with ``track=True``.
+        thread: the name of the thread, as messages show it.
+        task: the name of the task, if a task holds the object and can be found. Without a GIL only tasks of the calling
+            thread can be.
+
+    Example:
+        >>> import opool
+        >>> pool = opool.Pool(["a"], track=True)
+        >>> with pool.lease():
+        ...     [holder] = pool.holders()
+        >>> holder.obj, holder.thread, holder.task
+        ('a', "thread 'MainThread'", None)
+    """
+
+    obj: Any
+    thread_id: int
+    age: float
+    exact: bool
+    entered: bool
+    place: str | None
+    thread: str
+    task: str | None
+    _slot: int
+    _task: Any
+
+    def stack(self) -> str:
+        """Return what the task or thread is doing now, as the lines of a traceback; one line if it has ended.
+
+        Example:
+            >>> import opool
+            >>> pool = opool.Pool(["a"])
+            >>> with pool.lease():
+            ...     print(pool.holders()[0].stack())
+              File "...", line ..., in ...
+            ...
+        """
+        return stack_of(self, sys._current_frames())
+
+    @property
+    def who(self) -> str:
+        """The task and the thread, as messages show them."""
+        return self.thread if self.task is None else f"task {self.task!r} of {self.thread}"
+
+    def __str__(self) -> str:
+        """Format it as in "<conn 3>, with thread 'worker-1' for 2.1 s"."""
+        where = "" if self.place is None else f", taken at {self.place}"
+        return f"{shown(self.obj)}, with {self.who} for {duration(self.age, self.exact)}{where}"
+
+
+def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
+    """Format the stack of the task or the thread that holds the object; `frames` are those of all threads."""
+    if holder._task is not None:
+        from opool import _task_holders
+
+        stack = _task_holders.task_stack(holder._task)
+        if stack:
+            return stack
+    frame = frames.get(holder.thread_id)
+    while frame is not None and frame.f_globals.get("__name__") in _HIDDEN_MODULES:
+        frame = frame.f_back
+    if frame is None:
+        return f"  {holder.thread} has no stack\n"
+    import traceback
+
+    return "".join(traceback.format_stack(frame))
+
+
+def holders(pool: Pool[Any]) -> list[Holder]:
+    """List the holders of the objects of `pool`, the longest first."""
+    out = _opool._holders(pool)
+    names = thread_names()
+    tasks = _tasks([held.lease for held in out if held.lease is not None])
+    found = []
+    for held in out:
+        task, name = tasks.get(id(held.lease), (None, None))
+        found.append(
+            Holder(
+                obj=held.obj,
+                thread_id=held.thread_id,
+                age=held.age,
+                exact=held.exact,
+                entered=held.entered,
+                place=held.place,
+                thread=thread_name(held.thread_id, names),
+                task=name,
+                _slot=held.slot,
+                _task=task,
+            )
+        )
+    return sorted(found, key=lambda holder: -holder.age)
+
+
+def _tasks(leases: list[Any]) -> dict[int, tuple[Any, str]]:
+    """Find the tasks that hold these async leases, each with its name, by the ids of the leases."""
+    if not leases:
+        return {}
+    from opool import _task_holders
+
+    tasks = _task_holders.tasks_holding(leases)
+    return {lease: (task, _task_holders.task_name(task)) for lease, task in tasks.items()}
+
+
+def join_some(names: list[str], separator: str) -> str:
+    """Join the first names, and say how many more there are."""
+    rest = f"{separator}and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return separator.join(names[:_MAX_NAMED]) + rest
+
+
+def close_timeout_error(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
+    """Make the error of a `close` that timed out: it names who still holds what."""
+    found = holders(pool)
+    who = join_some([str(holder) for holder in found], "; ") or "a thread that is giving it back now"
+    what = "1 object is" if len(found) == 1 else f"{len(found)} objects are"
+    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what} still out after {seconds(timeout)}: {who}")
+    error.holders = found
+    return error
+
+
+def report_leak(pool: Pool[Any], slot: int) -> None:
+    """Log that the object of this slot has been out for longer than `leak_after`."""
+    for holder in holders(pool):
+        if holder._slot == slot:
+            logger().warning("%s: a lease is kept too long: %s\n%s", pool_name(pool), holder, holder.stack())

@@ -1,0 +1,13 @@
+//! CPython as opool uses it: calls, exceptions, reference counts, type slots. Knows nothing of pools.
+//!
+//! [`python_side`] is the one place that names Python functions.
+
+pub(crate) mod call;
+pub(crate) mod drop;
+pub(crate) mod exception;
+pub(crate) mod keywords;
+pub(crate) mod python_side;
+pub(crate) mod refcount;
+pub(crate) mod self_method;
+pub(crate) mod slots;
+pub(crate) mod stop_iteration;

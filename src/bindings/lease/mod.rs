@@ -1,0 +1,6 @@
+//! The lease of a thread.
+
+pub(crate) mod by_hand;
+pub(crate) mod errors;
+pub(crate) mod hot;
+pub(crate) mod shell;

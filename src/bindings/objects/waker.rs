@@ -1,0 +1,100 @@
+//! What wakes a waiter: a parked thread, or a task in its event loop.
+
+use std::sync::Arc;
+
+use pyo3::PyTraverseError;
+use pyo3::prelude::*;
+use pyo3::pyclass::PyVisit;
+
+use crate::bindings::ffi::call::unpark_without_gil;
+use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
+use crate::bindings::objects::ready::resume_soon;
+use crate::pool::Ticket;
+use crate::sync::{Attached, Parker};
+
+/// Wakes one waiter. Cloned and dropped by attached threads only, and dropped outside of critical sections.
+///
+/// Each kind of waiter is an arm here, and no other room looks inside: a third kind, such as a greenlet in its hub,
+/// needs an arm that answers the methods below, and a room beside `lease` and `async_lease` in which it waits. If it
+/// can be woken without Python it answers `unpark`, as a thread does; else `call`, and it keeps its ticket where
+/// `take_ticket` finds it, as a task does.
+#[derive(Clone)]
+pub(crate) enum Waker {
+    Thread(Arc<Parker>),
+    Task(FutureRef),
+}
+
+impl Waker {
+    /// Wakes a waiter for which that takes no Python. False for the others: `call`.
+    pub(crate) fn unpark(&self) -> bool {
+        match self {
+            Waker::Thread(parker) => {
+                parker.unpark();
+                true
+            }
+            Waker::Task(_) => false,
+        }
+    }
+
+    /// As `unpark`, for a waiter that needs the GIL at once: the caller lets go of it for the moment of the wake. False
+    /// where that would not help.
+    pub(crate) fn unpark_without_gil(&self, py: Python<'_>) -> bool {
+        match self {
+            Waker::Thread(parker) if cfg!(opool_gil) => {
+                unpark_without_gil(py, parker);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Wakes a waiter for which that takes Python. False if it will never run: then the caller ends its wait
+    /// (`take_ticket`). May run any code.
+    pub(crate) fn call(&self, py: Python<'_>) -> bool {
+        match self {
+            Waker::Thread(_) => self.unpark(),
+            Waker::Task(future) => resume_soon(future.get(py)),
+        }
+    }
+
+    /// The place in the queue of a waiter that will never run, for the caller to end the wait.
+    pub(crate) fn take_ticket(&self, py: Python<'_>) -> Option<Ticket> {
+        match self {
+            Waker::Thread(_) => None,
+            Waker::Task(future) => future.get(py).get().take_ticket(py),
+        }
+    }
+
+    /// In a fork's child: the place in the queue is gone, unless the waiter runs in this thread. Never waits for a
+    /// lock.
+    pub(crate) fn forget_ticket(&self, py: Python<'_>, attached: Attached<'_>, survivor: usize) {
+        if let Waker::Task(future) = self
+            && future.get(py).get().thread() != survivor
+        {
+            // A ticket of another process, which has nothing to end here.
+            let (Some(_) | None) = future.get(py).get().try_take_ticket(attached);
+        }
+    }
+
+    /// Whether it wakes this thread.
+    pub(crate) fn is(&self, parker: &Arc<Parker>) -> bool {
+        matches!(self, Waker::Thread(mine) if Arc::ptr_eq(mine, parker))
+    }
+
+    /// Whether it wakes the task of this future.
+    pub(crate) fn is_future(&self, future: &Bound<'_, PoolFuture>) -> bool {
+        matches!(self, Waker::Task(mine) if mine.as_ptr() == future.as_ptr())
+    }
+
+    /// Whether it wakes something that runs in this thread, and survives a fork that the thread itself does.
+    pub(crate) fn runs_in(&self, py: Python<'_>, thread: usize) -> bool {
+        matches!(self, Waker::Task(future) if future.get(py).get().thread() == thread)
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Waker::Thread(_) => Ok(()),
+            Waker::Task(future) => future.traverse(visit),
+        }
+    }
+}

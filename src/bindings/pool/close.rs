@@ -1,0 +1,109 @@
+//! The end of a pool: `close`, and what `aclose` shares with it.
+
+use std::sync::Arc;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::bindings::args::timeout::Deadline;
+use crate::bindings::ffi::keywords::float;
+use crate::bindings::ffi::python_side;
+use crate::bindings::objects::item::Item;
+use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::waker::Waker;
+use crate::bindings::pool::background::follow_up;
+use crate::bindings::pool::errors;
+use crate::bindings::pool::log::tell;
+use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
+use crate::pool::{Hold, Nanos};
+use crate::sync::{Parker, this_thread};
+
+/// How long `close` waits for background threads when everything is back.
+const GRACE: Nanos = 1_000_000_000;
+
+/// Nothing goes out any more.
+pub(crate) fn begin(pool: &Bound<'_, Pool>, force: bool) {
+    let (this, py) = (pool.get(), pool.py());
+    this.manage();
+    this.join_registry(py);
+    this.with(py, |core| {
+        let mut copy = |item: &Item| {
+            // SAFETY: the slot owns the object, and the thread is attached.
+            unsafe { ffi::Py_INCREF(item.object.as_ptr()) };
+            Item::new(item.object)
+        };
+        core.close(if force { Some(&mut copy) } else { None });
+    });
+}
+
+/// `Pool.close`.
+pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -> PyResult<()> {
+    let (this, py) = (pool.get(), pool.py());
+    if !force && needs_this_event_loop(pool)? {
+        return Err(errors::only_aclose(this, py).into());
+    }
+    let deadline = Deadline::after(seconds, this.now());
+    let parker = Arc::new(Parker::new());
+    begin(pool, force);
+    this.with(py, |core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
+    let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &parker));
+    drop(this.with(py, |core| core.remove_closers(|closer| closer.is(&parker))));
+    result
+}
+
+fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) -> PyResult<()> {
+    let (this, py) = (pool.get(), pool.py());
+    let mut back_since = None;
+    loop {
+        let now = this.now();
+        let (back, over) = this.with(py, |core| core.is_over());
+        if over {
+            return Ok(());
+        }
+        if back && has_no_hook_loop(pool)? {
+            tell(pool, &python_side::LOG_CLOSED_WITHOUT_LOOP, &[]);
+            return Ok(());
+        }
+        // The deadline is for what is out.
+        let left = match back {
+            true => Some(GRACE.saturating_sub(now.saturating_sub(*back_since.get_or_insert(now)))),
+            false => deadline.left(now),
+        };
+        match reason_to_stop(py, left) {
+            Some(Stop::TimedOut) if back => {
+                tell(pool, &python_side::LOG_HOOK_STILL_RUNNING, &[]);
+                return Ok(());
+            }
+            Some(Stop::Raised(raised)) => return Err(raised.into()),
+            Some(_) => {
+                let arguments = [pool.as_any(), &float(py, deadline.seconds)?];
+                // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
+                let error = python_side::CLOSE_TIMEOUT_ERROR.call(py, &arguments)?;
+                return Err(PyErr::from_value(error));
+            }
+            None => {}
+        }
+        sleep(pool, parker, left)?;
+        follow_up(pool)?;
+    }
+}
+
+/// Whether what has to happen before everything is over happens in the event loop that this thread runs, or never.
+fn needs_this_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
+    let (this, py, me) = (pool.get(), pool.py(), this_thread());
+    let out = |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired);
+    let mine =
+        || this.with(py, |core| core.values().any(|(_, item, hold, _)| out(hold) && item.thread(py, hold) == me));
+    if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
+        return Ok(false);
+    }
+    python_side::HAS_RUNNING_LOOP.call(py, &[])?.is_truthy()
+}
+
+/// Whether there is something to do for coroutine functions, and no event loop that runs them.
+fn has_no_hook_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
+    if !pool.get().works_in_tasks() {
+        return Ok(false);
+    }
+    python_side::HAS_NO_HOOK_LOOP.call(pool.py(), &[pool.as_any()])?.is_truthy()
+}

@@ -1,0 +1,218 @@
+//! What a thread does that finds nothing idle: the slow half of `lease/hot.rs`.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::bindings::args::timeout::{Deadline, Wait};
+use crate::bindings::ffi::exception::{OrRaised, Raises};
+use crate::bindings::ffi::python_side;
+use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::waited::Waited;
+use crate::bindings::objects::waker::Waker;
+use crate::bindings::pool::asker::{Waiting, asker, held};
+use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
+use crate::bindings::pool::borrow::{RETRY, borrow};
+use crate::bindings::pool::errors;
+use crate::bindings::pool::give_back::give_back;
+use crate::bindings::pool::holders::note_holders;
+use crate::bindings::pool::log::tell;
+use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
+use crate::pool::{Answer, Caller, Collected, Hold, Nanos, SlotId, Ticket};
+use crate::sync::{Parker, this_thread};
+
+/// How long every holder has to be waiting before it is called a deadlock: where objects come from the pool alone, and
+/// where somebody might still add one.
+const DEADLOCK_AFTER: Nanos = 100_000_000;
+const PROBABLE_DEADLOCK_AFTER: Nanos = 1_000_000_000;
+
+/// Takes an idle slot, if there is one that may go out.
+pub(crate) fn take_now<'py>(pool: &Bound<'py, Pool>) -> Raises<'py, Option<SlotId>> {
+    let (this, py) = (pool.get(), pool.py());
+    if this.needs_event_loop() {
+        return Err(errors::only_for_tasks(this, py));
+    }
+    let now = this.now();
+    let (slot, closed) = this.with(py, |core| {
+        let slot = held(core.take(now), core);
+        if slot.is_none() {
+            core.note_demand(now);
+        }
+        (slot, core.is_closed())
+    });
+    let slot = match slot {
+        Some(slot) => Some(slot),
+        None => borrow(pool, now).or_raised(py)?,
+    };
+    match slot {
+        Some(slot) => taken(pool, slot).map(Some),
+        None => {
+            follow_up_if_managed(pool).or_raised(py)?;
+            if closed { Err(errors::closed(this, py)) } else { Ok(None) }
+        }
+    }
+}
+
+/// What there is to do after a slot was taken on a slow path. If that fails, the slot is given back.
+pub(crate) fn taken<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py, SlotId> {
+    let (this, py) = (pool.get(), pool.py());
+    if !this.is_managed() {
+        return Ok(slot);
+    }
+    if this.tracks() {
+        this.places.note(py, slot);
+    }
+    match follow_up(pool) {
+        Ok(()) => Ok(slot),
+        Err(error) => {
+            give_back(pool, slot);
+            Err(error).or_raised(py)
+        }
+    }
+}
+
+/// Waits until the calling thread gets a slot.
+pub(crate) fn wait_for_slot<'py>(pool: &Bound<'py, Pool>, wait: Wait) -> Raises<'py, SlotId> {
+    let (this, py) = (pool.get(), pool.py());
+    if this.needs_event_loop() {
+        return Err(errors::only_for_tasks(this, py));
+    }
+    let asker = asker(this);
+    let slot = match this.with(py, |core| held(core.lease_or_take_back(asker), core)) {
+        Some(slot) => Some(slot),
+        None => borrow(pool, asker.now).or_raised(py)?,
+    };
+    match slot {
+        Some(slot) => taken(pool, slot),
+        None => queue(pool, wait, asker),
+    }
+}
+
+/// However this ends, the place in the queue is given up exactly once, and a slot that was handed over in the meantime
+/// is returned, or given back before the exception comes out.
+#[cold]
+fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py, SlotId> {
+    let (this, py) = (pool.get(), pool.py());
+    this.join_registry(py);
+    let deadline = Deadline::after(wait.seconds(py, this.default_timeout()), first.now);
+    let parker = Arc::new(Parker::new());
+    let (answer, spent) = this.with(py, |core| {
+        let spent = core.spent(first.now);
+        let answer = core.lease_or_queue(first, Waker::Thread(Arc::clone(&parker)));
+        if let Answer::Slot(slot) = answer {
+            held(Some(slot), core);
+        }
+        (answer, spent)
+    });
+    let mut ticket = match answer {
+        Answer::Slot(slot) => return taken(pool, slot),
+        Answer::Refused(refusal) => return Err(errors::refused(pool, refusal)),
+        Answer::Queued(ticket) => ticket,
+    };
+    let _waiting = Waiting::begin();
+    let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
+    loop {
+        // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
+        // then.
+        if let Err(raised) = follow_up_if_managed(pool).or_raised(py) {
+            return queued.stop(ticket, Stop::Raised(raised));
+        }
+        let now = this.now();
+        let left = deadline.left(now);
+        if let Some(reason) = reason_to_stop(py, left).or_else(|| queued.look_for_deadlock(now)) {
+            return queued.stop(ticket, reason);
+        }
+        let retry = this.id_source().map(|_| RETRY);
+        let limit = [left, queued.until_look(now), retry].into_iter().flatten().min();
+        if let Err(raised) = sleep(pool, &parker, limit) {
+            return queued.stop(ticket, Stop::Raised(raised));
+        }
+        let now = asker(this);
+        let turned = this.with(py, |core| {
+            let turned = core.collect(ticket, now);
+            if let Collected::Slot(slot, _) = turned {
+                held(Some(slot), core);
+            }
+            turned
+        });
+        ticket = match turned {
+            Collected::Slot(slot, _waker) => return taken(pool, slot),
+            Collected::Refused(refusal, _waker) => return Err(errors::refused(pool, refusal)),
+            Collected::Pending(ticket) => ticket,
+        };
+    }
+}
+
+/// A thread in the queue.
+struct Queued<'a, 'py> {
+    pool: &'a Bound<'py, Pool>,
+    waited: Waited,
+    /// Whether it has looked for a deadlock.
+    looked: bool,
+}
+
+impl<'py> Queued<'_, 'py> {
+    fn stop(&self, ticket: Ticket, reason: Stop<'py>) -> Raises<'py, SlotId> {
+        let (pool, this, py) = (self.pool, self.pool.get(), self.pool.py());
+        // What the message is about, while this thread still waits.
+        let (counts, now) = (this.counts(py), this.now());
+        let before = this.with(py, |core| core.ahead_of(&ticket));
+        let (slot, _waker) = this.with(py, |core| {
+            let (slot, waker) = core.cancel(ticket, now);
+            if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Deadlock) {
+                core.note_timeout();
+            }
+            (held(slot, core), waker)
+        });
+        match (slot, reason) {
+            (Some(slot), Stop::Raised(raised)) => {
+                give_back(pool, slot);
+                Err(raised)
+            }
+            (Some(slot), _) => taken(pool, slot),
+            (None, Stop::Raised(raised)) => Err(raised),
+            (None, Stop::Finalizing) => Err(errors::shutting_down(this, py, counts)),
+            (None, Stop::TimedOut) => Err(errors::timed_out(pool, self.waited, counts, before, now)),
+            (None, Stop::Deadlock) => Err(errors::deadlock(pool)),
+        }
+    }
+
+    /// When it is worth looking for a deadlock.
+    fn look_at(&self) -> Nanos {
+        let makes = self.pool.get().with(self.pool.py(), |core| core.rules().makes);
+        self.waited.since.saturating_add(if makes { DEADLOCK_AFTER } else { PROBABLE_DEADLOCK_AFTER })
+    }
+
+    fn until_look(&self, now: Nanos) -> Option<Nanos> {
+        (!self.looked).then(|| self.look_at().saturating_sub(now))
+    }
+
+    /// Once, after a while: whether every holder waits for this pool. The last of them to begin its wait sees it, so
+    /// one look each is enough.
+    fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop<'py>> {
+        if self.looked || now < self.look_at() {
+            return None;
+        }
+        self.looked = true;
+        let (this, py) = (self.pool.get(), self.pool.py());
+        note_holders(this, py, now);
+        let (stuck, entered, makes) = this.with(py, |core| {
+            // Only a holder can end it by giving up: the last of those to begin a wait looks as well.
+            let me = this_thread();
+            let stuck = core.values().any(|(_, item, hold, _)| item.thread(py, hold) == me)
+                && core.is_stuck(|item, hold| item.thread(py, hold));
+            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
+            (stuck, entered, core.rules().makes)
+        });
+        if !stuck || this.id_source().is_some_and(|ids| ids.has_given_others(py)) {
+            return None;
+        }
+        // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
+        // make its objects itself, somebody may add one. So that is only probable.
+        if makes && entered {
+            return Some(Stop::Deadlock);
+        }
+        tell(self.pool, &python_side::REPORT_DEADLOCK, &[]);
+        None
+    }
+}

@@ -1,0 +1,62 @@
+"""What the background does at the edges: a pool that ends, a fork inside a wait."""
+
+import pytest
+
+import opool
+import support
+
+
+def test_a_closed_pool_starts_no_threads_while_something_is_out(monkeypatch):
+    from opool import _threads
+
+    started = []
+    real = _threads.start
+
+    def start(worker, pool):
+        started.append(pool)
+        return real(worker, pool)
+
+    monkeypatch.setattr(_threads, "start", start)
+    pool = opool.Pool(factory=object, max_lifetime=3600)
+    lease = pool.lease()
+    with pytest.raises(opool.PoolCloseTimeout):
+        pool.close(timeout=0.2)
+    assert len(started) <= 3
+    lease.release()
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+def test_a_child_that_a_signal_handler_forks_inside_a_wait_makes_an_object_of_its_own():
+    support.run_child(
+        """
+        import os, signal, threading, warnings
+        import opool
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads is what this is about
+        parent, gate = os.getpid(), threading.Event()
+
+        def factory():
+            if os.getpid() == parent:
+                gate.wait(60)
+            return object()
+
+        def handler(*_):
+            global child
+            child = os.fork()
+            if child:
+                gate.set()
+
+        pool = opool.Pool(factory=factory, max_size=1)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            with pool.lease(timeout=60):
+                ended = 0
+        except opool.PoolTimeout:
+            ended = 1
+        if os.getpid() != parent:
+            os._exit(ended)
+        _, status = os.waitpid(child, 0)
+        assert (ended, status) == (0, 0)
+        """,
+    )
