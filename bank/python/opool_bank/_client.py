@@ -469,7 +469,10 @@ class Bank:
         self._core.accept_rewind()
 
     def close(self) -> None:
-        """Refuse further calls, and end those that wait. The file is closed with the last bank on it in this process."""
+        """Refuse further calls, and end those that wait.
+
+        The file is closed with the last bank on it in this process.
+        """
         self._core.close()
         _async.close(self._core)
 

@@ -41,7 +41,7 @@ class Client:
         self.choose = random.Random(f"{seed} {number}")
         self.next = 0
         self.claims, self.done, self.tokens = {}, {}, []
-        self.output = tempfile.TemporaryFile("w+")
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the run is over
         self.process = None
         self.start()
 

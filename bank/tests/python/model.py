@@ -1,7 +1,7 @@
 """A model of a bank, its clients, its network and time: every interleaving of a small case is looked at.
 
-One store carries out calls one at a time. A call is sent, may wait in the network while others are carried out, and its answer
-may be lost; then it is sent again, and the first copy may still arrive later. Leases last `TTL` ticks.
+One store carries out calls one at a time. A call is sent, may wait in the network while others are carried out, and its
+answer may be lost; then it is sent again, and the first copy may still arrive later. Leases last `TTL` ticks.
 
 `Rules` are what the review of the design varied: each of the wrong ones is a test that must fail.
 """

@@ -2,9 +2,8 @@
 
 import os
 
-import pytest
-
 import killing
+import pytest
 
 
 @pytest.mark.torture

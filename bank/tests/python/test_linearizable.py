@@ -1,5 +1,6 @@
-"""Histories of small concurrent runs: there is an order of the calls, each between its begin and its end, that explains all
-answers (the search of Wing and Gong).
+"""Histories of small concurrent runs have an order that explains all answers (the search of Wing and Gong).
+
+In it each call has its effect at a moment between its begin and its end.
 """
 
 import random

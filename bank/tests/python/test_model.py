@@ -1,8 +1,8 @@
 """The model holds, each known hole is seen in it, and the real store answers as it does."""
 
 import pytest
-
 from model import Rules, check, walk
+
 from opool_bank import AlreadySettled, Bank, ClaimMismatch, StaleLease
 from opool_bank.testing import ManualClock
 

@@ -156,8 +156,6 @@ def test_a_forked_child_uses_the_bank_as_a_process_of_its_own(path, bank, child)
         assert bank.get("a").state == "free"
         print("ok")
     """
-    if sys.version_info < (3, 9):
-        pytest.skip("waitstatus_to_exitcode")
     assert finish(child(code, path)) == "ok\n"
 
 

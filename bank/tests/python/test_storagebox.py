@@ -61,9 +61,7 @@ def test_f1_f8_a_process_killed_between_the_steps_loses_nothing(path, repos, chi
     assert deduplicator.fetch_item_for_deduplication_id("alice") == "a"
 
 
-def test_a_process_that_died_in_one_item_table_is_served_from_it_when_the_id_asks_another(
-    path, storagebox, repos, child
-):
+def test_an_id_is_served_from_the_item_table_in_which_a_process_died_for_it(path, storagebox, repos, child):
     items, ids, _ = repos
     items.batch_add_items(["a"])
     other = storagebox.ItemBankDynamoDbRepository(table_name="other_codes")
