@@ -56,9 +56,7 @@ def _vouchers(bank: Bank, path: str) -> None:
     users = [item.claim_id for item in bank.items("given")]
     assert len(users) == len(set(users)) == counts.given
     assert counts.free + counts.given == 2_000
-    print(
-        f"{counts.given:,} codes were given, to as many users, and {counts.free:,} are free: nothing lost, nothing twice"
-    )
+    print(f"{counts.given:,} codes were given to as many users, {counts.free:,} are free: nothing lost, nothing twice")
     first = next(bank.items("given"))
     again = bank.claim(first.claim_id)
     assert again is not None
