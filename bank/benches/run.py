@@ -118,8 +118,9 @@ def plain_calls(file: str) -> Callable[[int], Callable[[], Any]]:
     )
     setup.execute("CREATE INDEX IF NOT EXISTS free ON item(id) WHERE state = 0")
     setup.execute("CREATE UNIQUE INDEX IF NOT EXISTS users ON item(user) WHERE user IS NOT NULL")
-    with setup:
-        setup.executemany("INSERT OR IGNORE INTO item(key) VALUES (?)", ((str(n),) for n in range(ITEMS)))
+    if setup.execute("SELECT count(*) FROM item").fetchone() == (0,):
+        with setup:
+            setup.executemany("INSERT INTO item(key) VALUES (?)", ((str(n),) for n in range(ITEMS)))
     setup.close()
 
     def make(place: int) -> Callable[[], Any]:

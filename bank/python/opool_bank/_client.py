@@ -337,11 +337,19 @@ class Bank:
 
     def _time_up(self, timeout: float | None, key: Any) -> BankTimeout:
         counts = self.counts()
-        what = "no item came" if key is None else f"item {key!r} did not come"
+        there = f"{counts.free} free or delayed, {counts.leased} leased, {counts.given} given, {counts.dead} dead"
+        if key is None:
+            what = f"no item came free within {timeout} s ({there})"
+        else:
+            item = self.get(key)
+            what = f"item {key!r} is {'not there' if item is None else item.state} after {timeout} s ({there})"
+            if item is not None and item.state in ("given", "dead"):
+                return BankTimeout(
+                    f"bank {self.name!r} ({self.path}): item {key!r} is {item.state}, and never comes free"
+                )
         return BankTimeout(
-            f"bank {self.name!r} ({self.path}): {what} free within {timeout} s "
-            f"({counts.free} free or delayed, {counts.leased} leased, {counts.given} given, {counts.dead} dead). "
-            "Wait longer, put more items, or look for a lease that is kept too long (`opool bank items`)"
+            f"bank {self.name!r} ({self.path}): {what}. Wait longer, put more items, or look for a lease that is kept "
+            "too long (`opool bank items`)"
         )
 
     # -- finishing

@@ -381,6 +381,16 @@ def test_waiting_ends_with_a_message_that_says_what_is_there(bank):
     assert bank.claim(timeout=0.01) is None
 
 
+def test_waiting_for_an_item_by_its_key_says_what_became_of_it(bank):
+    bank.put(["held", "given"])
+    with bank.lease(key="held"), pytest.raises(BankTimeout, match="item 'held' is leased after 0.01 s"):
+        bank.lease(key="held", timeout=0.01)
+    bank.claim(key="given")
+    # At once: it never comes free.
+    with pytest.raises(BankTimeout, match="item 'given' is given, and never comes free"):
+        bank.lease(key="given", timeout=None)
+
+
 def test_waiting_ends_when_a_delay_is_over(bank):
     bank.put(["a"], delay=0.2)
     assert bank.claim() is None
