@@ -11,8 +11,7 @@ from opool.__main__ import commands, main
 def opool(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "opool", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=60,
     )
