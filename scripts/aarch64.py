@@ -86,6 +86,8 @@ def interpreter(version: str) -> Path:
     if not finished(folder):
         print(f"aarch64: fetching CPython {version}", flush=True)
         unpack(Apt(folder / "apt", PYTHONS[version], architecture="arm64").packages(f"python{version}"), folder)
+        if not (folder / "lib").exists():  # later releases keep all in /usr; a link for the rest is not in a package
+            (folder / "lib").symlink_to("usr/lib")
         finish(folder)
     return folder
 

@@ -54,42 +54,43 @@ __version__: str
 class Pool(Generic[_T]):
     """Hands out each of its objects to one holder at a time.
 
-    Threads that find no object idle wait in the order in which they came, with the GIL released; the first of them gets
-    the next object that is released or added. Any method may be called from any thread.
+    Threads that find no object idle wait in the order in which they came, with the GIL released; the first of them
+    gets the next object that is released or added. Any method may be called from any thread.
 
-    With a `factory` the pool creates objects itself, when somebody waits and none is idle, up to `max_size`. That happens
-    in background threads: a waiter gets what comes first, a released object or a new one. The threads end when there is
-    nothing to do. Close such a pool to have its objects disposed of; a pool that is only dropped drops them.
+    With a `factory` the pool creates objects itself, when somebody waits and none is idle, up to `max_size`. That
+    happens in background threads: a waiter gets what comes first, a released object or a new one. The threads end when
+    there is nothing to do. Close such a pool to have its objects disposed of; a pool that is only dropped drops them.
 
-    A hook (`factory`, `check`, `reset`, `dispose`) may be a coroutine function. Then all hooks run in the event loops that
-    use the pool: take objects with `lease_async`, and end the pool with ``async with`` or `aclose`.
+    A hook (`factory`, `check`, `reset`, `dispose`) may be a coroutine function. Then all hooks run in the event loops
+    that use the pool: take objects with `lease_async`, and end the pool with ``async with`` or `aclose`.
 
     A pool is for one process. After a fork, parent and child have a pool each; neither knows what the other hands out.
 
     Args:
         objects: what to hand out, in this order. Kept by reference; the same object may be in the pool several times.
-        factory: creates an object. If it raises, the next attempt waits (0.1 s, then twice as long each time, up to 5 s);
-            if no object is left that could be released, the waiters get the error at once.
+        factory: creates an object. If it raises, the next attempt waits (0.1 s, then twice as long each time, up to 5
+            s); if no object is left that could be released, the waiters get the error at once.
         min_size: the number of objects to keep at least.
         max_size: the maximum number of objects; by default 10 with a factory, and without one as many as are added.
         name: used in messages, and by metrics.
         timeout: the default of `lease` and `acquire`: seconds to wait in all; None is no limit.
         max_waiting: how many may wait at the same time; None is no limit.
-        order: which idle object is leased next: "fifo" (the one that has been idle longest) or "lifo" (the one released
-            last, so that objects which are not needed become idle and are discarded).
-        fairness: what a thread gets that releases an object while others wait, and leases again at once. With "strict", the
-            end of the queue. With "adaptive", the same object again, for half a millisecond in all, provided that it keeps
-            each lease for less than ten microseconds: then a change of threads costs more than the lease. The waiters keep
-            their order in either case.
+        order: which idle object is leased next: "fifo" (the one that has been idle longest) or "lifo" (the one
+            released last, so that objects which are not needed become idle and are discarded).
+        fairness: what a thread gets that releases an object while others wait, and leases again at once. With
+            "strict", the end of the queue. With "adaptive", the same object again, for half a millisecond in all,
+            provided that it keeps each lease for less than ten microseconds: then a change of threads costs more than
+            the lease. The waiters keep their order in either case.
         check: called with an object before it is leased; if it raises, or returns something false other than None, the
             object is discarded, and another takes its place.
-        check_after: skip the check unless the object has been idle for at least this many seconds; `math.inf` is never.
+        check_after: skip the check unless the object has been idle for at least this many seconds; `math.inf` is
+            never.
         check_timeout: seconds that a check or reset in the background may take before its object is discarded.
         reset: called with a released object, in the releasing thread; if it raises, the object is discarded.
-        dispose: called with a discarded object, in the background. Until that is done, but for a second at most, the object
-            counts for `max_size`.
-        create_timeout: seconds that the factory may take before the attempt counts as failed. An object that it returns
-            later is used or disposed of.
+        dispose: called with a discarded object, in the background. Until that is done, but for a second at most, the
+            object counts for `max_size`.
+        create_timeout: seconds that the factory may take before the attempt counts as failed. An object that it
+            returns later is used or disposed of.
         max_idle: discard an object that has been idle for this many seconds, while there are more than `min_size`.
         max_lifetime: replace an object this many seconds after it was created, one object after another.
         jitter: the maximum fraction by which a lifetime is randomly shortened, from 0 to 1.
@@ -576,28 +577,27 @@ class ObjectMgr:
     """Hands out integers, each to one holder at a time.
 
     The ids are those of ``range(1, n)``: 1 to n - 1; or those of any other range. By default fresh ones come first and
-    ascending, then the freed ones in the order they were freed. Construction takes next to
-    no time and memory, whatever the size; an id costs one bit once it was given, and 4 more bytes (8 from 2**32 on) while it
-    is freed.
-    Any number of threads may share one manager; other processes know nothing of it.
+    ascending, then the freed ones in the order they were freed. Construction takes next to no time and memory,
+    whatever the size; an id costs one bit once it was given, and 4 more bytes (8 from 2**32 on) while it is freed. Any
+    number of threads may share one manager; other processes know nothing of it.
 
     Methods that give ids return None when there are none, and change nothing: `get_object`, `get_many`, `get_range`,
     `reserve` (`get_into`: False). Methods that are given a wrong id raise `ValueError`, and change nothing either.
 
     To hold an id for a while, and to wait for one if need be, lease it: `lease`, in tasks `lease_async`.
 
-    As a collection a manager contains the given ids, ascending: see ``in``, ``len`` and ``for``. During an iteration ids may
-    be given and freed; each id that is given all the time comes exactly once. Unlike other collections, a manager is true
-    even if it is empty. Managers are equal if they contain the same ids and will give the same ids from now on. As they are
-    mutable, they cannot be hashed.
+    As a collection a manager contains the given ids, ascending: see ``in``, ``len`` and ``for``. During an iteration
+    ids may be given and freed; each id that is given all the time comes exactly once. Unlike other collections, a
+    manager is true even if it is empty. Managers are equal if they contain the same ids and will give the same ids
+    from now on. As they are mutable, they cannot be hashed.
 
     Args:
-        n (int | range): the end of the range, at most 2**63; with 1 or less there are no ids. Or the range itself, with
-            a step of 1 and at most 2**63 ids: ``range(8000, 9000)`` is 8000 to 8999.
-        inclusive (bool): whether ``n`` itself is an id too, so that there are n of them. The greatest id there can
-            be is 2**63 - 1.
-        order (str): which free id is given next: "fifo" (first those that were never given, then the one that was freed longest
-            ago), "lowest", or "random" (each with the same probability; not for secrets).
+        n (int | range): the end of the range, at most 2**63; with 1 or less there are no ids. Or the range itself,
+            with a step of 1 and at most 2**63 ids: ``range(8000, 9000)`` is 8000 to 8999.
+        inclusive (bool): whether ``n`` itself is an id too, so that there are n of them. The greatest id there can be
+            is 2**63 - 1.
+        order (str): which free id is given next: "fifo" (first those that were never given, then the one that was
+            freed longest ago), "lowest", or "random" (each with the same probability; not for secrets).
         seed (int | None): with the order "random", the same seed and the same calls give the same ids. None is a
             different seed each time.
 
@@ -676,8 +676,8 @@ class ObjectMgr:
     def object_pool(self) -> range:
         """The ids that were never given, in the order in which they will be given.
 
-        Ids that were reserved or excluded before are in it all the same. With the order "lowest" it is the ids beyond all
-        that were given, and with "random" it is empty: see `freed_objects`.
+        Ids that were reserved or excluded before are in it all the same. With the order "lowest" it is the ids beyond
+        all that were given, and with "random" it is empty: see `freed_objects`.
 
         Type:
             range
@@ -780,7 +780,7 @@ class ObjectMgr:
             ([1, 2, 3], None, [4, 5])
         """
     def get_into(self, buffer: Buffer, /) -> bool:
-        """Fills a buffer with ids, in the order in which `get_object` would give them, in a tenth of the time of a list.
+        """Fills a buffer with ids, in the order of `get_object`, in a tenth of the time of a list.
 
         Args:
             buffer (array.array | numpy.ndarray | memoryview): where to write the ids: as many as it has elements. It
@@ -885,7 +885,7 @@ class ObjectMgr:
             (8080, 919, [range(8000, 8080)])
         """
     def resize(self, n: SupportsIndex, *, inclusive: bool = False) -> None:
-        """Moves the end of the range. Freed ids beyond a new end are forgotten; if it moves back, they count as never given.
+        """Moves the end of the range. Freed ids beyond it are forgotten; if it moves back, they count as never given.
 
         Args:
             n (int): the end of the range, at most 2**63. At or before the start, there are no ids.

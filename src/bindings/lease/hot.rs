@@ -8,7 +8,7 @@
 //! * **Nothing is bound.** Up to CPython 3.13 `with` looks up `__enter__` and `__exit__` and binds them, which allocates
 //!   two method objects. Here the descriptors return the lease itself and calling the lease does the work:
 //!   no argument enters, three leave (see `ffi/self_method.rs`). From 3.14 on ordinary methods are faster.
-//! * **Nothing is locked** while there is a GIL (see `sync.rs`).
+//! * **Nothing is locked** while there is a GIL (see `src/sync`).
 //!
 //! Who owns what: a slot owns its object for good. It owns its shell (one reference) while the slot is idle, handed to
 //! a waiter or acquired; while the slot is leased the user owns the shell, and the slot merely knows where it is. A
@@ -311,7 +311,7 @@ pub(crate) unsafe fn enter(lease: *mut Lease) -> *mut PyObject {
     unsafe {
         let py = Python::assume_attached();
         if !(*lease).phase.advance(attached(py), NEW, ENTERED) {
-            return cannot_enter(lease);
+            return errors::cannot_enter(py, lease).null();
         }
         (*lease).holder = this_thread();
         new_reference((*lease).object)
@@ -346,28 +346,14 @@ pub(crate) unsafe fn leave(lease: *mut Lease) -> *mut PyObject {
         let py = Python::assume_attached();
         let before = end(lease);
         if before >= RELEASED {
-            return if before == DISCARDED { none() } else { released_twice(lease, before) };
+            return if before == DISCARDED { none() } else { errors::released_twice(py, lease, before).null() };
         }
         let this = ptr::replace(&raw mut (*lease).pool, ptr::null_mut());
         let pool = Pool::from_raw(py, this);
         let slot = (*lease).slot;
         // The slot knows this shell already; from here on it owns it.
         give_to_slot(lease);
-        if !pool.core.with(attached(py), |core| core.give_back_quickly(slot)) {
-            return leave_slowly(this, slot);
-        }
-        decref(this);
-        none()
-    }
-}
-
-/// Leaving where somebody waits, or there is more to do. Takes the lease's reference to the pool.
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn leave_slowly(this: *mut PyObject, slot: SlotId) -> *mut PyObject {
-    // SAFETY: as in `leave`.
-    unsafe {
-        let well = give_back_slowly(this, slot);
+        let well = pool.core.with(attached(py), |core| core.give_back_quickly(slot)) || give_back_slowly(this, slot);
         decref(this);
         if well { none() } else { ptr::null_mut() }
     }
@@ -381,29 +367,6 @@ pub(crate) unsafe extern "C" fn give_back_slowly(this: *mut PyObject, slot: Slot
     unsafe { give_back::give_back_and_yield_gil(Pool::bound(Python::assume_attached(), &this), slot).is_ok() }
 }
 
-/// Raises. On its own for the same reason.
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn cannot_enter(lease: *mut Lease) -> *mut PyObject {
-    // SAFETY: as in `enter`.
-    unsafe { errors::cannot_enter(Python::assume_attached(), lease).null() }
-}
-
-/// Raises. On its own for the same reason.
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn released_twice(lease: *mut Lease, before: u8) -> *mut PyObject {
-    // SAFETY: as in `leave`.
-    unsafe { errors::released_twice(Python::assume_attached(), lease, before).null() }
-}
-
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn wrong_call(count: Py_ssize_t) -> *mut PyObject {
-    // SAFETY: as in `call`.
-    unsafe { errors::wrong_call(Python::assume_attached(), count).null() }
-}
-
 /// `Lease.discard()`: the lease is over, and its object leaves the pool.
 #[cold]
 pub(crate) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
@@ -415,7 +378,7 @@ pub(crate) unsafe fn discard(lease: *mut Lease) -> *mut PyObject {
         }
         let before = (*lease).phase.replace(attached(py), RELEASED);
         if before >= RELEASED {
-            return released_twice(lease, before);
+            return errors::released_twice(py, lease, before).null();
         }
         if before == ENTERED {
             (*lease).phase.reset(DISCARDED);
@@ -459,7 +422,7 @@ pub(crate) unsafe fn dispatch(
                 _ => {}
             }
         }
-        wrong_call(ffi::PyVectorcall_NARGS(count))
+        errors::wrong_call(Python::assume_attached(), ffi::PyVectorcall_NARGS(count)).null()
     }
 }
 

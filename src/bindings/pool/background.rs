@@ -1,8 +1,9 @@
 //! What happens beside the callers: threads or tasks that create objects, check them, and dispose of them.
 //!
-//! The core decides what is to be done (`src/pool/background.rs`). Every change is followed by a call of [`follow_up`],
-//! which wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it, and sleeps or
-//! ends when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its pool.
+//! The core decides what is to be done (`src/pool/state/background.rs`). Every change is followed by a call of
+//! [`follow_up`], which wakes or starts a thread if there is work. A thread is a [`Worker`]: it asks for work, does it,
+//! and sleeps or ends when there is none. It refers to its pool weakly, so it keeps no pool alive, and it ends with its
+//! pool.
 
 use std::cell::Cell;
 use std::sync::Arc;
