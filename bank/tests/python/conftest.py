@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import faulthandler
 import os
 import signal
 import subprocess
@@ -14,6 +15,15 @@ from opool_bank.testing import ManualClock
 # A shell that starts the tests in its background has them ignore Ctrl-C, and the children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _ends():
+    """A test that freezes ends the run with every stack, also where no Python runs any more."""
+    limit = 300 + float(os.environ.get("OPOOL_TORTURE", 0))
+    faulthandler.dump_traceback_later(limit, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture
