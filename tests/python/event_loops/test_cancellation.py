@@ -752,15 +752,18 @@ def test_an_interpreter_ends_well_with_tasks_that_wait_and_hold(new, end):
 
         pool = opool.Pool(["a", "b"])
 
-        async def wait():
+        async def wait(entered=threading.Event()):
             async with pool.lease_async(timeout=None):
+                entered.set()
                 await asyncio.get_running_loop().create_future()
 
         def elsewhere():
-            asyncio.run(wait())
+            asyncio.run(wait(holds))
 
+        holds = threading.Event()
         thread = threading.Thread(target=elsewhere, daemon=True)
         thread.start()
+        holds.wait()  # else its start would race with the end
         loop = {new}
         lease = pool.lease()
         task = [loop.create_task(wait()) for _ in range(3)]
