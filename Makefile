@@ -144,7 +144,9 @@ free-threaded: ## run pytest and the scaling benchmark without a GIL: on PYTHON,
 	@python="$$($(PYTHON) scripts/free_threaded.py $(FREE_THREADED))" && \
 	version="$$("$$python" -c 'import sys; print("{}.{}t".format(*sys.version_info))')" && \
 	case $$version in 3.13t) export UNSAFE_PYO3_SKIP_VERSION_CHECK=1;; esac && \
-	$(MAKE) --no-print-directory test-py scaling PYTHON="$$python" VENV=".venv-$$version" TOOLS=free-threaded
+	for target in test-py "scaling ARGS="; do \
+		$(MAKE) --no-print-directory $$target PYTHON="$$python" VENV=".venv-$$version" TOOLS=free-threaded || exit 1; \
+	done
 
 .PHONY: scaling
 scaling: develop
@@ -212,6 +214,13 @@ wheel-release: ## build what is released, for every interpreter here and an old 
 	@.venv-release/bin/python scripts/wheels.py build dist --manylinux $(MANYLINUX)
 	@$(MAKE) --no-print-directory smoke ARGS='--release dist'
 
+.PHONY: wheel-aarch64
+wheel-aarch64: ## build the wheels for 64-bit ARM too, into dist/, and run them in qemu (ARGS='3.11' for some versions)
+	$(call say,wheels for aarch64)
+	@$(PYTHON) scripts/make_venv.py .venv-release --lock requirements/release.lock
+	@.venv-release/bin/python scripts/aarch64.py dist $(ARGS) --manylinux $(MANYLINUX)
+	@.venv-release/bin/python tests/smoke/check_aarch64.py dist $(ARGS)
+
 .PHONY: smoke
 smoke: venv ## install wheels for every interpreter that is here, without Rust, and run what they hold
 	$(call say,smoke: wheels and source distributions)
@@ -270,5 +279,5 @@ clean: ## remove everything that was made
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: ci
-ci: lint test gate interpreters test-ends smoke ## everything that a change must pass
+ci: lint docs test gate interpreters test-ends smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'

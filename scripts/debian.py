@@ -69,9 +69,9 @@ def mirror(label: str = "Debian") -> str:
 
 
 class Apt:
-    """An apt of its own in the folder `work`, for one suite and one architecture."""
+    """An apt of its own in the folder `work`, for one architecture, with these suites."""
 
-    def __init__(self, work: Path, suite: str, label: str = "Debian", architecture: str | None = None) -> None:
+    def __init__(self, work: Path, *suites: str, architecture: str | None = None) -> None:
         """Writes the configuration and fetches the lists."""
         require("apt-get", "apt-config", "dpkg", "dpkg-deb")
         self.work = work
@@ -81,8 +81,10 @@ class Apt:
             folder.mkdir(parents=True, exist_ok=True)
         (work / "status").touch()
         signed = f"[signed-by={KEYRING}] " if KEYRING.is_file() else ""
-        address = mirror(label)
-        lines = [f"{kind} {signed}{address} {suite} main\n" for kind in ("deb", "deb-src")]
+        lines = []
+        for suite in suites:
+            address = mirror("Debian-Security" if suite.endswith("-security") else "Debian")
+            lines += [f"{kind} {signed}{address} {suite} main\n" for kind in ("deb", "deb-src")]
         (work / "sources.list").write_text("".join(lines))
         dump = run(["apt-config", "dump"], work).splitlines()
         reach = [line for line in dump if line.startswith("Acquire::") and not line.startswith("Acquire::IndexTargets")]

@@ -58,7 +58,7 @@ class HookRunner:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 try:
                     task.get_coro().close()
-                except Exception:  # it ignores the close; the collector would not report that to anybody
+                except Exception:  # the hook raised, or ignored GeneratorExit
                     _log.orphan_not_closed()
 
     def schedule(self, pool: Pool[Any], avoid: Any = None) -> bool:
@@ -96,7 +96,8 @@ class HookRunner:
                 task = here.create_task(run_job(job, here))
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
-        # Another thread may be here too. Whoever stops a timer, the other's perhaps, asks after that for the next due.
+        # Another thread may do the same now and stop this timer, so the timer is stopped first, and what is due is read
+        # after that.
         timer, self.timer = self.timer, None
         if timer is not None:
             timer.stop(here)

@@ -8,10 +8,10 @@ from opool._text import MOMENT, duration, seconds, shown, thread_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, NamedTuple
 
     from opool._holders import Holder
-    from opool._opool import Pool
 else:
     from opool._records import NamedTuple
 

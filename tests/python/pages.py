@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -120,14 +121,13 @@ def libraries(page: list[Block]) -> set[str]:
         if block.language == "python" and not block.why_not_run
         for name in re.findall(r"^\s*(?:import|from) (\w+)", block.text.replace(">>> ", ""), re.MULTILINE)
     }
-    return names - ours - set(getattr(sys, "stdlib_module_names", STDLIB))
+    return {name for name in names - ours if not _is_standard(name)}
 
 
-# `sys.stdlib_module_names` came with Python 3.10: before, what the pages use of it.
-STDLIB = {
-    "asyncio", "collections", "concurrent", "contextlib", "functools", "itertools", "logging", "os", "queue", "sqlite3",
-    "subprocess", "sys", "threading", "time",
-}  # fmt: skip
+def _is_standard(name: str) -> bool:
+    """Whether a module is the standard library's. (`sys.stdlib_module_names` came with Python 3.10.)"""
+    path = Path(sysconfig.get_paths()["stdlib"], name)
+    return name in sys.builtin_module_names or path.is_dir() or path.with_suffix(".py").exists()
 
 
 def _run_doctest(block: Block, names: dict[str, object], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Answers a Redis client as far as the pages in docs/ go: PING, SET, GET, on a Unix socket."""
+"""Answers a Redis client as far as the pages in docs/ go: PING, SET and GET, on a Unix socket."""
 
 import socketserver
 import threading
@@ -25,6 +25,8 @@ class Connection(socketserver.StreamRequestHandler):
         if command == b"GET":
             value = values.get(arguments[0])
             return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+        if command == b"HELLO":  # newer clients begin with it
+            return b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:3\r\n"
         if command == b"CLIENT":  # the client introduces itself
             return b"+OK\r\n"
         return b"-ERR unknown command\r\n"

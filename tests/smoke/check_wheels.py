@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Callable
 
 from contents import ROOT, WrongError, check_sdist, check_wheel
-
 from interpreters import SUPPORTED, interpreters
 from packages import Package, extras, packages
 from wheels import build, build_sdist, environment, target_of
@@ -67,13 +66,14 @@ def install_and_run(python: str, work: Path, arguments: list[object], installed:
         tests = package.folder / "tests"
         if (tests / "parity").exists():
             shutil.copytree(tests / "parity", outside / "parity", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(SMOKE / "inside.py", outside)
-        shutil.copy(tests / "smoke" / "use.py", outside)
+        (outside / "smoke").mkdir()
+        shutil.copy(SMOKE / "inside.py", outside / "smoke")
+        shutil.copy(tests / "smoke" / "use.py", outside / "smoke")
         env = {"PATH": str(venv / "bin"), "HOME": str(outside), "LANG": "C.UTF-8"}
         if "LD_LIBRARY_PATH" in os.environ:  # an interpreter may need it to start
             env["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         name = [package.name, package.kind, package.python[0]]
-        said.append(run(venv / "bin" / "python", "-I", "inside.py", *name, env=env, cwd=outside).strip())
+        said.append(run(venv / "bin" / "python", "-I", "smoke/inside.py", *name, env=env, cwd=outside).strip())
     return "; ".join(said)
 
 

@@ -1,7 +1,8 @@
 """What runs in the clean environment, for one package: imports all that was installed, then does what `use.py` says.
 
 Standard library only, as is `use.py` of each package: the modules that it promises, those that need an extra which is
-not installed here (with the words that their ImportError must hold), and `run()`, which uses the package.
+not installed here (with the words that their ImportError must hold), and `run()`, which uses the package and returns a
+line; only through `python` of this file, as that may be an interpreter for another kind of machine.
 Prints one line of counts; anything wrong is an exception.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SITE = Path(sysconfig.get_path("platlib")).resolve()
+PYTHON = [sys.executable, "-I"]
 
 
 def check_surroundings() -> None:
@@ -66,7 +68,7 @@ def run(*command: str) -> str:
 
 def python(*arguments: str) -> str:
     """Runs the interpreter in isolation and returns all that it printed."""
-    return run(sys.executable, "-I", *arguments)
+    return run(*PYTHON, *arguments)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def run_entry_points() -> int:
 def run() -> str:
     """Runs it all; returns the counts."""
     ran = run_entry_points()
-    replay = Path(__file__).resolve().parent / "parity" / "replay.py"
+    replay = Path(__file__).resolve().parents[1] / "parity" / "replay.py"
     closing = python(str(replay)).strip().splitlines()[-1]
     assert re.fullmatch(r"parity: [1-9]\d* passed, 0 failed", closing), closing
     return f"{len(DEMONSTRATIONS)} demonstrations, {ran} self-checks, {closing}"

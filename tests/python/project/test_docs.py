@@ -36,6 +36,18 @@ def test_every_error_has_a_section_that_a_message_can_link_to() -> None:
         assert f"(#{name.lower()})" in text("docs/errors.md"), f"the table does not link to {name}"
 
 
+def test_the_messages_that_the_page_of_errors_explains_are_those_of_the_source() -> None:
+    tables = re.findall(r"^\|[^|\n]* says \|.*\n\|---\|---\|\n((?:\|.*\n)+)", text("docs/errors.md"), re.MULTILINE)
+    quoted = [
+        quote for table in tables for row in table.splitlines() for quote in re.findall("`(.*?)`", row.split("|")[1])
+    ]
+    assert len(tables) == 3
+    assert len(quoted) >= 15
+    sources = [*ROOT.glob("src/bindings/**/*.rs"), *ROOT.glob("python/opool/**/*.py")]
+    messages = " ".join(path.read_text(encoding="utf-8") for path in sources)
+    assert [quote for quote in quoted if quote not in messages] == []
+
+
 def test_the_api_pages_describe_every_public_name() -> None:
     assert described("pool") | described("ids") | described("errors") == {
         f"opool.{name}" for name in opool.__all__ if not name.startswith("__")

@@ -13,6 +13,7 @@ import opool
 from support import run_child
 
 PACKAGE = Path(opool.__file__).parent
+SOURCE = Path(__file__).resolve().parents[3]
 
 LAYERS = [  # as in DESIGN.md: each may import those above it in this list
     {"_default", "_hooks", "_records", "_text", "_weaksets"},
@@ -79,6 +80,15 @@ def test_every_import_leads_to_a_lower_layer():
         if LEVEL[other] >= LEVEL[module]
     ]
     assert not upwards
+
+
+def test_what_the_extension_imports_is_below_it():
+    """The rest of the table of `python_side.rs` is looked up at its first use."""
+    table = (SOURCE / "src/bindings/ffi/python_side.rs").read_text(encoding="utf-8")
+    (at_import,) = re.findall(r"at_import: \{\n(.*?)\n    \}\n    at_first_use", table, re.DOTALL)
+    modules = re.findall(r'c"opool\.([\w.]*)":', at_import)
+    assert modules, "the extension imports nothing: this check has lost its subject"
+    assert [module for module in modules if LEVEL[module] >= LEVEL["_opool"]] == []
 
 
 @pytest.mark.parametrize(

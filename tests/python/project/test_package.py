@@ -69,7 +69,10 @@ def test_unsafe_code_stands_in_sync_and_the_bindings_only() -> None:
     assert not [path for path in holding if not allowed.match(path)]
 
 
-@pytest.mark.parametrize("group", ["tools", "free-threaded", "venv", "bench", "interpreters", "release", "types"])
+LOCKS = ["tools", "free-threaded", "venv", "bench", "docs", "interpreters", "release", "types"]
+
+
+@pytest.mark.parametrize("group", LOCKS)
 def test_the_lock_satisfies_what_pyproject_asks_for(group: str) -> None:
     wanted = toml_strings((ROOT / "pyproject.toml").read_text(encoding="utf-8"), "dependency-groups", group)
     lock = (ROOT / "requirements" / f"{group}.lock").read_text(encoding="utf-8")
