@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 
 from opool.errors import PoolError
 
@@ -20,15 +21,30 @@ SLACK = 0.0005
 """How much later a timer is set: one that rings early, by the resolution of a clock, would be a wake-up for nothing."""
 
 
+class _Life:
+    """Dies with the thread that has it among its locals."""
+
+
+_locals: Any = None
+"""The locals of threads, also where `threading.local` is patched: those are of greenlets. Made with the first hub."""
+
+
 class Hub:
-    """A hub of gevent, with those methods of asyncio's event loops that the pool calls."""
+    """A hub of gevent, with those methods of asyncio's event loops that the pool calls. Made in the hub's thread."""
 
     def __init__(self, hub: Any) -> None:
+        global _locals
         self.hub = hub
+        if _locals is None:
+            _locals = _original("_thread", "_local")()
+        life = getattr(_locals, "life", None)
+        if life is None:
+            life = _locals.life = _Life()
+        self._life = weakref.ref(life)
 
     def is_running(self) -> bool:
         """Return whether its greenlets will go on: not if the hub was destroyed, or its thread has ended."""
-        return not self.hub.dead and getattr(self.hub, "loop", None) is not None
+        return self._life() is not None and not self.hub.dead and getattr(self.hub, "loop", None) is not None
 
     def call_soon(self, function: Callable[[], object]) -> None:
         self.hub.loop.run_callback(function)
@@ -40,6 +56,12 @@ class Hub:
 def _is_patched(module: str) -> bool:
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched(module))
+
+
+def _original(module: str, name: str) -> Any:
+    if _is_patched(module):
+        return sys.modules["gevent.monkey"].get_original(module, name)
+    return getattr(sys.modules[module], name)
 
 
 def _is_main_thread() -> bool:
@@ -133,12 +155,8 @@ def spawn(function: Callable[[], object]) -> bool:
 
 def start_new_thread() -> Callable[..., int]:
     """Return the function that starts a thread of the operating system, also where `_thread` is patched."""
-    if _is_patched("_thread"):
-        original: Callable[..., int] = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
-        return original
-    import _thread
-
-    return _thread.start_new_thread
+    found: Callable[..., int] = _original("_thread", "start_new_thread")
+    return found
 
 
 def pause(seconds: float) -> None:

@@ -6,7 +6,7 @@ import sys
 
 from opool import _opool
 from opool._log import logger, pool_name
-from opool._text import duration, greenlet_names, greenlets, is_caller, seconds, shown, thread_name, thread_names
+from opool._text import duration, greenlets, is_caller, seconds, shown, thread_name, thread_names
 from opool.errors import PoolCloseTimeout
 
 TYPE_CHECKING = False
@@ -127,8 +127,7 @@ def _greenlet_frame(ident: int) -> FrameType | None:
 def holders(pool: Pool[Any]) -> list[Holder]:
     """List the holders of the objects of `pool`, the longest first."""
     out = _opool._holders(pool)
-    names = thread_names()
-    names = {**greenlet_names({held.thread_id for held in out} - names.keys()), **names}
+    names = thread_names({held.thread_id for held in out})
     tasks = _tasks([held.lease for held in out if held.lease is not None])
     found = []
     for held in out:

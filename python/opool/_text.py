@@ -38,20 +38,22 @@ def shown(obj: object) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def thread_names() -> dict[int, str]:
-    """Return what messages call the threads that `threading` knows, by their numbers."""
-    return {thread.ident: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.ident is not None}
+def thread_names(idents: Iterable[int] = ()) -> dict[int, str]:
+    """Return what messages call the threads that `threading` knows, and the greenlets with these numbers."""
+    threads = {thread.ident: thread for thread in threading.enumerate() if thread.ident is not None}
+    names = {ident: f"thread {thread.name!r}" for ident, thread in threads.items()}
+    if "greenlet" in sys.modules:
+        # Where gevent has patched `threading`, it knows each greenlet that has asked for its thread as "Dummy-1".
+        told = {ident for ident, thread in threads.items() if not isinstance(thread, threading._DummyThread)}
+        names.update((ident, _greenlet_name(found)) for ident, found in greenlets(set(idents) - told).items())
+    return names
 
 
 def thread_name(ident: int, names: Mapping[int, str] | None = None) -> str:
-    """Return what messages call a thread; `names` are those of `thread_names`, if they have been read already."""
-    name = thread_names().get(ident) if names is None else names.get(ident)
+    """Return what messages call a thread or greenlet; `names` are those of `thread_names`, if read already."""
+    name = (thread_names([ident]) if names is None else names).get(ident)
     if name is not None:
         return name
-    if names is None:
-        name = greenlet_names([ident]).get(ident)
-        if name is not None:
-            return name
     # `_thread` and other languages start threads as well.
     return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
 
@@ -63,11 +65,6 @@ def greenlets(idents: Iterable[int]) -> dict[int, Any]:
     if kind is None or not wanted:
         return {}
     return {id(obj): obj for obj in gc.get_objects() if id(obj) in wanted and issubclass(type(obj), kind)}
-
-
-def greenlet_names(idents: Iterable[int]) -> dict[int, str]:
-    """Return what messages call the greenlets with these addresses."""
-    return {ident: _greenlet_name(found) for ident, found in greenlets(idents).items()}
 
 
 def _greenlet_name(found: Any) -> str:

@@ -257,5 +257,9 @@ pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, Po
         }
     }
     let event_loop = running_loop(py)?;
-    if event_loop.is_none() { Err(errors::no_event_loop()) } else { PoolFuture::new(pool.as_any(), event_loop, Host::Asyncio) }
+    if event_loop.is_none() {
+        Err(errors::no_event_loop())
+    } else {
+        PoolFuture::new(pool.as_any(), event_loop, Host::Asyncio)
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
-use crate::bindings::ffi::call::{check_signals, finalizing, park_detached};
 use crate::bindings::args::timeout::to_seconds;
+use crate::bindings::ffi::call::{check_signals, finalizing, park_detached};
 use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
 use crate::bindings::ffi::keywords::float;
 use crate::bindings::ffi::python_side;

@@ -100,12 +100,11 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py,
     // Asked again: that this thread has a hub may have been news.
     let first = Caller { now: first.now, ..asker(this, py) };
     let spent = this.with(py, |core| core.spent(first.now));
-    let _waiting;
     let mut place = match join(pool, first, sleeper)? {
         Joined::Got(slot) => return taken(pool, slot),
         Joined::At(place) => place,
     };
-    _waiting = Waiting::begin(first.thread);
+    let _waiting = Waiting::begin(first.thread);
     let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
     loop {
         // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
@@ -232,8 +231,8 @@ impl<'py> Queued<'_, 'py> {
             // Greenlets of one thread cannot be told apart by what was taken before the first of them was seen.
             let stuck = stuck && (!greenlet::any() || core.values().all(|(_, item, ..)| item.greenlet().is_some()));
             // What greenlet has entered a lease is not known, only which has taken it.
-            let entered = !greenlet::any()
-                && core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
+            let entered =
+                !greenlet::any() && core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
             (stuck, entered, core.rules().makes)
         });
         if !stuck || this.id_source().is_some_and(|ids| ids.has_given_others(py)) {

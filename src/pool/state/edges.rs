@@ -44,7 +44,11 @@ impl<T: Identity, W: Clone> State<T, W> {
             None => {
                 self.slots.get(id).hold = Hold::Idle;
                 if !self.tracks {
-                    if self.notes_holders { self.idle.push_tracked(id) } else { self.idle.push_ready(id) }
+                    if self.notes_holders {
+                        self.idle.push_tracked(id)
+                    } else {
+                        self.idle.push_ready(id)
+                    }
                     return None;
                 }
                 self.idle.push_tracked(id);
