@@ -71,7 +71,7 @@ def _launch(worker: Callable[[], None], name: str, starting: object) -> None:
         _starting.discard(starting)
 
 
-def _launch_untold(worker: Callable[[], None], _name: str, starting: object) -> None:
+def _launch_untold(worker: Callable[[], None], name: str, starting: object) -> None:
     try:
         worker()
     finally:
@@ -108,7 +108,8 @@ def _pause(seconds: float) -> None:
         from opool import _greenlets
 
         if _greenlets.is_used():
-            return _greenlets.pause(seconds)
+            _greenlets.pause(seconds)
+            return
     time.sleep(seconds)
 
 

@@ -165,7 +165,7 @@ class TimeoutFacts(NamedTuple):
         if self.of_ids:
             more, thing = "resize the manager", "an id"
         if self.oldest is not None and self.oldest.asked:
-            return f"This very {self.oldest.kind} has {thing} already: give it back first, or {more}."
+            return f"{self.oldest.this} has {thing} already: give it back first, or {more}."
         return f"Wait longer, {more}, or look for a lease that is kept too long."
 
 
@@ -179,9 +179,9 @@ class Oldest(NamedTuple):
     """Whether it is the thread or greenlet that waited for another one."""
 
     @property
-    def kind(self) -> str:
-        """A thread or a greenlet."""
-        return "greenlet" if "greenlet" in self.holder.partition("'")[0] else "thread"
+    def this(self) -> str:
+        """The beginning of a sentence about a thread or greenlet that waits for itself."""
+        return "This very greenlet" if "greenlet" in self.holder.partition("'")[0] else "This very thread"
 
     def __str__(self) -> str:
         """Format it as in "thread 'worker-1', for 2.1 s"."""

@@ -442,8 +442,8 @@ def sub(what):
 def hook(what):
     return lambda obj=None: gevent.spawn(sub, what).get()
 
-pool = opool.Pool(factory=hook("made"), reset=hook("reset"), check=hook("check"), check_after=0, dispose=hook("dispose"),
-                  max_size=2, min_size=1, timeout=LIMIT)
+pool = opool.Pool(factory=hook("made"), reset=hook("reset"), check=hook("check"), dispose=hook("dispose"),
+                  check_after=0, max_size=2, min_size=1, timeout=LIMIT)
 
 def worker():
     for _ in range(5):
