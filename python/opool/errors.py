@@ -165,7 +165,9 @@ class TimeoutFacts(NamedTuple):
         if self.of_ids:
             more, thing = "resize the manager", "an id"
         if self.oldest is not None and self.oldest.asked:
-            return f"{self.oldest.this} has {thing} already: give it back first, or {more}."
+            if self.oldest.is_greenlet:
+                return f"This very greenlet has {thing} already: give it back first, or {more}."
+            return f"This very thread has {thing} already: give it back first, or {more}."
         return f"Wait longer, {more}, or look for a lease that is kept too long."
 
 
@@ -179,9 +181,9 @@ class Oldest(NamedTuple):
     """Whether it is the thread or greenlet that waited for another one."""
 
     @property
-    def this(self) -> str:
-        """The beginning of a sentence about a thread or greenlet that waits for itself."""
-        return "This very greenlet" if "greenlet" in self.holder.partition("'")[0] else "This very thread"
+    def is_greenlet(self) -> bool:
+        """Whether it is a greenlet, as its name says."""
+        return "greenlet" in self.holder.partition("'")[0]
 
     def __str__(self) -> str:
         """Format it as in "thread 'worker-1', for 2.1 s"."""
