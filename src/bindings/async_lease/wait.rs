@@ -250,7 +250,7 @@ fn watch_for_deadlock(pool: &Bound<'_, Pool>, event_loop: &Bound<'_, PyAny>, now
 pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>> {
     let py = pool.py();
     // First: trio may be the guest of an event loop of asyncio, which runs as well then.
-    if python_side::is_loaded(py, c"trio") {
+    if python_side::is_loaded(py, intern!(py, "trio")) {
         let event_loop = python_side::RUNNING_TRIO_LOOP.call(py, &[])?;
         if !event_loop.is_none() {
             return PoolFuture::new(pool.as_any(), event_loop, Host::Trio);

@@ -12,6 +12,7 @@ use std::sync::atomic::{
 };
 
 use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::exception::keeping_exception;
@@ -55,7 +56,7 @@ pub(crate) fn current(py: Python<'_>) -> usize {
 /// # Errors
 /// If the caller must not wait: it is the hub itself, or a green thread of eventlet.
 pub(crate) fn hub_to_wait_in(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    if !(python_side::is_loaded(py, c"gevent") || python_side::is_loaded(py, c"eventlet")) {
+    if !(python_side::is_loaded(py, intern!(py, "gevent")) || python_side::is_loaded(py, intern!(py, "eventlet"))) {
         return Ok(None);
     }
     let hub = python_side::HUB_TO_WAIT_IN.call(py, &[])?;
@@ -69,7 +70,10 @@ pub(crate) fn hub_to_wait_in(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>
 
 /// Whether the calling thread runs greenlets.
 pub(crate) fn look(py: Python<'_>) -> PyResult<bool> {
-    if !HAS_HUB.get() && python_side::is_loaded(py, c"gevent") && python_side::USES_GEVENT.call(py, &[])?.is_truthy()? {
+    if !HAS_HUB.get()
+        && python_side::is_loaded(py, intern!(py, "gevent"))
+        && python_side::USES_GEVENT.call(py, &[])?.is_truthy()?
+    {
         note(py)?;
     }
     Ok(HAS_HUB.get())
