@@ -36,7 +36,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     """Describe who holds how many objects of `pool`, and the stack of each holder."""
     found, frames = _holders.holders(pool), sys._current_frames()
     held = Counter(map(_identity, found))
-    one, kind = len(held) == 1, found[0].kind
+    one, kind = len(held) == 1, found[0]._kind
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
     who = f"a {kind} that waits for this pool itself" if one else f"{kind}s that wait for this pool themselves"
     more = "add objects" if pool.max_size is None else f"raise max_size (now {pool.max_size})"

@@ -81,7 +81,7 @@ class Holder:
         return stack_of(self, sys._current_frames())
 
     @property
-    def kind(self) -> str:
+    def _kind(self) -> str:
         """What it is: a task, a greenlet or a thread."""
         if self.task is not None:
             return "task"

@@ -615,7 +615,7 @@ def holds():
 holder = gevent.spawn(holds)
 until(lambda: pool.idle == 0)
 [found] = pool.holders()
-assert found.thread == f"greenlet {holder.name!r}" and found.kind == "greenlet", found
+assert found.thread == f"greenlet {holder.name!r}" and found._kind == "greenlet", found
 over.set()
 results([holder])
 """,
