@@ -17,6 +17,7 @@ from collections import Counter
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, MethodType
 
 from opool import _opool
+from opool._text import greenlets, is_caller
 from opool._with_blocks import LEASE, LEASE_ASYNC, VARIABLE, callers, with_blocks
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ def are_on_stacks(out: list[Taken]) -> bool:
     """
     if not has_gil() or not all(each.entered and each.lease is not None for each in out):
         return False
-    frames = sys._current_frames()
+    frames = _frames(out)
     try:
         return (
             all(_is_inside(frames.get(thread), held) for thread, held in _by_thread(out).items())
@@ -80,7 +81,7 @@ def may_be_on_stacks(out: list[Taken]) -> bool:
     """Return whether nothing says that somebody else than the thread that took it may give back what is in `out`."""
     entered = [each for each in out if each.entered and not each.is_task]
     others = [each for each in out if not each.entered]
-    frames = sys._current_frames()
+    frames = _frames(out)
     try:
         for thread, held in _by_thread(entered).items():
             if sum(len(with_blocks(frame)) for frame in callers(frames.get(thread))) < len(held):
@@ -99,8 +100,7 @@ def on_this_stack(out: list[Taken]) -> list[Taken]:
 
     Those to which a suspended coroutine or the like refers are left out.
     """
-    here = threading.get_ident()
-    mine = _unseen([each for each in out if each.thread == here and each.entered and not each.is_task])
+    mine = _unseen([each for each in out if is_caller(each.thread) and each.entered and not each.is_task])
     return mine if are_on_stacks(mine) else []
 
 
@@ -117,6 +117,25 @@ def of_this_task(out: list[Taken]) -> list[Taken]:
 def has_gil() -> bool:
     """Return whether there is a GIL: without one, references are not counted so that they could be told."""
     return not hasattr(sys, "_is_gil_enabled") or sys._is_gil_enabled()
+
+
+def _frames(out: list[Taken]) -> dict[int, FrameType]:
+    """Return the running frame of each thread, and that of each greenlet that has something of `out`."""
+    frames = sys._current_frames()
+    for ident, found in greenlets({each.thread for each in out} - frames.keys()).items():
+        frame = sys._getframe() if is_caller(ident) else found.gr_frame
+        if frame is not None:
+            frames[ident] = frame
+    return frames
+
+
+def _suspended_greenlets() -> list[FrameType]:
+    """List the frames of all greenlets that are suspended: nothing tells which of them has entered a lease."""
+    kind = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    if kind is None:
+        return []
+    found = [obj for obj in gc.get_objects() if issubclass(type(obj), kind)]
+    return [each.gr_frame for each in found if each.gr_frame is not None]
 
 
 def _by_thread(out: list[Taken]) -> dict[int, list[Taken]]:
@@ -144,11 +163,10 @@ def _is_inside(frame: FrameType | None, held: list[Taken]) -> bool:
 
 def _others_could_be_inside(frames: Mapping[int, FrameType], threads: set[int]) -> bool:
     """Return whether a thread other than `threads` runs something that may have entered a lease in one of them."""
-    return any(
-        frame.f_code.co_flags & _SUSPENDABLE and with_blocks(frame)
-        for thread, innermost in frames.items()
-        if thread not in threads
-        for frame in callers(innermost)
+    others = [frame for thread, innermost in frames.items() if thread not in threads for frame in callers(innermost)]
+    suspended = [frame for innermost in _suspended_greenlets() for frame in callers(innermost)]
+    return any(frame.f_code.co_flags & _SUSPENDABLE and with_blocks(frame) for frame in others) or any(
+        map(with_blocks, suspended)
     )
 
 
@@ -166,7 +184,7 @@ def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:
 
 def _unseen(out: list[Taken]) -> list[Taken]:
     """List those to whose leases nothing refers that the collector sees."""
-    frames = sys._current_frames()
+    frames = _frames(out)
     try:
         seen = set(map(id, gc.get_referents(*_referrers([each.lease for each in out], frames))))
     finally:

@@ -1,22 +1,19 @@
 //! The end of a pool: `close`, and what `aclose` shares with it.
 
-use std::sync::Arc;
-
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::Deadline;
 use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::values::float;
-use crate::bindings::objects::item::{Core, Item};
+use crate::bindings::objects::item::Item;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::objects::waker::Waker;
+use crate::bindings::pool::asker::who;
 use crate::bindings::pool::background::follow_up;
 use crate::bindings::pool::errors;
 use crate::bindings::pool::log::tell;
-use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
+use crate::bindings::pool::sleep::{Sleeper, Stop, reason_to_stop};
 use crate::pool::{Hold, Nanos};
-use crate::sync::{Parker, this_thread};
 
 /// How long `close` waits for background threads when everything is back.
 const GRACE: Nanos = 1_000_000_000;
@@ -43,21 +40,23 @@ pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -
         return Err(errors::only_aclose(this, py).into());
     }
     let deadline = Deadline::after(seconds, this.now());
-    let parker = Arc::new(Parker::new());
+    let sleeper = Sleeper::here(pool)?;
     begin(pool, force);
-    this.with(py, |core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
-    let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &parker));
-    drop(this.with(py, |core| core.remove_closers(|closer| closer.is(&parker))));
+    let closer = sleeper.waker();
+    this.with(py, |core| core.add_closer(closer));
+    let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &sleeper));
+    drop(this.with(py, |core| core.remove_closers(|closer| sleeper.is_of(closer))));
     result
 }
 
-fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) -> PyResult<()> {
+fn wait_until_over<'py>(pool: &Bound<'py, Pool>, deadline: Deadline, sleeper: &Sleeper<'py>) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
     if let Some(error) = held_by_caller(pool, deadline)? {
         return Err(PyErr::from_value(error));
     }
     let mut back_since = None;
     loop {
+        sleeper.begin(py);
         let now = this.now();
         let (back, over) = this.with(py, |core| core.is_over());
         if over {
@@ -86,7 +85,7 @@ fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) 
             }
             None => {}
         }
-        sleep(pool, parker, left)?;
+        sleeper.sleep(pool, left)?;
         follow_up(pool)?;
     }
 }
@@ -94,8 +93,7 @@ fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) 
 /// The error for a thread that is inside the `with` of a lease, and would wait for it here; if that is certain.
 fn held_by_caller<'py>(pool: &Bound<'py, Pool>, deadline: Deadline) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (this, py) = (pool.get(), pool.py());
-    let (mine, (back, _)) = this.with(py, |core| (has_something(core, py), core.is_over()));
-    if !mine || back {
+    if !has_something(this, py) || this.with(py, |core| core.is_over().0) {
         return Ok(None);
     }
     // On a test's clock nothing waits for ever.
@@ -104,17 +102,16 @@ fn held_by_caller<'py>(pool: &Bound<'py, Pool>, deadline: Deadline) -> PyResult<
     Ok(Some(found).filter(|error| !error.is_none()))
 }
 
-/// Whether the calling thread has something of the pool, as far as that knows.
-fn has_something(core: &Core, py: Python<'_>) -> bool {
-    let (me, out) = (this_thread(), |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired));
-    core.values().any(|(_, item, hold, _)| out(hold) && item.thread(py, hold) == me)
+/// Whether the calling thread or greenlet has something of the pool, as far as that knows.
+fn has_something(pool: &Pool, py: Python<'_>) -> bool {
+    let (me, out) = (who(pool, py), |hold: Hold| matches!(hold, Hold::Leased | Hold::Acquired));
+    pool.with(py, |core| core.values().any(|(_, item, hold, _)| out(hold) && item.who(py, hold) == me))
 }
 
 /// Whether what has to happen before everything is over happens in the event loop that this thread runs, or never.
 fn needs_this_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let (this, py) = (pool.get(), pool.py());
-    let mine = || this.with(py, |core| has_something(core, py));
-    if this.clock().is_some() || !(this.works_in_tasks() || mine()) {
+    if this.clock().is_some() || !(this.works_in_tasks() || has_something(this, py)) {
         return Ok(false);
     }
     python_side::HAS_RUNNING_LOOP.call(py, &[])?.is_truthy()

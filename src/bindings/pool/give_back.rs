@@ -42,7 +42,7 @@ pub(crate) fn give_back_and_yield_gil<'py>(pool: &Bound<'py, Pool>, slot: SlotId
         give_back(pool, slot);
         return Ok(());
     }
-    let asker = asker(this);
+    let asker = asker(this, py);
     let handed = this.with(py, |core| {
         if !matches!(reset, Ok(true)) {
             core.discard_leased(slot, Reason::NotReset, asker.now);

@@ -18,14 +18,14 @@ SOURCE = Path(__file__).resolve().parents[3]
 LAYERS = [  # as in DESIGN.md: each may import those above it in this list
     {"_default", "_hooks", "_records", "_text", "_weaksets", "_with_blocks"},
     {"errors"},
-    {"_opool"},
+    {"_greenlets", "_opool"},
     {"_log", "_registry", "_stacks", "_stats", "_threads"},
     {"_event_loops"},
     {"_task_holders"},
     {"_holders", "_hook_tasks"},
     {"_closing", "_deadlock", "_forks"},
     {"__init__"},
-    {"metrics", "testing"},
+    {"metrics", "testing", "bank", "__main__"},
     {"metrics._table"},
     {"metrics.otel", "metrics.prometheus"},
 ]
