@@ -70,6 +70,7 @@ def are_on_stacks(out: list[Taken]) -> bool:
         return (
             all(_is_inside(frames.get(thread), held) for thread, held in _by_thread(out).items())
             and not _others_could_be_inside(frames, {each.thread for each in out})
+            and not _greenlets_could_be_inside()
             and not _referrers([each.lease for each in out if not each.is_task], frames)
         )
     finally:
@@ -87,6 +88,8 @@ def may_be_on_stacks(out: list[Taken]) -> bool:
             if sum(len(with_blocks(frame)) for frame in callers(frames.get(thread))) < len(held):
                 return False
         if _referrers([each.lease for each in entered], frames):
+            return False
+        if entered and _others_could_be_inside(frames, {each.thread for each in out}):
             return False
         found = _referrers([each.obj if each.lease is None else each.lease for each in others], frames)
         # A frame among them is that of a suspended generator, until Python 3.10.
@@ -130,7 +133,7 @@ def _frames(out: list[Taken]) -> dict[int, FrameType]:
 
 
 def _suspended_greenlets() -> list[FrameType]:
-    """List the frames of all greenlets that are suspended: nothing tells which of them has entered a lease."""
+    """List the frames of all greenlets that are suspended."""
     kind = getattr(sys.modules.get("greenlet"), "greenlet", None)
     if kind is None:
         return []
@@ -163,11 +166,17 @@ def _is_inside(frame: FrameType | None, held: list[Taken]) -> bool:
 
 def _others_could_be_inside(frames: Mapping[int, FrameType], threads: set[int]) -> bool:
     """Return whether a thread other than `threads` runs something that may have entered a lease in one of them."""
-    others = [frame for thread, innermost in frames.items() if thread not in threads for frame in callers(innermost)]
-    suspended = [frame for innermost in _suspended_greenlets() for frame in callers(innermost)]
-    return any(frame.f_code.co_flags & _SUSPENDABLE and with_blocks(frame) for frame in others) or any(
-        map(with_blocks, suspended)
+    return any(
+        frame.f_code.co_flags & _SUSPENDABLE and with_blocks(frame)
+        for thread, innermost in frames.items()
+        if thread not in threads
+        for frame in callers(innermost)
     )
+
+
+def _greenlets_could_be_inside() -> bool:
+    """Return whether a suspended greenlet is inside a `with`: nothing tells which greenlet has entered a lease."""
+    return any(with_blocks(frame) for innermost in _suspended_greenlets() for frame in callers(innermost))
 
 
 def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:

@@ -39,10 +39,10 @@ fn refuse_subinterpreters() -> PyResult<()> {
     if id == 0 {
         return Ok(());
     }
-    Err(PyImportError::new_err(format!(
+    Err(PyImportError::new_err(ffi::values::Message::of(format!(
         "opool works in the main interpreter only, and this is subinterpreter {id}. Under mod_wsgi, set \
          WSGIApplicationGroup %{{GLOBAL}}; under uWSGI, set single-interpreter = true"
-    )))
+    ))))
 }
 
 #[pymodule(gil_used = false)]

@@ -164,13 +164,19 @@ unsafe extern "C" fn refuse(this: *mut PyObject, _: *mut PyObject, _: *mut PyObj
     ptr::null_mut()
 }
 
+unsafe extern "C" fn get_message(this: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    // SAFETY: a getter, called by the interpreter on a live descriptor.
+    unsafe { new_text((*this.cast::<Refusal>()).message.to_str().unwrap_or_default()) }
+}
+
 /// Adds an attribute to a type that only says what to write instead.
 pub(crate) fn refuse_method(owner: &Bound<'_, PyType>, name: &CStr, message: &'static CStr) -> PyResult<()> {
     static TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = owner.py();
     let make = || {
         let builder = TypeBuilder::new::<Refusal>(c"opool._opool._Refusal");
-        builder.slot(ffi::Py_tp_descr_get, refuse as *mut c_void).make(py).map(Bound::unbind)
+        let builder = builder.slot(ffi::Py_tp_descr_get, refuse as *mut c_void);
+        builder.getter(c"__doc__", get_message, None).make(py).map(Bound::unbind)
     };
     let kind = TYPE.get_or_try_init(py, make)?;
     // SAFETY: a descriptor is written before it is used.

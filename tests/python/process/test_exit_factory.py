@@ -131,6 +131,7 @@ class Undecided:
 def wait_for(pool):
     threading.Thread(target=pool.lease, daemon=True).start()
 
+logging.getLogger("opool").setLevel(logging.DEBUG)
 logging.getLogger("opool").addFilter(lambda record: slow("the log"))
 fails = opool.Pool(factory=lambda: 1 / 0)
 wait_for(fails)

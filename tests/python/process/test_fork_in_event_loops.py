@@ -19,7 +19,9 @@ def plain():
     return opool.Pool(["c1", "c2"], timeout=LIMIT, name="db")
 
 def factory():
-    return opool.Pool(factory=object, max_size=2, timeout=LIMIT, name="db")
+    pool = opool.Pool(factory=object, max_size=2, timeout=LIMIT, name="db")
+    with pool.lease(), pool.lease():  # no task has to wait for an object to be created
+        return pool
 
 def ids():
     return opool.ObjectMgr(range(2))
