@@ -133,7 +133,7 @@ torture: develop others ## kill clients of a bank at random for an hour, and che
 
 .PHONY: bench-bank
 bench-bank: bench-env ## measure the bank against its peers (ARGS=--quick for less)
-	@$(BIN)/python scripts/wheels.py install
+	@$(BENCH_VENV)/bin/python scripts/wheels.py install
 	@$(BENCH_VENV)/bin/python bank/benches/run.py $(ARGS)
 
 .PHONY: interpreters
@@ -296,5 +296,5 @@ clean: ## remove everything that was made
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: ci
-ci: lint docs test gate interpreters test-ends smoke ## everything that a change must pass
+ci: lint docs test gate interpreters smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'

@@ -1,5 +1,6 @@
 //! A death between the commit and the answer: a child is killed after its n-th sync, for every n, and another one makes the
 //! same calls again. What was answered before is answered the same, and nothing is given twice or lost.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests are tests, too
 
 mod common;
 #[path = "common/vfs.rs"]

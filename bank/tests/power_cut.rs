@@ -1,5 +1,6 @@
 //! A power cut at every moment: the files as they were after each write and sync, with what was not synced dropped, kept, and
 //! kept in part. Every answered claim must be there.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests are tests, too
 
 mod common;
 #[path = "common/vfs.rs"]

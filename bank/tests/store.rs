@@ -1,4 +1,5 @@
 //! The store's contract, without Python.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests are tests, too
 
 mod common;
 

@@ -11,6 +11,7 @@ from opool._weaksets import snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -27,6 +28,8 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     for task in _all_tasks():
         for coroutine in awaited_chain(task):
             found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
+        if len(found) == len(wanted):
+            return found
     current = _event_loops.current_task()
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
@@ -36,23 +39,35 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     return found
 
 
-def _all_tasks() -> list[Any]:
-    """List the tasks whose stacks may be read: without a GIL those of other threads may run meanwhile."""
-    found: list[Any] = []
-    asyncio = sys.modules.get("asyncio.tasks")
-    event_loop = _event_loops.running_loop()
-    only_here = not _has_gil()
-    for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
-        tasks = snapshot(getattr(asyncio, name, ()))  # other threads start tasks
-        found += [task for task in tasks if not task.done() and not (only_here and task.get_loop() is not event_loop)]
+def _all_tasks() -> Iterator[Any]:
+    """Yield the tasks whose stacks may be read, those of this thread first.
+
+    Without a GIL those of other threads are left out: they may run meanwhile.
+    """
     trio = sys.modules.get("trio")
     if trio is not None and _event_loops.running_trio_loop() is not None:
         roots = [trio.lowlevel.current_root_task()]
         while roots:
             task = roots.pop()
-            found.append(task)
+            yield task
             roots += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return
+    event_loop = _event_loops.running_loop()
+    if isinstance(event_loop, asyncio.AbstractEventLoop):
+        yield from asyncio.all_tasks(event_loop)
+    if not _has_gil():
+        return
+    if sys.version_info < (3, 14):
+        for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
+            tasks = snapshot(getattr(asyncio.tasks, name, ()))  # other threads start tasks
+            yield from (task for task in tasks if not task.done())
+    else:
+        # The interpreter keeps the tasks of each thread in a list of its own, and lists them for a given event loop
+        # only; an event loop in which nobody waits is known to nobody here.
+        Task = asyncio.Task  # noqa: N806
+        yield from (each for each in gc.get_objects() if isinstance(each, Task) and not each.done())
 
 
 def _has_gil() -> bool:

@@ -61,7 +61,7 @@ impl Taker {
             if self.renew {
                 lease.keep_renewed();
             }
-            leases.push(Py::new(py, LeaseCore::of(lease, self.title.clone()))?);
+            leases.push(Py::new(py, LeaseCore::new(lease, self.title.clone()))?);
         }
         Ok(PyList::new(py, leases)?.into_any().unbind())
     }
@@ -456,7 +456,7 @@ fn told(py: Python<'_>, title: &str, verdict: Verdict, lease: Option<Arc<Lease>>
         Verdict::Run { attempt } => {
             let lease = lease.map(|lease| {
                 lease.keep_renewed();
-                Py::new(py, LeaseCore::of(lease, title.to_owned()))
+                Py::new(py, LeaseCore::new(lease, title.to_owned()))
             });
             ("run", attempt.into_pyobject(py)?.into_any(), lease.transpose()?)
         }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
+use pyo3::Python;
+
 use crate::core::error::{Error, Result};
 use crate::core::fork::generation;
 use crate::core::ids::HeldIds;
@@ -99,10 +101,10 @@ impl Drop for Handle {
         let current = *self.current.get_mut();
         // SAFETY: nobody else has the handle any more. A forked child leaks its parent's: its locks may be taken.
         #[allow(unsafe_code)]
-        unsafe {
-            if (*current).generation == generation() {
-                drop(Box::from_raw(current));
-            }
+        let mine = unsafe { ((*current).generation == generation()).then(|| Box::from_raw(current)) };
+        // The last one ends the threads of its file and waits for them: not with the GIL.
+        if let Some(mine) = mine {
+            Python::attach(|py| py.detach(|| drop(mine)));
         }
     }
 }

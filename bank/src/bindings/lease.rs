@@ -20,7 +20,7 @@ pub struct LeaseCore {
 }
 
 impl LeaseCore {
-    pub fn of(lease: Arc<Lease>, title: String) -> Self {
+    pub fn new(lease: Arc<Lease>, title: String) -> Self {
         LeaseCore { lease, title }
     }
 
@@ -59,8 +59,8 @@ impl LeaseCore {
         from_value(py, &self.lease.row.key)
     }
 
-    #[getter]
-    fn new(&self) -> bool {
+    #[getter(new)]
+    fn is_new(&self) -> bool {
         self.lease.new
     }
 

@@ -41,7 +41,10 @@ pub struct Inside(());
 pub fn inside() -> Inside {
     let depth = DEPTH.get();
     DEPTH.set(depth + 1);
-    while depth == 0 {
+    if depth > 0 {
+        return Inside(());
+    }
+    loop {
         INSIDE.fetch_add(1, Ordering::SeqCst);
         if !FORKING.load(Ordering::SeqCst) {
             break;

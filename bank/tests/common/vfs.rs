@@ -1,5 +1,5 @@
 //! A VFS that records what SQLite writes, truncates, syncs and deletes, and that can end the process after a sync.
-#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc)]
+#![allow(dead_code, unsafe_code, clippy::unwrap_used, clippy::undocumented_unsafe_blocks, clippy::missing_safety_doc)]
 // SAFETY for all of this file: SQLite calls these functions as its documentation says, with pointers that it got from here or
 // from the VFS underneath; the memory of a file is SQLite's, `szOsFile` bytes, ours first and the other VFS's behind it.
 

@@ -391,6 +391,31 @@ def test_waiting_for_an_item_by_its_key_says_what_became_of_it(bank):
         bank.lease(key="given", timeout=None)
 
 
+@pytest.mark.parametrize("end", ["done", "claim", "bury"])
+def test_a_wait_for_an_item_by_its_key_ends_when_it_is_given_or_dead(bank, end):
+    bank.put(["a"], max_attempts=1)
+    lease = bank.lease(600, id="holder")
+    ended = []
+
+    def wait():
+        with pytest.raises(BankTimeout, match="never comes free"):
+            bank.lease(key="a", timeout=None)
+        ended.append(True)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while bank.stats()["waiting"] == 0:
+        pass
+    if end == "done":
+        lease.done()
+    elif end == "claim":
+        bank.claim("holder")
+    else:
+        lease.reject()
+    thread.join(60)
+    assert ended == [True]
+
+
 def test_waiting_ends_when_a_delay_is_over(bank):
     bank.put(["a"], delay=0.2)
     assert bank.claim() is None

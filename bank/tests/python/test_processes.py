@@ -206,6 +206,26 @@ def test_waiting_processes_are_woken_by_another_process(path, bank, child):
     assert sorted(int(finish(process)) for process in children) == [0, 1, 2, 3]
 
 
+def test_a_wait_for_a_key_ends_when_another_process_gives_it(path, bank, child):
+    bank.put(["a"])
+    lease = bank.lease(600)
+    code = """
+        import sys
+        from opool_bank import Bank, BankTimeout
+        bank = Bank(sys.argv[1])
+        try:
+            print("ready", flush=True)
+            bank.lease(key="a", timeout=None)
+        except BankTimeout as error:
+            print("never comes free" in str(error))
+    """
+    waiter = child(code, path)
+    waiter.stdout.readline()
+    assert waiter.poll() is None
+    lease.done()
+    assert finish(waiter) == "True\n"
+
+
 def test_a_holder_that_was_stopped_past_its_lease_cannot_finish(path, bank, child):
     bank.put(["a"])
     code = """

@@ -114,7 +114,13 @@ impl Transaction<'_> {
     /// A claim or a lease. `again`: it waited, and its id had nothing when it came.
     pub fn take(&mut self, bank: i64, take: &Take, again: bool) -> Result<Took> {
         if again && self.empty.contains(&bank) && !self.served.contains(&(bank, take.id.clone())) {
-            return Ok(Took::Waits);
+            let ended = match &take.pick {
+                Pick::Key { key, .. } => self.ended.contains(&(bank, key.clone())),
+                _ => false,
+            };
+            if !ended {
+                return Ok(Took::Waits);
+            }
         }
         let mine = self.many("bank = ?1 AND claim = ?2 ORDER BY claim_i", &[&bank, &take.id])?;
         let mine: Vec<Record> = mine.into_iter().filter(|record| !self.is_gone(record)).collect();
@@ -190,6 +196,7 @@ impl Transaction<'_> {
                 )?;
                 self.bank(bank)?.shift(Some(State::Leased), Some(State::Given));
                 self.forget_ahead(bank);
+                self.ended.insert((bank, record.row.key.clone()));
                 record.row.state = State::Given;
                 record.row.remaining = NEVER;
             }
@@ -284,6 +291,7 @@ impl Transaction<'_> {
                 &[&record.row.row],
             )?;
             self.bank(bank)?.shift(Some(record.row.state), Some(State::Dead));
+            self.ended.insert((bank, record.row.key));
             return Ok(None);
         }
         self.remember_settled(bank, &record)?;
@@ -301,6 +309,9 @@ impl Transaction<'_> {
             &[&record.row.row, &(state as i64), &ready_at, &take.id, &ordinal, &take.n, &owner, &token],
         )?;
         self.bank(bank)?.shift(Some(record.row.state), Some(state));
+        if state == State::Given {
+            self.ended.insert((bank, record.row.key.clone()));
+        }
         record.row.state = state;
         record.row.token = token;
         record.row.attempts += 1;
@@ -384,6 +395,7 @@ impl Transaction<'_> {
                 }
                 self.bank(bank)?.shift(Some(State::Leased), Some(state));
                 self.forget_ahead(bank);
+                self.ended.insert((bank, record.row.key.clone()));
             }
             Call::Release { delay } => self.free(bank, record, after(*delay), Ended::Released, &Payload::None)?,
             Call::Reject { reason, delay } => self.free(bank, record, after(*delay), Ended::Rejected, reason)?,
@@ -416,6 +428,9 @@ impl Transaction<'_> {
             ],
         )?;
         self.bank(bank)?.shift(Some(State::Leased), Some(state));
+        if state == State::Dead {
+            self.ended.insert((bank, record.row.key.clone()));
+        }
         self.note_freed(bank);
         Ok(())
     }

@@ -70,6 +70,8 @@ pub struct Transaction<'a> {
     pub empty: HashSet<i64>,
     /// Claim ids that got something: a waiting take of the same id must look.
     pub served: HashSet<(i64, Value)>,
+    /// Items that were given or buried: who waits for one of them by its key waits in vain.
+    pub ended: HashSet<(i64, Value)>,
     /// Something may have become claimable.
     pub freed: bool,
     /// How many rows the takes of this transaction want.
@@ -99,6 +101,7 @@ impl<'a> Transaction<'a> {
             ahead: HashMap::new(),
             empty: HashSet::new(),
             served: HashSet::new(),
+            ended: HashSet::new(),
             freed: false,
             wanted: 1,
             reaped: false,

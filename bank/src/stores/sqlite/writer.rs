@@ -106,7 +106,7 @@ impl Writer {
                 banks.push(*bank);
             }
             if changed {
-                ids.push((*bank, take.id.clone(), matches!(take.pick, Pick::Id { .. })));
+                ids.push((*bank, take.id.clone(), take.pick.clone()));
             }
         }
         let now = self.shared.now();
@@ -126,11 +126,18 @@ impl Writer {
                 None => {}
             }
         }
-        for (bank, id, range) in ids {
+        for (bank, id, pick) in ids {
             let mut mine = self.db.prepare_cached("SELECT 1 FROM item WHERE bank = ?1 AND claim = ?2")?;
             let mut fresh = self.db.prepare_cached("SELECT 1 FROM bank WHERE id = ?1 AND mark < top")?;
+            let mut ended = self.db.prepare_cached("SELECT 1 FROM item WHERE bank = ?1 AND key = ?2 AND state > 1")?;
             self.look_by_id |= mine.exists(rusqlite::params![bank, id])?;
-            if self.look_by_id || (range && fresh.exists([bank])?) {
+            let worth = match &pick {
+                Pick::Next => false,
+                Pick::Id { .. } => fresh.exists([bank])?,
+                Pick::Key { key, .. } => ended.exists(rusqlite::params![bank, key])?,
+            };
+            self.look_by_id |= worth;
+            if self.look_by_id {
                 return Ok((true, None));
             }
         }
@@ -293,7 +300,8 @@ fn apply_all(transaction: &mut Transaction<'_>, batch: &[(u64, Request)], waited
         outcomes.push(apply(transaction, request, place < waited)?);
     }
     // What was freed after a take had looked goes to it in the same commit, in the order in which they wait.
-    if transaction.freed {
+    // So does the news that what it waits for by its key is gone.
+    if transaction.freed || !transaction.ended.is_empty() {
         for ((_, request), outcome) in batch.iter().zip(&mut outcomes) {
             if let (Request::Take { bank, take, .. }, Outcome::Waits) = (request, &outcome) {
                 *outcome = took(fatal(transaction.take(*bank, take, true))?);
