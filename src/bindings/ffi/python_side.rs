@@ -66,6 +66,11 @@ table! {
             RUNNING_TRIO_LOOP = c"running_trio_loop",
             RUN_CLOCK_SOON = c"run_clock_soon",
             START_TIMER = c"start_timer";
+        c"opool._greenlets":
+            GET_CURRENT_GREENLET = c"get_current_function",
+            HUB_TO_WAIT_IN = c"hub_to_wait_in",
+            SLEEP_IN_HUB = c"sleep",
+            USES_GEVENT = c"is_used";
         c"opool._holders":
             CLOSE_TIMEOUT_ERROR = c"close_timeout_error",
             HOLDERS = c"holders",

@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
@@ -18,9 +17,9 @@ use crate::bindings::ffi::exception::keeping_exception;
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::item::drop_items;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::borrow::serve;
 use crate::bindings::pool::job::{Job, Outcome, upgrade};
+use crate::bindings::pool::sleep::Sleeper;
 use crate::bindings::pool::wake::wake;
 use crate::pool::{FollowUp, Nanos, Next};
 use crate::sync::Parker;
@@ -142,7 +141,7 @@ pub(crate) fn stop(py: Python<'_>, pools: &[Bound<'_, Pool>]) {
     STOPPING.store(true, Relaxed);
     for pool in pools {
         for waker in pool.get().with(py, |core| core.wake_all()) {
-            waker.unpark();
+            waker.wake_worker(py);
         }
     }
 }
@@ -155,9 +154,16 @@ struct Worker {
 
 #[pymethods]
 impl Worker {
-    fn __call__(&self, py: Python<'_>) {
-        AT_WORK.set(true);
-        let parker = Arc::new(Parker::new());
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let sleeper = match Sleeper::of_worker(py) {
+            Ok(sleeper) => sleeper,
+            Err(error) => {
+                error.write_unraisable(py, None);
+                Sleeper::Thread(Arc::new(Parker::new()))
+            }
+        };
+        // A greenlet shares its thread with others, who may have to do what is left at the end.
+        AT_WORK.set(AT_WORK.get() || !sleeper.is_greenlet());
         let (mut me, mut slept) = (None, false);
         while let Some(pool) = upgrade(self.pool.bind(py)) {
             let this = pool.get();
@@ -168,7 +174,9 @@ impl Worker {
                 }
                 break;
             }
-            let next = this.with(py, |core| core.next_work(&mut me, Waker::Thread(Arc::clone(&parker)), slept, now));
+            sleeper.begin(py);
+            let waker = sleeper.waker();
+            let next = this.with(py, |core| core.next_work(&mut me, waker, slept, now));
             slept = false;
             match next {
                 Next::Do(work) => {
@@ -183,7 +191,14 @@ impl Worker {
                     follow_up_quietly(&pool);
                     drop(pool);
                     slept = true;
-                    py.detach(|| parker.park(Some(Duration::from_nanos(limit))));
+                    if let Err(error) = sleeper.sleep_idly(py, limit) {
+                        // The greenlet was killed.
+                        if let Some(pool) = upgrade(self.pool.bind(py)) {
+                            pool.get().with(py, |core| core.worker_killed(me));
+                            follow_up_quietly(&pool);
+                        }
+                        return Err(error);
+                    }
                 }
                 Next::End => {
                     follow_up_quietly(&pool);
@@ -191,6 +206,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 }
 

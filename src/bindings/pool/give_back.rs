@@ -38,7 +38,7 @@ pub(crate) fn give_back_and_yield_gil<'py>(pool: &Bound<'py, Pool>, slot: SlotId
         return Ok(());
     }
     let reset = if this.is_managed() { reset(pool, slot) } else { Ok(true) };
-    let asker = asker(this);
+    let asker = asker(this, py);
     let handed = this.with(py, |core| {
         if !matches!(reset, Ok(true)) {
             core.discard_leased(slot, Reason::NotReset, asker.now);

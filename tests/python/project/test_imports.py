@@ -18,7 +18,7 @@ SOURCE = Path(__file__).resolve().parents[3]
 LAYERS = [  # as in DESIGN.md: each may import those above it in this list
     {"_default", "_hooks", "_records", "_text", "_weaksets"},
     {"errors"},
-    {"_opool"},
+    {"_greenlets", "_opool"},
     {"_log", "_registry", "_stats", "_threads"},
     {"_event_loops"},
     {"_task_holders"},
