@@ -11,8 +11,8 @@ use crate::bindings::pool::job::{Job, Outcome};
 #[pymethods]
 impl Job {
     /// Calls the hook, and tells the pool how that ended.
-    fn run(&self, py: Python<'_>) {
-        background::run(self, py);
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        background::run(self, py)
     }
 
     /// The hook, called by the caller, has returned `result`.

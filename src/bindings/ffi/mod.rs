@@ -5,9 +5,11 @@
 pub(crate) mod call;
 pub(crate) mod drop;
 pub(crate) mod exception;
+pub(crate) mod interrupt;
 pub(crate) mod keywords;
 pub(crate) mod python_side;
 pub(crate) mod refcount;
 pub(crate) mod self_method;
+pub(crate) mod shown;
 pub(crate) mod slots;
 pub(crate) mod stop_iteration;

@@ -12,6 +12,7 @@ use pyo3::pyclass::PyVisit;
 use pyo3::types::PyString;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::interrupt::Kept;
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
 use crate::sync::{Attached, Guarded, this_thread};
@@ -84,10 +85,12 @@ impl Ready {
         while let Some(future) = futures.next() {
             if let Err(error) = PoolFuture::resume(future.get(py)) {
                 // Ctrl-C, or the like: the others are resumed all the same.
+                let mut kept = Kept::default();
+                kept.add(py, error);
                 for future in futures {
-                    Ready::push(future.get(py))?;
+                    resume_soon(future.get(py), &mut kept);
                 }
-                return Err(error);
+                return kept.raise();
             }
         }
         Ok(())
@@ -100,28 +103,30 @@ impl Ready {
     }
 }
 
-/// Has the event loop of the task resume it. False if nobody runs that event loop.
-pub(crate) fn resume_soon(future: &Bound<'_, PoolFuture>) -> bool {
+/// Has the event loop of the task resume it, whatever signal handlers raise meanwhile: that is kept for the caller.
+/// False if nobody runs that event loop.
+pub(crate) fn resume_soon(future: &Bound<'_, PoolFuture>, kept: &mut Kept) -> bool {
     let py = future.py();
     let event_loop = future.get().event_loop(py);
     let here = this_thread() == future.get().thread()
-        && loop_here(py, future.get().is_asyncio()).is_ok_and(|running| running.is(event_loop));
+        && kept.insist(py, || loop_here(py, future.get().is_asyncio())).is_ok_and(|running| running.is(event_loop));
     if here {
-        return twice(future, || Ready::push(future));
+        return twice(future, kept, || Ready::push(future));
     }
-    let alive = event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
+    let is_running = || event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
+    let alive = kept.insist(py, is_running);
     // Scheduled in any case: should somebody run that loop later, the task finds itself without a ticket, and queues
     // again.
-    let scheduled = twice(future, || Ready::schedule(future, intern!(py, "call_soon_threadsafe")).map(drop));
+    let scheduled = twice(future, kept, || Ready::schedule(future, intern!(py, "call_soon_threadsafe")).map(drop));
     alive.unwrap_or(false) && scheduled
 }
 
-/// Calls an event loop, and once more if that fails: a signal handler may have raised in there, and nobody else would
-/// ever resume the task. False if both fail.
-fn twice(future: &Bound<'_, PoolFuture>, call: impl Fn() -> PyResult<()>) -> bool {
-    let Err(error) = call() else { return true };
-    let (well, py) = (call().is_ok(), future.py());
-    // A transient allocation failure may be ignored; what a handler raised would be lost here.
+/// Calls an event loop, and once more if that fails: there may have been no memory, and nobody else would ever resume
+/// the task. False if both fail.
+fn twice(future: &Bound<'_, PoolFuture>, kept: &mut Kept, call: impl Fn() -> PyResult<()>) -> bool {
+    let py = future.py();
+    let Err(error) = kept.insist(py, &call) else { return true };
+    let well = kept.insist(py, &call).is_ok();
     if well && !error.is_instance_of::<PyMemoryError>(py) {
         error.write_unraisable(py, Some(future.get().pool(py)));
     }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
 use crate::bindings::ffi::call::unpark_without_gil;
+use crate::bindings::ffi::interrupt::Kept;
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
 use crate::bindings::objects::ready::resume_soon;
 use crate::pool::Ticket;
@@ -49,11 +50,11 @@ impl Waker {
     }
 
     /// Wakes a waiter for which that takes Python. False if it will never run: then the caller ends its wait
-    /// (`take_ticket`). May run any code.
-    pub(crate) fn call(&self, py: Python<'_>) -> bool {
+    /// (`take_ticket`). May run any code; what signal handlers raise is kept for the caller.
+    pub(crate) fn call(&self, py: Python<'_>, kept: &mut Kept) -> bool {
         match self {
             Waker::Thread(_) => self.unpark(),
-            Waker::Task(future) => resume_soon(future.get(py)),
+            Waker::Task(future) => resume_soon(future.get(py), kept),
         }
     }
 

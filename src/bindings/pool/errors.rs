@@ -8,9 +8,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::to_seconds;
-use crate::bindings::ffi::exception::{Raised, shown};
+use crate::bindings::ffi::exception::Raised;
 use crate::bindings::ffi::keywords::{Keywords, float};
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::shown;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waited::Waited;
 use crate::bindings::pool::holders::{Oldest, oldest};

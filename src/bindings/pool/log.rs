@@ -3,17 +3,28 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::bindings::ffi::interrupt::{failure, raise_later};
 use crate::bindings::ffi::python_side::PythonName;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::Maintenance;
 
 /// Calls a function that writes to the log. What it raises is reported as unraisable: no caller could handle it.
-pub(crate) fn tell(pool: &Bound<'_, Pool>, function: &PythonName, more: &[&Bound<'_, PyAny>]) {
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+pub(crate) fn tell(pool: &Bound<'_, Pool>, function: &PythonName, more: &[&Bound<'_, PyAny>]) -> PyResult<()> {
+    let py = pool.py();
     let mut arguments = vec![pool.as_any()];
     arguments.extend(more);
-    if let Err(error) = function.call(pool.py(), &arguments) {
-        error.write_unraisable(pool.py(), Some(pool.as_any()));
+    match function.call(py, &arguments) {
+        Ok(_) => Ok(()),
+        Err(error) => failure(py, error).map(|error| error.write_unraisable(py, Some(pool.as_any()))),
     }
+}
+
+/// As `tell`, where nothing can be raised.
+pub(crate) fn tell_quietly(pool: &Bound<'_, Pool>, function: &PythonName, more: &[&Bound<'_, PyAny>]) {
+    raise_later(pool.as_any(), tell(pool, function, more));
 }
 
 /// What the log calls the hook of this kind of maintenance.

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::{check_signals, finalizing, park_detached};
 use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
+use crate::bindings::ffi::interrupt::sees_signals;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::Nanos;
 use crate::sync::Parker;
@@ -53,13 +54,4 @@ pub(crate) fn reason_to_stop(py: Python<'_>, left: Option<Nanos>) -> Option<Stop
         return Some(Stop::Finalizing);
     }
     (left == Some(0)).then_some(Stop::TimedOut)
-}
-
-/// Whether the calling thread is the one that runs signal handlers.
-fn sees_signals() -> bool {
-    #[cfg(target_os = "linux")]
-    // SAFETY: neither call has preconditions.
-    return unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) };
-    #[cfg(not(target_os = "linux"))]
-    true
 }

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::{Deadline, Wait};
 use crate::bindings::ffi::exception::{OrRaised, Raises};
+use crate::bindings::ffi::interrupt::Kept;
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waited::Waited;
@@ -14,7 +15,7 @@ use crate::bindings::pool::asker::{Waiting, asker, held};
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
 use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
-use crate::bindings::pool::give_back::give_back;
+use crate::bindings::pool::give_back::{give_back, give_back_quietly};
 use crate::bindings::pool::holders::note_holders;
 use crate::bindings::pool::log::tell;
 use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
@@ -65,8 +66,10 @@ pub(crate) fn taken<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py, S
     match follow_up(pool) {
         Ok(()) => Ok(slot),
         Err(error) => {
-            give_back(pool, slot);
-            Err(error).or_raised(py)
+            let mut kept = Kept::default();
+            kept.add(py, error);
+            kept.keep(py, give_back(pool, slot));
+            kept.raise().map(|()| slot).or_raised(py)
         }
     }
 }
@@ -166,7 +169,7 @@ impl<'py> Queued<'_, 'py> {
         });
         match (slot, reason) {
             (Some(slot), Stop::Raised(raised)) => {
-                give_back(pool, slot);
+                give_back_quietly(pool, slot);
                 Err(raised)
             }
             (Some(slot), _) => taken(pool, slot),
@@ -212,7 +215,6 @@ impl<'py> Queued<'_, 'py> {
         if makes && entered {
             return Some(Stop::Deadlock);
         }
-        tell(self.pool, &python_side::REPORT_DEADLOCK, &[]);
-        None
+        tell(self.pool, &python_side::REPORT_DEADLOCK, &[]).or_raised(py).err().map(Stop::Raised)
     }
 }
