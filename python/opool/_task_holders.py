@@ -24,9 +24,11 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     if not wanted:
         return found
-    for task in _all_tasks():
-        for coroutine in awaited_chain(task):
-            found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
+    for tasks in (_listed_tasks, _tasks_of_other_loops):
+        if len(found) < len(wanted):
+            for task in tasks():
+                for coroutine in awaited_chain(task):
+                    found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
     current = _event_loops.current_task()
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
@@ -36,8 +38,11 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     return found
 
 
-def _all_tasks() -> list[Any]:
-    """List the tasks whose stacks may be read: without a GIL those of other threads may run meanwhile."""
+def _listed_tasks() -> list[Any]:
+    """List the tasks that can be found quickly.
+
+    Without a GIL only those of this thread: the stacks of others cannot be read, as they may run meanwhile.
+    """
     found: list[Any] = []
     asyncio = sys.modules.get("asyncio.tasks")
     event_loop = _event_loops.running_loop()
@@ -45,6 +50,8 @@ def _all_tasks() -> list[Any]:
     for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
         tasks = snapshot(getattr(asyncio, name, ()))  # other threads start tasks
         found += [task for task in tasks if not task.done() and not (only_here and task.get_loop() is not event_loop)]
+    if sys.version_info >= (3, 14) and asyncio is not None and hasattr(event_loop, "create_task"):
+        found += asyncio.all_tasks(event_loop)  # the tasks written in C are in no set any more
     trio = sys.modules.get("trio")
     if trio is not None and _event_loops.running_trio_loop() is not None:
         roots = [trio.lowlevel.current_root_task()]
@@ -53,6 +60,20 @@ def _all_tasks() -> list[Any]:
             found.append(task)
             roots += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
     return found
+
+
+def _tasks_of_other_loops() -> list[Any]:
+    """List the tasks of asyncio that `_listed_tasks` leaves out: since CPython 3.14 the list is one of each thread.
+
+    The search takes as long as one of the collector's through all objects.
+    """
+    asyncio = sys.modules.get("asyncio.tasks")
+    if sys.version_info < (3, 14) or asyncio is None or not _has_gil():
+        return []
+    here = _event_loops.running_loop()
+    kind = asyncio.Task
+    tasks = [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+    return [task for task in tasks if not task.done() and task.get_loop() is not here]
 
 
 def _has_gil() -> bool:

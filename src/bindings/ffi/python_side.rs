@@ -93,6 +93,7 @@ table! {
         c"opool._stats":
             STATS = c"snapshot";
         c"opool._threads":
+            RUN_PENDING = c"run_pending",
             START_THREAD = c"start";
         c"asyncio":
             ASYNCIO_CANCELLED_ERROR = c"CancelledError",

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use crate::bindings::ffi::call::{check_signals, finalizing, park_detached};
 use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
 use crate::bindings::ffi::interrupt::sees_signals;
+use crate::bindings::ffi::python_side;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::Nanos;
 use crate::sync::Parker;
@@ -17,6 +18,12 @@ use crate::sync::Parker;
 /// bounds how late it is seen. CPython's own locks have the same gap, and no bound.
 const SIGNAL_BACKSTOP: Duration = Duration::from_millis(20);
 
+/// How often a waiting thread runs Python without a GIL.
+///
+/// There an object counts in the thread that made it. If another thread drops the last reference, the object dies when
+/// its own thread runs Python next: a lease that was dropped would not come back as long as that thread waits here.
+const MERGE_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Sleeps until the parker is unparked, or for `limit` nanoseconds; in the main thread for a moment only, because of
 /// signals. On a clock of a test, time passes instead.
 pub(crate) fn sleep<'py>(pool: &Bound<'py, Pool>, parker: &Parker, limit: Option<Nanos>) -> Raises<'py> {
@@ -26,10 +33,15 @@ pub(crate) fn sleep<'py>(pool: &Bound<'py, Pool>, parker: &Parker, limit: Option
         return clock.bind(py).call_method1("_advance_until", (pool, until)).map(drop).or_raised(py);
     }
     let limit = limit.map(Duration::from_nanos);
-    let nap =
-        if sees_signals() { Some(limit.map_or(SIGNAL_BACKSTOP, |limit| limit.min(SIGNAL_BACKSTOP))) } else { limit };
-    park_detached(py, parker, nap);
-    Ok(())
+    let most = if sees_signals() {
+        Some(SIGNAL_BACKSTOP)
+    } else if cfg!(opool_gil) {
+        None
+    } else {
+        Some(MERGE_INTERVAL)
+    };
+    park_detached(py, parker, [limit, most].into_iter().flatten().min());
+    if cfg!(opool_gil) { Ok(()) } else { python_side::RUN_PENDING.call(py, &[]).map(drop).or_raised(py) }
 }
 
 /// Why a thread stops waiting.
