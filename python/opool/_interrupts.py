@@ -41,7 +41,7 @@ def has_struck(error: BaseException) -> bool:
 def _codes_of_handlers() -> set[CodeType]:
     """Return the code of the functions that are signal handlers now."""
     signal: Any = sys.modules["_signal"]  # it has no enumerations, which take long
-    found = set()
+    found: set[Any] = set()
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
         if callable(handler):

@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_LISTED_BY_THREAD: bool = sys.version_info >= (3, 14)
+"""Whether each thread of the interpreter has a list of its own of the asyncio tasks written in C."""
+
 
 def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     """Find the tasks that are inside the `async with` of these async leases, by the ids of the leases.
@@ -50,7 +53,7 @@ def _listed_tasks() -> list[Any]:
     for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
         tasks = snapshot(getattr(asyncio, name, ()))  # other threads start tasks
         found += [task for task in tasks if not task.done() and not (only_here and task.get_loop() is not event_loop)]
-    if sys.version_info >= (3, 14) and asyncio is not None and hasattr(event_loop, "create_task"):
+    if _LISTED_BY_THREAD and asyncio is not None and hasattr(event_loop, "create_task"):
         found += asyncio.all_tasks(event_loop)  # the tasks written in C are in no set any more
     trio = sys.modules.get("trio")
     if trio is not None and _event_loops.running_trio_loop() is not None:
@@ -68,7 +71,7 @@ def _tasks_of_other_loops() -> list[Any]:
     The search takes as long as one of the collector's through all objects.
     """
     asyncio = sys.modules.get("asyncio.tasks")
-    if sys.version_info < (3, 14) or asyncio is None or not _has_gil():
+    if not _LISTED_BY_THREAD or asyncio is None or not _has_gil():
         return []
     here = _event_loops.running_loop()
     kind = asyncio.Task
