@@ -78,6 +78,12 @@ dev: develop ## set everything up: environment, tools, extension
 demo: develop ## set everything up and run the demonstration
 	$(call say,python -m design.opool_demo)
 	@$(BIN)/python -m design.opool_demo
+	@echo 'The same between processes, through kills and power cuts: make demo-bank'
+
+.PHONY: demo-bank
+demo-bank: develop others ## the same for the bank: processes on one file, some of them killed
+	$(call say,python -m opool_bank.demo)
+	@$(BIN)/python -m opool_bank.demo
 
 .PHONY: test
 test: test-rs test-loom postgres test-py ## run every test
@@ -118,6 +124,17 @@ ifeq ($(ARGS),)
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
+
+SECONDS_OF_TORTURE ?= 3600#	how long `make torture` kills
+.PHONY: torture
+torture: develop others ## kill clients of a bank at random for an hour, and check that nothing was lost or given twice
+	$(call say,torture: $(SECONDS_OF_TORTURE) seconds or 10000 kills)
+	@$(BIN)/python bank/tests/python/killing.py $(SECONDS_OF_TORTURE) 10000
+
+.PHONY: bench-bank
+bench-bank: bench-env ## measure the bank against its peers (ARGS=--quick for less)
+	@$(BENCH_VENV)/bin/python scripts/wheels.py install
+	@$(BENCH_VENV)/bin/python bank/benches/run.py $(ARGS)
 
 .PHONY: interpreters
 interpreters: ## bring CPython 3.14 and 3.15 from Debian, into .tools, if they are not here
@@ -279,5 +296,5 @@ clean: ## remove everything that was made
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: ci
-ci: lint test gate interpreters test-ends smoke ## everything that a change must pass
+ci: lint docs test gate interpreters smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'

@@ -86,6 +86,8 @@ def interpreter(version: str) -> Path:
     if not finished(folder):
         print(f"aarch64: fetching CPython {version}", flush=True)
         unpack(Apt(folder / "apt", PYTHONS[version], architecture="arm64").packages(f"python{version}"), folder)
+        if not (folder / "lib").exists():  # later releases keep all in /usr; a link for the rest is not in a package
+            (folder / "lib").symlink_to("usr/lib")
         finish(folder)
     return folder
 
@@ -97,9 +99,10 @@ def main() -> None:
     parser.add_argument("--manylinux", metavar="X_Y", default="2_17", help="the glibc to link for")
     parser.add_argument("versions", nargs="*", default=SUPPORTED, help="of CPython")
     arguments = parser.parse_args()
-    env = environment(TARGET / "aarch64", RUSTC=str(compiler()))
+    rustc = str(compiler())
     options = ["--target", TRIPLE, "--zig", "--compatibility", f"manylinux_{arguments.manylinux}"]
     for package in packages():
+        env = environment(TARGET / "aarch64" / package.name, RUSTC=rustc)
         for version in arguments.versions if package.kind == "per-interpreter" else arguments.versions[:1]:
             print(f"  {build(package, f'python{version}', arguments.out, env, *options).name}", flush=True)
 

@@ -33,9 +33,14 @@ def ask(python: str, expression: str) -> str:
     return subprocess.run([python, "-I", "-c", program], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def target_of(python: str) -> Path:
-    """Returns the target directory that the Makefile uses for an interpreter: one an ABI."""
-    return TARGET / ask(python, "sysconfig.get_config_var('SOABI')")
+def target_of(package: Package, python: str, kind: str = "") -> Path:
+    """Returns the target directory of a package and an ABI; for the first package the one that the Makefile uses.
+
+    Packages do not share one. A crate that one builds for itself and another as a dependency, with other features, has
+    the same file in both builds (`libNAME.so`): the later one wins, and cargo takes it for the earlier one's.
+    """
+    own = TARGET if package.folder == ROOT else TARGET / package.name
+    return own / (kind + ask(python, "sysconfig.get_config_var('SOABI')"))
 
 
 def environment(target: Path, **more: str) -> dict[str, str]:
@@ -78,16 +83,16 @@ def build_all(out: Path, pythons: list[str], *options: str) -> list[Path]:
     made = []
     for package in packages():
         for python in pythons if package.kind == "per-interpreter" else pythons[:1]:
-            made.append(build(package, python, out, environment(target_of(python)), *options))
+            made.append(build(package, python, out, environment(target_of(package, python)), *options))
             print(f"  {made[-1].name}", flush=True)
     return made
 
 
 def quick_interpreter() -> str:
     """Returns the interpreter that quick wheels are built with: always the same, as another one rebuilds PyO3."""
-    note = TARGET / "quick" / "interpreter"
+    note = TARGET / "quick-interpreter"
     if not (note.exists() and Path(note.read_text()).exists()):
-        note.parent.mkdir(parents=True, exist_ok=True)
+        TARGET.mkdir(exist_ok=True)
         note.write_text(str(getattr(sys, "_base_executable", "") or sys.executable))
     return note.read_text()
 
@@ -97,8 +102,8 @@ def install() -> None:
     free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     for package in packages()[1:]:
         # One wheel serves all interpreters with a GIL. What has none needs a wheel of its own.
-        own = free_threaded and package.kind != "program"
-        python, target = (sys.executable, target_of(sys.executable)) if own else (quick_interpreter(), TARGET / "quick")
+        python = sys.executable if free_threaded and package.kind != "program" else quick_interpreter()
+        target = target_of(package, python, "quick-")
         wheel = build(package, python, target / "wheels", environment(target, **QUICK))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         stamp = Path(sys.prefix) / f".installed-{package.name}"

@@ -35,6 +35,7 @@ enum Step {
     Acquire { who: usize },
     Release { object: usize },
     Retire { which: usize },
+    NoteHolders,
     Fork,
     Drain,
 }
@@ -53,6 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => who.prop_map(|who| Step::Acquire { who }),
         5 => object.prop_map(|object| Step::Release { object }),
         1 => which.prop_map(|which| Step::Retire { which }),
+        1 => Just(Step::NoteHolders),
         1 => Just(Step::Fork),
         1 => Just(Step::Drain),
     ];
@@ -78,6 +80,8 @@ struct Run {
     /// One tick a step.
     now: u64,
     limits: TimeSlice,
+    /// Whether holders are noted, for which the fast path finds nothing.
+    noted: bool,
     /// The latest caller that handed something over.
     giver: Option<usize>,
 }
@@ -87,7 +91,17 @@ impl Run {
         let mut state = State::new();
         state.set_order(order);
         state.set_time_slice(limits);
-        Run { state, model: Model::default(), order, serial: 0, next_waiter: 0, now: 0, limits, giver: None }
+        Run {
+            state,
+            model: Model::default(),
+            order,
+            serial: 0,
+            next_waiter: 0,
+            now: 0,
+            limits,
+            noted: false,
+            giver: None,
+        }
     }
 
     fn caller(&self, thread: usize) -> Caller {
@@ -126,6 +140,13 @@ impl Run {
         *self.state.value_mut(slot).expect("a slot that is out has a value")
     }
 
+    /// By the fast path, or if that finds nothing by the slow one.
+    fn lease(&mut self) -> Option<SlotId> {
+        let quick = self.state.lease();
+        assert!(quick.is_none() || !self.noted, "the fast path has leased what the slow one is to note");
+        quick.or_else(|| self.state.take(self.now))
+    }
+
     /// As the bindings do it.
     fn release(&mut self, object: usize) -> Result<Option<SlotId>, NotAcquired> {
         if self.state.release_quickly(object) { Ok(None) } else { self.state.release(object) }
@@ -147,7 +168,7 @@ impl Run {
                 self.comes_free(value, wake);
             }
             Step::Lease { who } => {
-                let slot = self.state.lease();
+                let slot = self.lease();
                 let expected = self.model.idle.pop_front();
                 assert_eq!(slot.map(|slot| self.value(slot)), expected);
                 self.model.leased.extend(slot.zip(expected).map(|(slot, value)| (value, who, slot)));
@@ -205,6 +226,7 @@ impl Run {
             Step::GiveBack { which } if !self.model.leased.is_empty() => {
                 let (value, who, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
                 let quick = self.state.give_back_quickly(slot);
+                assert!(!quick || !self.noted);
                 let wake = if quick { None } else { self.state.give_back(slot, self.caller(who)) };
                 if wake.is_some() {
                     self.giver = Some(who);
@@ -213,7 +235,8 @@ impl Run {
             }
             Step::Acquire { who } => {
                 let quick = self.state.acquire_quickly();
-                let slot = quick.or_else(|| self.state.lease().inspect(|&slot| self.state.acquire(slot)));
+                assert!(quick.is_none() || !self.noted, "the fast path has leased what the slow one is to note");
+                let slot = quick.or_else(|| self.lease().inspect(|&slot| self.state.acquire(slot)));
                 let expected = self.model.idle.pop_front();
                 assert_eq!(slot.map(|slot| self.value(slot)), expected);
                 self.model.acquired.extend(expected.map(|value| (value, who)));
@@ -250,6 +273,10 @@ impl Run {
             Step::Retire { which } if !self.model.leased.is_empty() => {
                 let (value, _, slot) = self.model.leased.swap_remove(which % self.model.leased.len());
                 assert_eq!(self.state.retire(slot, 0), Some(value));
+            }
+            Step::NoteHolders => {
+                self.state.note_each_holder();
+                self.noted = true;
             }
             Step::Fork => self.fork(),
             Step::Drain => {
@@ -337,7 +364,7 @@ impl Run {
         // The rest is idle now, behind (or before) what was idle.
         let before: Vec<Value> = self.model.idle.drain(..).collect();
         let mut all = Vec::new();
-        while let Some(slot) = self.state.lease() {
+        while let Some(slot) = self.lease() {
             all.push((self.value(slot), slot));
         }
         let mut kept: Vec<Value> = all.iter().map(|(value, _)| *value).filter(|value| before.contains(value)).collect();

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from collections import Counter
 
 from opool import _holders, _opool, _task_holders
 from opool._log import logger, pool_name
 from opool._opool import AsyncLease
+from opool._text import is_caller
 from opool.errors import PoolDeadlock
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
         return f"{pool_name(pool)}: all its objects were with those that waited for it themselves, and are back now"
     frames = sys._current_frames()
     held = Counter(map(_identity, found))
-    one, kind = len(held) == 1, "thread" if found[0].task is None else "task"
+    one, kind = len(held) == 1, found[0]._kind
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
     who = f"a {kind} that waits for this pool itself" if one else f"{kind}s that wait for this pool themselves"
     more = "add objects" if pool.max_size is None else f"raise max_size (now {pool.max_size})"
@@ -52,7 +52,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     # Holders with the same stack share one.
     places: dict[str, list[str]] = {}
     for key, holder in {_identity(holder): holder for holder in found}.items():
-        here = " (this one)" if holder.task is None and holder.thread_id == threading.get_ident() else ""
+        here = " (this one)" if holder.task is None and is_caller(holder.thread_id) else ""
         places.setdefault(_holders.stack_of(holder, frames), []).append(f"{holder.who}{here} holds {held[key]}")
     # `frames` contains this frame: the cycle would keep the objects of all callers alive until the collector runs.
     frames.clear()

@@ -6,7 +6,7 @@ import sys
 
 from opool import _opool
 from opool._log import logger, pool_name
-from opool._text import duration, seconds, shown, thread_name, thread_names
+from opool._text import duration, greenlets, is_caller, seconds, shown, thread_name, thread_names
 from opool.errors import PoolCloseTimeout
 
 TYPE_CHECKING = False
@@ -31,18 +31,19 @@ _MAX_NAMED = 10
 
 @dataclass(frozen=True)
 class Holder:
-    """A thread or task that holds an object of a pool, as `Pool.holders` returns it.
+    """A thread, task or greenlet that holds an object of a pool, as `Pool.holders` returns it.
 
     Attributes:
         obj: the object.
         thread_id: the thread that entered the lease or took the object, as `threading.get_ident` numbers it. If that
-            thread has ended, a later thread may have its number, and be named here.
+            thread has ended, a later thread may have its number, and be named here. For a greenlet of gevent it is the
+            greenlet's `id`, which is how `threading.get_ident` numbers it in a program that gevent has patched.
         age: how many seconds the object has been out.
         exact: whether `age` is exact. Otherwise it is a lower bound, since somebody first waited or looked: a pool
             reads the clock for each lease only with an option that needs it, such as ``timing=True``.
         entered: whether the lease is inside its `with`.
         place: where the object was taken, as "file:line in function"; only with ``track=True``.
-        thread: the name of the thread, as messages show it.
+        thread: the name of the thread or greenlet, as messages show it.
         task: the name of the task, if a task holds the object and can be found. Without a GIL only tasks of the calling
             thread can be.
 
@@ -80,6 +81,13 @@ class Holder:
         return stack_of(self, sys._current_frames())
 
     @property
+    def _kind(self) -> str:
+        """What it is: a task, a greenlet or a thread."""
+        if self.task is not None:
+            return "task"
+        return "greenlet" if "greenlet" in self.thread.partition("'")[0] else "thread"
+
+    @property
     def who(self) -> str:
         """The task and the thread, as messages show them."""
         return self.thread if self.task is None else f"task {self.task!r} of {self.thread}"
@@ -98,7 +106,7 @@ def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
         stack = _task_holders.task_stack(holder._task)
         if stack:
             return stack
-    frame = frames.get(holder.thread_id)
+    frame = frames.get(holder.thread_id) or _greenlet_frame(holder.thread_id)
     while frame is not None and frame.f_globals.get("__name__") in _HIDDEN_MODULES:
         frame = frame.f_back
     if frame is None:
@@ -108,10 +116,18 @@ def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
     return "".join(traceback.format_stack(frame))
 
 
+def _greenlet_frame(ident: int) -> FrameType | None:
+    found = greenlets([ident]).get(ident)
+    if found is None:
+        return None
+    frame: FrameType | None = sys._getframe() if is_caller(ident) else found.gr_frame
+    return frame
+
+
 def holders(pool: Pool[Any]) -> list[Holder]:
     """List the holders of the objects of `pool`, the longest first."""
     out = _opool._holders(pool)
-    names = thread_names()
+    names = thread_names({held.thread_id for held in out})
     tasks = _tasks([held.lease for held in out if held.lease is not None])
     found = []
     for held in out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from types import FrameType
@@ -23,8 +24,8 @@ def has_struck(error: BaseException) -> bool:
     That is so if it passed through the function of a handler; and of an exception that was raised in answer to such
     a one. The handler for Ctrl-C is not written in Python: it raises a `KeyboardInterrupt` without arguments.
     """
-    if threading.get_ident() != threading.main_thread().ident:
-        return False  # signal handlers run in the main thread
+    if not _is_main_thread():
+        return False  # signal handlers run there
     codes = _codes_of_handlers()
     seen: set[int] = set()
     found: BaseException | None = error
@@ -36,6 +37,13 @@ def has_struck(error: BaseException) -> bool:
         if found is not None and _is_handled_above(found):
             return False
     return False
+
+
+def _is_main_thread() -> bool:
+    # By the system's number where that tells: gevent may have patched the others.
+    on_linux = sys.platform == "linux"
+    here, main = threading.get_ident(), threading.main_thread().ident
+    return threading.get_native_id() == os.getpid() if on_linux else here == main
 
 
 def _codes_of_handlers() -> set[CodeType]:

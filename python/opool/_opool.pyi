@@ -532,7 +532,7 @@ class _Held:
         """The index of its slot."""
     @property
     def thread_id(self) -> int:
-        """The number of the holder's thread."""
+        """The number of the holder's thread, or the address of its greenlet."""
     @property
     def age(self) -> float:
         """For how many seconds it has been out."""

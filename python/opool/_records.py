@@ -110,7 +110,8 @@ class _NamedTupleType(type):
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
         if not bases:  # NamedTuple itself
             return super().__new__(cls, name, bases, namespace)
-        fields = namespace["__annotations__"]
+        # From 3.14 on a namespace holds no annotations, but a function that makes them; a class has them always.
+        fields = type(name, (), dict(namespace)).__annotations__
         defaults = [namespace.pop(field) for field in fields if field in namespace]
         base = collections.namedtuple(name, fields, defaults=defaults)  # type: ignore[misc]
         return type(name, (base,), {"__slots__": (), **namespace})

@@ -11,10 +11,8 @@ from opool._weaksets import snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
-
-_LISTED_BY_THREAD: bool = sys.version_info >= (3, 14)
-"""Whether each thread of the interpreter has a list of its own of the asyncio tasks written in C."""
 
 
 def tasks_holding(leases: list[Any]) -> dict[int, Any]:
@@ -27,11 +25,11 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     found: dict[int, Any] = {}
     if not wanted:
         return found
-    for tasks in (_listed_tasks, _tasks_of_other_loops):
-        if len(found) < len(wanted):
-            for task in tasks():
-                for coroutine in awaited_chain(task):
-                    found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
+    for task in _all_tasks():
+        for coroutine in awaited_chain(task):
+            found.update(dict.fromkeys(wanted.intersection(map(id, _on_stack(coroutine))), task))
+        if len(found) == len(wanted):
+            return found
     current = _event_loops.current_task()
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
@@ -41,42 +39,35 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     return found
 
 
-def _listed_tasks() -> list[Any]:
-    """List the tasks that can be found quickly.
+def _all_tasks() -> Iterator[Any]:
+    """Yield the tasks whose stacks may be read, those of this thread first.
 
-    Without a GIL only those of this thread: the stacks of others cannot be read, as they may run meanwhile.
+    Without a GIL those of other threads are left out: they may run meanwhile.
     """
-    found: list[Any] = []
-    asyncio = sys.modules.get("asyncio.tasks")
-    event_loop = _event_loops.running_loop()
-    only_here = not _has_gil()
-    for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
-        tasks = snapshot(getattr(asyncio, name, ()))  # other threads start tasks
-        found += [task for task in tasks if not task.done() and not (only_here and task.get_loop() is not event_loop)]
-    if _LISTED_BY_THREAD and asyncio is not None and hasattr(event_loop, "create_task"):
-        found += asyncio.all_tasks(event_loop)  # the tasks written in C are in no set any more
     trio = sys.modules.get("trio")
     if trio is not None and _event_loops.running_trio_loop() is not None:
         roots = [trio.lowlevel.current_root_task()]
         while roots:
             task = roots.pop()
-            found.append(task)
+            yield task
             roots += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return found
-
-
-def _tasks_of_other_loops() -> list[Any]:
-    """List the tasks of asyncio that `_listed_tasks` leaves out: since CPython 3.14 the list is one of each thread.
-
-    The search takes as long as one of the collector's through all objects.
-    """
-    asyncio = sys.modules.get("asyncio.tasks")
-    if not _LISTED_BY_THREAD or asyncio is None or not _has_gil():
-        return []
-    here = _event_loops.running_loop()
-    kind = asyncio.Task
-    tasks = [thing for thing in gc.get_objects() if isinstance(thing, kind)]
-    return [task for task in tasks if not task.done() and task.get_loop() is not here]
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return
+    event_loop = _event_loops.running_loop()
+    if isinstance(event_loop, asyncio.AbstractEventLoop):
+        yield from asyncio.all_tasks(event_loop)
+    if not _has_gil():
+        return
+    if sys.version_info < (3, 14):
+        for name in ("_all_tasks", "_scheduled_tasks", "_eager_tasks"):  # until 3.11, and since
+            tasks = snapshot(getattr(asyncio.tasks, name, ()))  # other threads start tasks
+            yield from (task for task in tasks if not task.done())
+    else:
+        # The interpreter keeps the tasks of each thread in a list of its own, and lists them for a given event loop
+        # only; an event loop in which nobody waits is known to nobody here.
+        Task = asyncio.Task  # noqa: N806
+        yield from (each for each in gc.get_objects() if isinstance(each, Task) and not each.done())
 
 
 def _has_gil() -> bool:

@@ -1,7 +1,8 @@
-"""How messages show times, objects and threads."""
+"""How messages show times, objects, threads and greenlets."""
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 
@@ -9,7 +10,8 @@ from opool._interrupts import is_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 MOMENT = 0.001
 """The shortest time that messages show, in seconds."""
@@ -40,15 +42,48 @@ def shown(obj: object) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def thread_names() -> dict[int, str]:
-    """Return what messages call the threads that `threading` knows, by their numbers."""
-    return {thread.ident: f"thread {thread.name!r}" for thread in threading.enumerate() if thread.ident is not None}
+def thread_names(idents: Iterable[int] = ()) -> dict[int, str]:
+    """Return what messages call the threads that `threading` knows, and the greenlets with these numbers."""
+    threads = {thread.ident: thread for thread in threading.enumerate() if thread.ident is not None}
+    names = {ident: f"thread {thread.name!r}" for ident, thread in threads.items()}
+    if "greenlet" in sys.modules:
+        # Where gevent has patched `threading`, it knows each greenlet that has asked for its thread as "Dummy-1".
+        told = {ident for ident, thread in threads.items() if not isinstance(thread, threading._DummyThread)}
+        names.update((ident, _greenlet_name(found)) for ident, found in greenlets(set(idents) - told).items())
+    return names
 
 
 def thread_name(ident: int, names: Mapping[int, str] | None = None) -> str:
-    """Return what messages call a thread; `names` are those of `thread_names`, if they have been read already."""
-    name = thread_names().get(ident) if names is None else names.get(ident)
+    """Return what messages call a thread or greenlet; `names` are those of `thread_names`, if read already."""
+    name = (thread_names([ident]) if names is None else names).get(ident)
     if name is not None:
         return name
     # `_thread` and other languages start threads as well.
     return f"thread {ident}" if ident in sys._current_frames() else f"thread {ident} (ended)"
+
+
+def greenlets(idents: Iterable[int]) -> dict[int, Any]:
+    """Find the greenlets with these addresses. It looks at all objects, so only where there are greenlets."""
+    kind = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    wanted = set(idents)
+    if kind is None or not wanted:
+        return {}
+    return {id(obj): obj for obj in gc.get_objects() if id(obj) in wanted and issubclass(type(obj), kind)}
+
+
+def _greenlet_name(found: Any) -> str:
+    if found.parent is None:  # a thread has one such, in which it began
+        main = sys.modules["greenlet"].getcurrent()
+        while main.parent is not None:
+            main = main.parent
+        return "the main greenlet of this thread" if main is found else "the main greenlet of another thread"
+    name = getattr(found, "name", None)
+    return f"greenlet {name!r}" if isinstance(name, str) else f"greenlet {id(found)}"
+
+
+def is_caller(ident: int) -> bool:
+    """Return whether this is the number of the calling thread, or the address of the greenlet that calls."""
+    if ident == threading.get_ident():
+        return True
+    current = getattr(sys.modules.get("greenlet"), "getcurrent", None)
+    return current is not None and ident == id(current())

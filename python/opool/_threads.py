@@ -1,4 +1,4 @@
-"""The worker threads: how they start, and how they stop at interpreter shutdown."""
+"""The background workers, threads or greenlets: how they start, and how they stop at interpreter shutdown."""
 
 from __future__ import annotations
 
@@ -22,18 +22,33 @@ if TYPE_CHECKING:
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 _starting: set[object] = set()
-"""One token for each thread that is being started. A forked child has none of its parent's threads."""
+"""One token for each thread that is being started, or that `threading` does not know, and for each greenlet.
+
+A forked child has none of its parent's threads.
+"""
 _pools: weakref.WeakSet[Pool[Any]] = weakref.WeakSet()
 
 
 def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
-    """Start a thread that runs `worker`, without waiting for it; False if the interpreter starts none any more."""
+    """Start a thread that runs `worker`, without waiting for it; False if the interpreter starts none any more.
+
+    For a caller that is a greenlet it is another greenlet.
+    """
     _pools.add(pool)
+    start_new_thread, launch = _thread.start_new_thread, _launch
+    if "gevent" in sys.modules or "eventlet" in sys.modules:
+        from opool import _greenlets
+
+        if _greenlets.spawn(lambda: _run(worker)):
+            return True
+        if _greenlets.start_new_thread() is not start_new_thread:
+            # `threading` is patched as well, and would make it a greenlet.
+            start_new_thread, launch = _greenlets.start_new_thread(), _launch_untold
     # `Thread.start` waits for the new thread, and a signal handler could raise meanwhile: another thread calls it.
     starting = object()
     _starting.add(starting)
     try:
-        _thread.start_new_thread(_launch, (worker, f"opool {pool.name or ''}".rstrip(), starting))
+        start_new_thread(launch, (worker, f"opool {pool.name or ''}".rstrip(), starting))
     except BaseException as error:
         _starting.discard(starting)
         if not isinstance(error, RuntimeError):
@@ -60,6 +75,25 @@ def _launch(worker: Callable[[], None], name: str, starting: object) -> None:
         _starting.discard(starting)
 
 
+def _launch_untold(worker: Callable[[], None], name: str, starting: object) -> None:
+    try:
+        worker()
+    finally:
+        _starting.discard(starting)
+
+
+def _run(worker: Callable[[], None]) -> None:
+    running = object()
+    _starting.add(running)
+    try:
+        worker()
+    except BaseException as error:
+        if type(error).__name__ != "GreenletExit":  # it was killed
+            raise
+    finally:
+        _starting.discard(running)
+
+
 @atexit.register
 def _stop(timeout: float = 1.0) -> None:
     """Stop the worker threads at interpreter shutdown. A thread inside a hook is left behind after `timeout`."""
@@ -67,10 +101,20 @@ def _stop(timeout: float = 1.0) -> None:
     end = time.monotonic() + timeout
     # A thread that is still starting must not begin during interpreter shutdown.
     while _starting and time.monotonic() < end:
-        time.sleep(0.001)
+        _pause(0.001)
     for thread in snapshot(_threads):
         if thread.is_alive():
             thread.join(max(0.0, end - time.monotonic()))
+
+
+def _pause(seconds: float) -> None:
+    if "gevent" in sys.modules:
+        from opool import _greenlets
+
+        if _greenlets.is_used():
+            _greenlets.pause(seconds)
+            return
+    time.sleep(seconds)
 
 
 def _finish_imports() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
-from opool._text import MOMENT, duration, seconds, shown, thread_name
+from opool._text import MOMENT, duration, is_caller, seconds, shown, thread_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,6 +165,8 @@ class TimeoutFacts(NamedTuple):
         if self.of_ids:
             more, thing = "resize the manager", "an id"
         if self.oldest is not None and self.oldest.asked:
+            if self.oldest.is_greenlet:
+                return f"This very greenlet has {thing} already: give it back first, or {more}."
             return f"This very thread has {thing} already: give it back first, or {more}."
         return f"Wait longer, {more}, or look for a lease that is kept too long."
 
@@ -178,7 +178,12 @@ class Oldest(NamedTuple):
     age: float
     exact: bool
     asked: bool
-    """Whether it is the thread that waited for another one."""
+    """Whether it is the thread or greenlet that waited for another one."""
+
+    @property
+    def is_greenlet(self) -> bool:
+        """Whether it is a greenlet, as its name says."""
+        return "greenlet" in self.holder.partition("'")[0]
 
     def __str__(self) -> str:
         """Format it as in "thread 'worker-1', for 2.1 s"."""
@@ -197,7 +202,7 @@ def _timeout_error(*, cause: BaseException | None, oldest: Mapping[str, Any] | N
 def _oldest(*, thread_id: int, age: float, exact: bool, is_task: bool) -> Oldest:
     # Many tasks share a thread: that it is this one says nothing.
     who = f"a task of {thread_name(thread_id)}" if is_task else thread_name(thread_id)
-    return Oldest(who, age, exact, not is_task and thread_id == threading.get_ident())
+    return Oldest(who, age, exact, not is_task and is_caller(thread_id))
 
 
 def _factory_error(*, pool: str, cause: BaseException | None, failures: int, pause: float) -> FactoryError:

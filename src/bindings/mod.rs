@@ -25,7 +25,25 @@ mod lease;
 mod objects;
 mod pool;
 
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi as cpython;
 use pyo3::prelude::*;
+
+/// Raises in any interpreter but the main one, before anything is made there.
+///
+/// The types of this module are made once and shared by all who import it. Interpreters number the versions of types
+/// each for itself, so a second one would find cached methods of ours on classes that are not ours.
+fn refuse_subinterpreters() -> PyResult<()> {
+    // SAFETY: attached; the interpreter of an attached thread is alive.
+    let id = unsafe { cpython::PyInterpreterState_GetID(cpython::PyInterpreterState_Get()) };
+    if id == 0 {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(format!(
+        "opool works in the main interpreter only, and this is subinterpreter {id}. Under mod_wsgi, set \
+         WSGIApplicationGroup %{{GLOBAL}}; under uWSGI, set single-interpreter = true"
+    )))
+}
 
 #[pymodule(gil_used = false)]
 mod _opool {
@@ -33,6 +51,9 @@ mod _opool {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        refuse_subinterpreters()?;
+        #[cfg(not(Py_3_14))]
+        ffi::exit_guard::install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         ffi::python_side::resolve_at_import(module.py())?;
         pool::fork::register()?;

@@ -15,9 +15,10 @@ use super::slots::SlotId;
 /// `ready`, `pop_ready` and `push_ready` stay as they are, and so does the test of a return: a waiter for another key is
 /// a waiter, so the return takes the slow path, which looks for the first waiter that the object suits.
 pub(super) struct Idle {
-    /// May be leased without a further look. Empty if the rules track leases.
+    /// May be leased by the fast path. Empty if the other ring is in use.
     ready: Ring,
-    /// To be leased only after a look at the clock or at the object. Empty unless the rules track leases.
+    /// To be leased only by the slow path: after a look at the clock or at the object, if the rules track leases; or
+    /// because the caller notes each lease. Else empty.
     tracked: Ring,
 }
 
@@ -50,6 +51,12 @@ impl Idle {
     #[inline(always)]
     pub(super) fn push_ready(&mut self, slot: SlotId) {
         self.ready.push(slot);
+    }
+
+    /// Moves what may be leased without a further look to the other ring, which is empty.
+    pub(super) fn track_all(&mut self) {
+        debug_assert_eq!(self.tracked.len(), 0, "a pool keeps its idle slots in one ring");
+        std::mem::swap(&mut self.ready, &mut self.tracked);
     }
 
     pub(super) fn push_tracked(&mut self, slot: SlotId) {

@@ -55,6 +55,8 @@ pub struct State<T, W> {
     rules: Rules,
     /// [`Rules::tracks`], which never changes.
     tracks: bool,
+    /// Whether the caller notes each holder, for which leases and returns take the slow path: never reset.
+    notes_holders: bool,
     supply: Supply,
     replacement: Replacement,
     disposals: Disposals<T>,
@@ -78,6 +80,7 @@ impl<T: Identity, W: Clone> State<T, W> {
             slices: TimeSlices::new(),
             rules: Rules::NONE,
             tracks: false,
+            notes_holders: false,
             supply: Supply::new(),
             replacement: Replacement::default(),
             disposals: Disposals::new(),

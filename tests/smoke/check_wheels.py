@@ -82,7 +82,7 @@ def smoke_interpreter(version: str, python: str, wheels: Path, released: bool, w
     digits = version.replace(".", "")
     for package in PACKAGES:
         if package.kind == "per-interpreter" and not released:
-            build(package, python, wheels, environment(target_of(python)))
+            build(package, python, wheels, environment(target_of(package, python)))
         tag = {"per-interpreter": f"cp{digits}-cp{digits}", "abi3": "cp3*-abi3", "program": "py3-none"}[package.kind]
         found = list(wheels.glob(f"{package.distribution}-*-{tag}-*_{os.uname().machine}.whl"))
         if len(found) != 1:
@@ -103,7 +103,7 @@ def smoke_sdist(package: Package, wheels: Path, released: bool, work: Path) -> s
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-index", "--no-deps"]
     run(
         *[*pip, "--no-build-isolation", "--wheel-dir", work, work / "unpacked" / folder],
-        env=environment(target_of(sys.executable)),
+        env=environment(target_of(package, sys.executable)),
         cwd=work,
     )
     (wheel,) = work.glob("*.whl")
@@ -132,7 +132,7 @@ def main() -> int:
         if parts and not released:
             for package in PACKAGES:
                 if package.kind != "per-interpreter":
-                    build(package, sys.executable, wheels, environment(target_of(sys.executable)))
+                    build(package, sys.executable, wheels, environment(target_of(package, sys.executable)))
         if not arguments.only or "sdist" in arguments.only:
             for package in PACKAGES:
                 parts[f"{package.name} from source"] = partial(smoke_sdist, package, wheels, released)

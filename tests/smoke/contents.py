@@ -94,6 +94,9 @@ def check_wheel(package: Package, wheel: Path, version: str, released: bool = Fa
             raise WrongError(f"{wheel.name} holds {len(found)} of {binaries}: {found}")
         check_platform(wheel, archive.read(found[0]), released)
     paperwork = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+    project = (package.folder / "pyproject.toml").read_text(encoding="utf-8")
+    if re.search(r"^\[project\.(scripts|entry-points\.)", project, re.MULTILINE):
+        paperwork.add(f"{info}/entry_points.txt")
     compare(wheel.name, names, python_sources(package) | paperwork | set(found))
     needed = re.findall(r"^Requires-Dist: (?!.*; extra == )(.*)", metadata, re.MULTILINE)
     provided = set(re.findall(r"^Provides-Extra: (.*)", metadata, re.MULTILINE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -17,6 +18,8 @@ DEMONSTRATIONS = [
 SELF_CHECKS = ["design.opool_tests", "algorithms.palindrome_tests", "algorithms.triplets_tests"]
 # What is not installed there; each says so, and names the extra that brings what it needs.
 EXTRAS = {"opool.metrics.prometheus": "opool[prometheus]", "opool.metrics.otel": "opool[otel]"}
+if importlib.util.find_spec("opool_bank") is None:
+    EXTRAS["opool.bank"] = "opool[bank]"
 PROMISED = [*EXTRAS, "opool", "opool._opool", "design.opool", "design.objectmgr", *DEMONSTRATIONS, *SELF_CHECKS]
 
 

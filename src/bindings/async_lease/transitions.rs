@@ -114,6 +114,7 @@ pub(crate) fn forget_holder(py: Python<'_>, pool: &Pool, slot: SlotId) {
     pool.with(py, |core| {
         if let Some(item) = core.value_mut(slot) {
             item.holder = HolderTag::this_thread();
+            item.greenlet = 0;
         }
     });
 }

@@ -17,7 +17,7 @@ use crate::bindings::lease::errors::used_twice;
 use crate::bindings::objects::async_lease::{AsyncLease, OVER, Step, WAITING, Waiting};
 use crate::bindings::objects::item::HolderTag;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
+use crate::bindings::objects::pool_future::{FutureRef, Host, PoolFuture};
 use crate::bindings::objects::ready::running_loop;
 use crate::bindings::objects::waited::Waited;
 use crate::bindings::objects::waker::Waker;
@@ -135,7 +135,7 @@ unsafe fn refuse(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, refusal: Refusa
 unsafe fn suspend(lease: *mut AsyncLease, future: Bound<'_, PoolFuture>) -> Step {
     // SAFETY: as in `begin`; the lease waits for this future.
     unsafe {
-        if future.get().is_asyncio() {
+        if future.get().host() == Host::Asyncio {
             return Step::Yield(future.into_ptr());
         }
         let py = future.py();
@@ -250,12 +250,16 @@ fn watch_for_deadlock(pool: &Bound<'_, Pool>, event_loop: &Bound<'_, PyAny>, now
 pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>> {
     let py = pool.py();
     // First: trio may be the guest of an event loop of asyncio, which runs as well then.
-    if python_side::is_loaded(py, c"trio") {
+    if python_side::is_loaded(py, intern!(py, "trio")) {
         let event_loop = python_side::RUNNING_TRIO_LOOP.call(py, &[])?;
         if !event_loop.is_none() {
-            return PoolFuture::new(pool.as_any(), event_loop, false);
+            return PoolFuture::new(pool.as_any(), event_loop, Host::Trio);
         }
     }
     let event_loop = running_loop(py)?;
-    if event_loop.is_none() { Err(errors::no_event_loop()) } else { PoolFuture::new(pool.as_any(), event_loop, true) }
+    if event_loop.is_none() {
+        Err(errors::no_event_loop())
+    } else {
+        PoolFuture::new(pool.as_any(), event_loop, Host::Asyncio)
+    }
 }

@@ -16,6 +16,7 @@ use crate::bindings::ffi::call::finalizing;
 use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::slots::{add_methods, call_init, method, show_method};
 use crate::bindings::lease::hot;
+use crate::bindings::objects::greenlet;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::add::add;
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
@@ -41,6 +42,9 @@ impl Pool {
         let seed = if on_test_clock { 1 } else { clock::monotonic() ^ slf.as_ptr() as u64 };
         if !this.configure(py, configuration, seed) {
             return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
+        }
+        if greenlet::look(py)? {
+            this.tell_greenlets_apart(py);
         }
         if let Some(clock) = this.clock() {
             clock.bind(py).call_method1("_add_pool", (slf,))?;

@@ -5,6 +5,8 @@
 pub(crate) mod call;
 pub(crate) mod drop;
 pub(crate) mod exception;
+#[cfg(not(Py_3_14))]
+pub(crate) mod exit_guard;
 pub(crate) mod interrupt;
 pub(crate) mod keywords;
 pub(crate) mod python_side;

@@ -13,6 +13,7 @@ use std::sync::atomic::{
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::bindings::ffi::call::call_with;
 use crate::bindings::ffi::exception::Raised;
@@ -69,6 +70,11 @@ table! {
             RUNNING_TRIO_LOOP = c"running_trio_loop",
             RUN_CLOCK_SOON = c"run_clock_soon",
             START_TIMER = c"start_timer";
+        c"opool._greenlets":
+            GET_CURRENT_GREENLET = c"get_current_function",
+            HUB_TO_WAIT_IN = c"hub_to_wait_in",
+            SLEEP_IN_HUB = c"sleep",
+            USES_GEVENT = c"is_used";
         c"opool._holders":
             CLOSE_TIMEOUT_ERROR = c"close_timeout_error",
             HOLDERS = c"holders",
@@ -105,13 +111,10 @@ table! {
     }
 }
 
-/// Whether a module of that name has been imported. False without memory.
-pub(crate) fn is_loaded(_: Python<'_>, module: &CStr) -> bool {
-    // SAFETY: attached. The dict of modules is borrowed; so is what is found in it, and only looked at.
-    unsafe {
-        let found = ffi::PyDict_GetItemString(ffi::PyImport_GetModuleDict(), module.as_ptr());
-        !found.is_null()
-    }
+/// Whether a module of that name has been imported.
+pub(crate) fn is_loaded(_: Python<'_>, module: &Bound<'_, PyString>) -> bool {
+    // SAFETY: attached. The dict of modules is borrowed for the call, which looks up a str and so runs no Python.
+    unsafe { ffi::PyDict_Contains(ffi::PyImport_GetModuleDict(), module.as_ptr()) == 1 }
 }
 
 impl PythonName {
@@ -131,8 +134,13 @@ impl PythonName {
 
     /// The object behind the name, unless nobody has imported its module yet.
     pub(crate) fn get_if_loaded<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.found.load(Acquire).is_null() && !is_loaded(py, self.module) {
-            return Ok(None);
+        if self.found.load(Acquire).is_null() {
+            // SAFETY: attached; a C string. Without memory it is null, and the exception is set.
+            let module = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_FromString(self.module.as_ptr())) }?;
+            // SAFETY: it was just made as a str.
+            if !is_loaded(py, unsafe { module.cast_unchecked() }) {
+                return Ok(None);
+            }
         }
         self.get(py).map(Some)
     }

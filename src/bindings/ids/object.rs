@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::objects::greenlet;
 use crate::bindings::objects::id_source::IdSource;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::background::{follow_up, follow_up_quietly};
@@ -65,6 +66,9 @@ impl ObjectMgr {
         }
         let manager = PyWeakrefReference::new(slf.as_any())?.unbind();
         let new = Bound::new(py, Pool::of_ids(py, IdSource::new(Arc::clone(&this.ids), manager)))?;
+        if greenlet::look(py)? {
+            new.get().tell_greenlets_apart(py);
+        }
         // Another thread may have been first.
         Ok(this.lease_pool.with(attached(py), |kept| kept.get_or_insert_with(|| new.clone().unbind()).bind(py).clone()))
     }

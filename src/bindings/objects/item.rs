@@ -22,6 +22,9 @@ pub(crate) struct Item {
     pub(crate) shell: *mut Lease,
     /// Who took it. Means something only while it is out, and until its lease is entered.
     pub(crate) holder: HolderTag,
+    /// The greenlet that took it, by its address, in a thread that has a hub of gevent; else 0. Written by slow paths
+    /// only: a pool that has seen a greenlet has no other (`Pool::tell_greenlets_apart`).
+    pub(crate) greenlet: usize,
 }
 
 // SAFETY: the pointers are used by attached threads only; the objects behind them bring their own protection.
@@ -37,7 +40,7 @@ impl Identity for Item {
 impl Item {
     /// An object that comes into a pool. The item owns the reference.
     pub(crate) fn new(object: NonNull<PyObject>) -> Item {
-        Item { object, shell: ptr::null_mut(), holder: HolderTag::NOBODY }
+        Item { object, shell: ptr::null_mut(), holder: HolderTag::NOBODY, greenlet: 0 }
     }
 
     /// A reference to the object of a slot that the caller holds, or in a critical section.
@@ -62,6 +65,20 @@ impl Item {
             Some(thread) if hold == Hold::Leased => thread,
             _ => self.holder.thread(),
         }
+    }
+
+    /// What tells the holder of an object that is out from others: the greenlet that took it, else the thread. Only in a
+    /// critical section.
+    pub(crate) fn who(&self, py: Python<'_>, hold: Hold) -> usize {
+        match self.greenlet() {
+            Some(greenlet) => greenlet,
+            None => self.thread(py, hold),
+        }
+    }
+
+    /// The greenlet that took it, by its address.
+    pub(crate) fn greenlet(&self) -> Option<usize> {
+        (self.greenlet != 0 && self.holder.task().is_none()).then_some(self.greenlet)
     }
 
     /// Whether the lease of an object that is leased was entered. Only in a critical section.

@@ -2,6 +2,7 @@
 
 pub(crate) mod async_lease;
 pub(crate) mod atomic_time;
+pub(crate) mod greenlet;
 pub(crate) mod id_errors;
 pub(crate) mod id_source;
 pub(crate) mod item;

@@ -46,6 +46,8 @@ pub(crate) struct Pool {
     /// The memory of an async lease that is over, for the next one.
     pub(crate) spare: Spare,
     membership: Membership,
+    /// Whether it notes which greenlet holds what.
+    tells_greenlets_apart: AtomicBool,
 }
 
 impl Default for Pool {
@@ -63,6 +65,7 @@ impl Default for Pool {
             deadlock_watch_at: AtomicTime::at(0),
             spare: Spare::default(),
             membership: Membership::default(),
+            tells_greenlets_apart: AtomicBool::new(false),
         }
     }
 }
@@ -228,6 +231,13 @@ impl Pool {
         }
     }
 
+    /// From now on it notes which greenlet holds what, for which leases take the slow path.
+    pub(crate) fn tell_greenlets_apart(&self, py: Python<'_>) {
+        if !self.tells_greenlets_apart.swap(true, Relaxed) {
+            self.with(py, |core| core.note_each_holder());
+        }
+    }
+
     /// A fork concerns it from now on. It does not move any more: it lives in its Python object.
     pub(crate) fn join_registry(&self, py: Python<'_>) {
         self.membership.join(attached(py), self.address());
@@ -286,7 +296,8 @@ impl Drop for Pool {
         let attached = unsafe { Attached::assume() };
         self.membership.leave(attached, self.address());
         for waker in self.core.with(attached, |core| core.wake_all()) {
-            waker.unpark();
+            // SAFETY: as above.
+            waker.wake_worker(unsafe { Python::assume_attached() });
         }
         // A lease that is out owns the pool, so nothing is leased.
         let items: Vec<Item> = self.core.with(attached, |core| core.drain());

@@ -15,6 +15,17 @@ use crate::bindings::ffi::call::attached;
 use crate::pool::Ticket;
 use crate::sync::{Attached, Guarded, this_thread};
 
+/// What resumes a waiter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// An event loop of asyncio, which takes a [`PoolFuture`] for a future.
+    Asyncio,
+    /// A run of trio.
+    Trio,
+    /// A hub of gevent: the waiter is a greenlet of its thread.
+    Gevent,
+}
+
 /// How far a wait has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -36,14 +47,13 @@ struct FutureState {
     blocking: bool,
 }
 
-/// A task's place in the queue, as its event loop sees it.
+/// The place in the queue of a task or a greenlet, as its event loop or hub sees it.
 #[pyclass(frozen, module = "opool._opool", name = "_PoolFuture")]
 pub(crate) struct PoolFuture {
-    /// The pool that it waits for.
+    /// The pool that it waits for; None if it is a background worker's, which keeps no pool alive.
     pool: Py<PyAny>,
     event_loop: Py<PyAny>,
-    /// Whether the event loop is asyncio's, which takes this for a future.
-    is_asyncio: bool,
+    host: Host,
     thread: usize,
     state: Guarded<FutureState>,
 }
@@ -53,17 +63,17 @@ impl PoolFuture {
     pub(crate) fn new<'py>(
         pool: &Bound<'py, PyAny>,
         event_loop: Bound<'py, PyAny>,
-        is_asyncio: bool,
+        host: Host,
     ) -> PyResult<Bound<'py, PoolFuture>> {
         let py = event_loop.py();
         let state =
             FutureState { progress: Progress::Pending, resume: None, ticket: None, message: None, blocking: false };
         let (event_loop, thread, state) = (event_loop.unbind(), this_thread(), Guarded::new(state));
-        Bound::new(py, PoolFuture { pool: pool.clone().unbind(), event_loop, is_asyncio, thread, state })
+        Bound::new(py, PoolFuture { pool: pool.clone().unbind(), event_loop, host, thread, state })
     }
 
-    pub(crate) fn is_asyncio(&self) -> bool {
-        self.is_asyncio
+    pub(crate) fn host(&self) -> Host {
+        self.host
     }
 
     pub(crate) fn pool<'a, 'py>(&'a self, py: Python<'py>) -> &'a Bound<'py, PyAny> {

@@ -14,7 +14,7 @@ use pyo3::types::PyString;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::interrupt::Kept;
 use crate::bindings::ffi::python_side;
-use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
+use crate::bindings::objects::pool_future::{FutureRef, Host, PoolFuture};
 use crate::sync::{Attached, Guarded, this_thread};
 
 /// Resumes tasks in the next step of an event loop: all of them that this thread wakes until then.
@@ -108,8 +108,7 @@ impl Ready {
 pub(crate) fn resume_soon(future: &Bound<'_, PoolFuture>, kept: &mut Kept) -> bool {
     let py = future.py();
     let event_loop = future.get().event_loop(py);
-    let here = this_thread() == future.get().thread()
-        && kept.insist(py, || loop_here(py, future.get().is_asyncio())).is_ok_and(|running| running.is(event_loop));
+    let here = this_thread() == future.get().thread() && kept.insist(py, || runs_here(future)).unwrap_or(false);
     if here {
         return twice(future, kept, || Ready::push(future));
     }
@@ -133,9 +132,16 @@ fn twice(future: &Bound<'_, PoolFuture>, kept: &mut Kept, call: impl Fn() -> PyR
     well
 }
 
-/// The event loop that this thread runs, or None: asyncio's, or what stands for trio's.
-fn loop_here(py: Python<'_>, asyncio: bool) -> PyResult<Bound<'_, PyAny>> {
-    if asyncio { running_loop(py) } else { python_side::RUNNING_TRIO_LOOP.call(py, &[]) }
+/// Whether its own thread, which is the calling one, runs its event loop now.
+fn runs_here(future: &Bound<'_, PoolFuture>) -> PyResult<bool> {
+    let (this, py) = (future.get(), future.py());
+    let running = match this.host() {
+        Host::Asyncio => running_loop(py)?,
+        Host::Trio => python_side::RUNNING_TRIO_LOOP.call(py, &[])?,
+        // A hub is a greenlet of that thread, whoever runs there now.
+        Host::Gevent => return Ok(true),
+    };
+    Ok(running.is(this.event_loop(py)))
 }
 
 /// The event loop of asyncio that this thread runs, or None.

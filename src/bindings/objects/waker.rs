@@ -1,4 +1,4 @@
-//! What wakes a waiter: a parked thread, or a task in its event loop.
+//! What wakes a waiter: a parked thread, a task in its event loop, or a greenlet in its hub.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
 use crate::bindings::ffi::call::unpark_without_gil;
-use crate::bindings::ffi::interrupt::Kept;
+use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::interrupt::{Kept, raise_later};
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
 use crate::bindings::objects::ready::resume_soon;
 use crate::pool::Ticket;
@@ -15,13 +16,13 @@ use crate::sync::{Attached, Parker};
 
 /// Wakes one waiter. Cloned and dropped by attached threads only, and dropped outside of critical sections.
 ///
-/// Each kind of waiter is an arm here, and no other room looks inside: a third kind, such as a greenlet in its hub,
-/// needs an arm that answers the methods below, and a room beside `lease` and `async_lease` in which it waits. If it
-/// can be woken without Python it answers `unpark`, as a thread does; else `call`, and it keeps its ticket where
-/// `take_ticket` finds it, as a task does.
+/// There are two kinds, and no other room looks inside. A parked thread is woken without Python, by `unpark`. What
+/// shares its thread with others, a task or a greenlet, is resumed by `call`, in the event loop or hub of that thread,
+/// and keeps its ticket where `take_ticket` finds it.
 #[derive(Clone)]
 pub(crate) enum Waker {
     Thread(Arc<Parker>),
+    /// A task or a greenlet.
     Task(FutureRef),
 }
 
@@ -56,6 +57,22 @@ impl Waker {
             Waker::Thread(_) => self.unpark(),
             Waker::Task(future) => resume_soon(future.get(py), kept),
         }
+    }
+
+    /// As `unpark`, and for a waiter that takes Python as `call`. For background workers, whose wait nobody has to end.
+    pub(crate) fn wake_worker(&self, py: Python<'_>) {
+        if !self.unpark() {
+            keeping_exception(py, || {
+                let mut kept = Kept::default();
+                self.call(py, &mut kept);
+                raise_later(py.None().bind(py), kept.raise());
+            });
+        }
+    }
+
+    /// Whether it wakes a background worker that is a greenlet.
+    pub(crate) fn is_worker_greenlet(&self, py: Python<'_>) -> bool {
+        matches!(self, Waker::Task(future) if future.get(py).get().pool(py).is_none())
     }
 
     /// The place in the queue of a waiter that will never run, for the caller to end the wait.

@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
@@ -19,9 +18,9 @@ use crate::bindings::ffi::interrupt::{Kept, background_failure, raise_later};
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::item::drop_items;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::borrow::serve;
 use crate::bindings::pool::job::{Job, Outcome, upgrade};
+use crate::bindings::pool::sleep::Sleeper;
 use crate::bindings::pool::wake::wake;
 use crate::pool::{FollowUp, Nanos, Next};
 use crate::sync::Parker;
@@ -148,7 +147,7 @@ pub(crate) fn stop(py: Python<'_>, pools: &[Bound<'_, Pool>]) {
     STOPPING.store(true, Relaxed);
     for pool in pools {
         for waker in pool.get().with(py, |core| core.wake_all()) {
-            waker.unpark();
+            waker.wake_worker(py);
         }
     }
 }
@@ -161,9 +160,16 @@ struct Worker {
 
 #[pymethods]
 impl Worker {
-    fn __call__(&self, py: Python<'_>) {
-        AT_WORK.set(true);
-        let parker = Arc::new(Parker::new());
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let sleeper = match Sleeper::of_worker(py) {
+            Ok(sleeper) => sleeper,
+            Err(error) => {
+                error.write_unraisable(py, None);
+                Sleeper::Thread(Arc::new(Parker::new()))
+            }
+        };
+        // A greenlet shares its thread with others, who may have to do what is left at the end.
+        AT_WORK.set(AT_WORK.get() || !sleeper.is_greenlet());
         let (mut me, mut slept) = (None, false);
         while let Some(pool) = upgrade(self.pool.bind(py)) {
             let this = pool.get();
@@ -174,7 +180,9 @@ impl Worker {
                 }
                 break;
             }
-            let next = this.with(py, |core| core.next_work(&mut me, Waker::Thread(Arc::clone(&parker)), slept, now));
+            sleeper.begin(py);
+            let waker = sleeper.waker();
+            let next = this.with(py, |core| core.next_work(&mut me, waker, slept, now));
             slept = false;
             match next {
                 Next::Do(work) => {
@@ -189,7 +197,14 @@ impl Worker {
                     follow_up_quietly(&pool);
                     drop(pool);
                     slept = true;
-                    py.detach(|| parker.park(Some(Duration::from_nanos(limit))));
+                    if let Err(error) = sleeper.sleep_idly(py, limit) {
+                        // The greenlet was killed.
+                        if let Some(pool) = upgrade(self.pool.bind(py)) {
+                            pool.get().with(py, |core| core.worker_killed(me));
+                            follow_up_quietly(&pool);
+                        }
+                        return Err(error);
+                    }
                 }
                 Next::End => {
                     follow_up_quietly(&pool);
@@ -197,6 +212,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -255,8 +271,11 @@ pub(crate) fn finish<'py>(job: &Job, py: Python<'py>, outcome: Outcome<'py>) {
     }
     // Perhaps its event loop ends: another one is asked first.
     quietly(&pool, |pool| {
-        settle(pool)?;
-        python_side::REQUEUE_HOOKS.call(pool.py(), &[pool.as_any()]).map(drop)
+        let (py, mut kept) = (pool.py(), Kept::default());
+        kept.keep(py, settle(pool));
+        let requeued = kept.insist(py, || python_side::REQUEUE_HOOKS.call(py, &[pool.as_any()]));
+        kept.keep(py, requeued);
+        kept.raise()
     });
 }
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::objects::id_source::IdSource;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::pool::asker::held;
+use crate::bindings::pool::asker::{held, who};
 use crate::pool::{Nanos, SlotId};
 
 /// How long at most a thread waits without looking at the manager.
@@ -24,9 +24,10 @@ pub(crate) fn borrow(pool: &Bound<'_, Pool>, now: Nanos) -> PyResult<Option<Slot
     }
     let Some(item) = ids.lend(py)? else { return Ok(None) };
     this.join_registry(py);
+    let who = who(this, py);
     Ok(this.with(py, |core| {
         let slot = core.borrow(item, now);
-        held(Some(slot), core)
+        held(Some(slot), core, who)
     }))
 }
 

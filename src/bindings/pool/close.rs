@@ -1,7 +1,5 @@
 //! The end of a pool: `close`, and what `aclose` shares with it.
 
-use std::sync::Arc;
-
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -12,13 +10,12 @@ use crate::bindings::ffi::keywords::float;
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::item::Item;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::background::follow_up;
 use crate::bindings::pool::errors;
 use crate::bindings::pool::log::tell;
-use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
+use crate::bindings::pool::sleep::{Sleeper, Stop, reason_to_stop};
 use crate::pool::{Hold, Nanos};
-use crate::sync::{Parker, this_thread};
+use crate::sync::this_thread;
 
 /// How long `close` waits for background threads when everything is back.
 const GRACE: Nanos = 1_000_000_000;
@@ -45,11 +42,12 @@ pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -
         return Err(errors::only_aclose(this, py).into());
     }
     let deadline = Deadline::after(seconds, this.now());
-    let parker = Arc::new(Parker::new());
+    let sleeper = Sleeper::here(pool)?;
     begin(pool, force);
-    this.with(py, |core| core.add_closer(Waker::Thread(Arc::clone(&parker))));
-    let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &parker));
-    drop(this.with(py, |core| core.remove_closers(|closer| closer.is(&parker))));
+    let closer = sleeper.waker();
+    this.with(py, |core| core.add_closer(closer));
+    let result = follow_up(pool).and_then(|()| wait_until_over(pool, deadline, &sleeper));
+    drop(this.with(py, |core| core.remove_closers(|closer| sleeper.is_of(closer))));
     result
 }
 
@@ -67,10 +65,11 @@ pub(crate) fn close_after_error(pool: &Bound<'_, Pool>) -> PyResult<()> {
     told
 }
 
-fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) -> PyResult<()> {
+fn wait_until_over<'py>(pool: &Bound<'py, Pool>, deadline: Deadline, sleeper: &Sleeper<'py>) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
     let mut back_since = None;
     loop {
+        sleeper.begin(py);
         let now = this.now();
         let (back, over) = this.with(py, |core| core.is_over());
         if over {
@@ -96,7 +95,7 @@ fn wait_until_over(pool: &Bound<'_, Pool>, deadline: Deadline, parker: &Parker) 
             }
             None => {}
         }
-        sleep(pool, parker, left)?;
+        sleeper.sleep(pool, left)?;
         follow_up(pool)?;
     }
 }

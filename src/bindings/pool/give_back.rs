@@ -44,7 +44,7 @@ pub(crate) fn give_back_and_yield_gil<'py>(pool: &Bound<'py, Pool>, slot: SlotId
         return give_back(pool, slot).or_raised(py);
     }
     let well = !this.is_managed() || kept.keep(py, reset(pool, slot)) == Some(true);
-    let asker = asker(this);
+    let asker = asker(this, py);
     let handed = this.with(py, |core| {
         if !well {
             core.discard_leased(slot, Reason::NotReset, asker.now);

@@ -6,6 +6,7 @@ use pyo3::pyclass::PyVisit;
 
 use crate::bindings::args::timeout::to_seconds;
 use crate::bindings::ffi::refcount::try_incref;
+use crate::bindings::objects::greenlet;
 use crate::bindings::objects::item::Core;
 use crate::bindings::objects::pool::Pool;
 use crate::pool::{Hold, Nanos};
@@ -16,7 +17,7 @@ pub(crate) struct Held {
     obj: Py<PyAny>,
     /// The index of its slot.
     slot: usize,
-    /// The number of the holder's thread.
+    /// The number of the holder's thread, or the address of its greenlet.
     thread_id: usize,
     /// For how many seconds it has been out.
     age: f64,
@@ -42,6 +43,9 @@ impl Held {
 pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held>>> {
     let (this, py) = (pool.get(), pool.py());
     let now = this.now();
+    if greenlet::look(py)? {
+        this.tell_greenlets_apart(py);
+    }
     let mut out = Vec::new();
     let exact = this.with(py, |core| {
         note(core, now);
@@ -56,7 +60,7 @@ pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held
                     // SAFETY: its memory is there: it takes a critical section to end it. The reference is new.
                     unsafe { try_incref(lease).then(|| Bound::from_owned_ptr(py, lease)) }
                 });
-                out.push((slot, object, item.thread(py, hold), since, entered, lease));
+                out.push((slot, object, item.who(py, hold), since, entered, lease));
             }
         }
         core.tracks_leases()
@@ -81,6 +85,7 @@ fn note(core: &mut Core, now: Nanos) {
 
 /// The holder that has had an object for longest.
 pub(crate) struct Oldest {
+    /// The number of the thread, or the address of the greenlet.
     pub(crate) thread_id: usize,
     pub(crate) age: f64,
     /// Whether the age is exact; else it is a lower bound.
@@ -96,6 +101,6 @@ pub(crate) fn oldest(pool: &Pool, py: Python<'_>, now: Nanos) -> Option<Oldest> 
         let out = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
         let (_, item, hold, since) = out.min_by_key(|(_, _, _, since)| *since)?;
         let age = to_seconds(now.saturating_sub(since));
-        Some(Oldest { thread_id: item.thread(py, hold), age, exact, is_task: item.async_lease().is_some() })
+        Some(Oldest { thread_id: item.who(py, hold), age, exact, is_task: item.async_lease().is_some() })
     })
 }

@@ -1,6 +1,4 @@
-//! What a thread does that finds nothing idle: the slow half of `lease/hot.rs`.
-
-use std::sync::Arc;
+//! What a thread or a greenlet does that finds nothing idle: the slow half of `lease/hot.rs`.
 
 use pyo3::prelude::*;
 
@@ -8,19 +6,18 @@ use crate::bindings::args::timeout::{Deadline, Wait};
 use crate::bindings::ffi::exception::{OrRaised, Raises};
 use crate::bindings::ffi::interrupt::Kept;
 use crate::bindings::ffi::python_side;
+use crate::bindings::objects::greenlet;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waited::Waited;
-use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::asker::{Waiting, asker, held};
+use crate::bindings::pool::asker::{Waiting, asker, held, who};
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
 use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
 use crate::bindings::pool::give_back::{give_back, give_back_quietly};
 use crate::bindings::pool::holders::note_holders;
 use crate::bindings::pool::log::tell;
-use crate::bindings::pool::sleep::{Stop, reason_to_stop, sleep};
+use crate::bindings::pool::sleep::{Place, Sleeper, Stop, reason_to_stop};
 use crate::pool::{Answer, Caller, Collected, Hold, Nanos, SlotId, Ticket};
-use crate::sync::{Parker, this_thread};
 
 /// How long every holder has to be waiting before it is called a deadlock: where objects come from the pool alone, and
 /// where somebody might still add one.
@@ -33,9 +30,9 @@ pub(crate) fn take_now<'py>(pool: &Bound<'py, Pool>) -> Raises<'py, Option<SlotI
     if this.needs_event_loop() {
         return Err(errors::only_for_tasks(this, py));
     }
-    let now = this.now();
+    let (now, me) = (this.now(), who(this, py));
     let (slot, closed) = this.with(py, |core| {
-        let slot = held(core.take(now), core);
+        let slot = held(core.take(now), core, me);
         if slot.is_none() {
             core.note_demand(now);
         }
@@ -74,14 +71,14 @@ pub(crate) fn taken<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py, S
     }
 }
 
-/// Waits until the calling thread gets a slot.
+/// Waits until the calling thread or greenlet gets a slot.
 pub(crate) fn wait_for_slot<'py>(pool: &Bound<'py, Pool>, wait: Wait) -> Raises<'py, SlotId> {
     let (this, py) = (pool.get(), pool.py());
     if this.needs_event_loop() {
         return Err(errors::only_for_tasks(this, py));
     }
-    let asker = asker(this);
-    let slot = match this.with(py, |core| held(core.lease_or_take_back(asker), core)) {
+    let asker = asker(this, py);
+    let slot = match this.with(py, |core| held(core.lease_or_take_back(asker), core, asker.thread)) {
         Some(slot) => Some(slot),
         None => borrow(pool, asker.now).or_raised(py)?,
     };
@@ -98,55 +95,85 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py,
     let (this, py) = (pool.get(), pool.py());
     this.join_registry(py);
     let deadline = Deadline::after(wait.seconds(py, this.default_timeout()), first.now);
-    let parker = Arc::new(Parker::new());
-    let (answer, spent) = this.with(py, |core| {
-        let spent = core.spent(first.now);
-        let answer = core.lease_or_queue(first, Waker::Thread(Arc::clone(&parker)));
-        if let Answer::Slot(slot) = answer {
-            held(Some(slot), core);
-        }
-        (answer, spent)
-    });
-    let mut ticket = match answer {
-        Answer::Slot(slot) => return taken(pool, slot),
-        Answer::Refused(refusal) => return Err(errors::refused(pool, refusal)),
-        Answer::Queued(ticket) => ticket,
+    let sleeper = match Sleeper::here(pool) {
+        Ok(sleeper) => sleeper,
+        Err(_) if this.with(py, |core| core.is_closed()) => return Err(errors::closed(this, py)),
+        Err(error) => return Err(error).or_raised(py),
     };
-    let _waiting = Waiting::begin();
+    // Asked again: that this thread has a hub may have been news.
+    let first = Caller { now: first.now, ..asker(this, py) };
+    let spent = this.with(py, |core| core.spent(first.now));
+    let mut place = match join(pool, first, sleeper)? {
+        Joined::Got(slot) => return taken(pool, slot),
+        Joined::At(place) => place,
+    };
+    let _waiting = Waiting::begin(first.thread);
     let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
     loop {
         // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
         // then.
         if let Err(raised) = follow_up_if_managed(pool).or_raised(py) {
-            return queued.stop(ticket, Stop::Raised(raised));
+            return queued.stop(place.take(py), Stop::Raised(raised));
         }
         let now = this.now();
         let left = deadline.left(now);
         if let Some(reason) = reason_to_stop(py, left).or_else(|| queued.look_for_deadlock(now)) {
-            return queued.stop(ticket, reason);
+            return queued.stop(place.take(py), reason);
         }
         let retry = this.id_source().map(|_| RETRY);
         let limit = [left, queued.until_look(now), retry].into_iter().flatten().min();
-        if let Err(raised) = sleep(pool, &parker, limit) {
-            return queued.stop(ticket, Stop::Raised(raised));
+        if let Err(raised) = place.sleep(pool, limit) {
+            return queued.stop(place.take(py), Stop::Raised(raised));
         }
-        let now = asker(this);
+        let now = asker(this, py);
+        let Some(ticket) = place.take(py) else {
+            // The hub did not run for a while, and the wait was ended for us.
+            place = match join(pool, now, place.into_sleeper())? {
+                Joined::Got(slot) => return taken(pool, slot),
+                Joined::At(place) => place,
+            };
+            continue;
+        };
         let turned = this.with(py, |core| {
             let turned = core.collect(ticket, now);
             if let Collected::Slot(slot, _) = turned {
-                held(Some(slot), core);
+                held(Some(slot), core, now.thread);
             }
             turned
         });
-        ticket = match turned {
+        match turned {
             Collected::Slot(slot, _waker) => return taken(pool, slot),
             Collected::Refused(refusal, _waker) => return Err(errors::refused(pool, refusal)),
-            Collected::Pending(ticket) => ticket,
-        };
+            Collected::Pending(ticket) => place.keep(py, ticket),
+        }
     }
 }
 
-/// A thread in the queue.
+/// What comes of joining the queue.
+enum Joined<'py> {
+    Got(SlotId),
+    At(Place<'py>),
+}
+
+/// Joins the queue, unless something is idle.
+fn join<'py>(pool: &Bound<'py, Pool>, caller: Caller, sleeper: Sleeper<'py>) -> Raises<'py, Joined<'py>> {
+    let (this, py) = (pool.get(), pool.py());
+    let waker = sleeper.waker();
+    let answer = this.with(py, |core| {
+        let answer = core.lease_or_queue(caller, waker);
+        if let Answer::Slot(slot) = answer {
+            held(Some(slot), core, caller.thread);
+        }
+        answer
+    });
+    match answer {
+        Answer::Slot(slot) => Ok(Joined::Got(slot)),
+        Answer::Refused(refusal) => Err(errors::refused(pool, refusal)),
+        Answer::Queued(ticket) => Ok(Joined::At(Place::new(py, sleeper, ticket))),
+    }
+}
+
+/// A thread or a greenlet in the queue.
 struct Queued<'a, 'py> {
     pool: &'a Bound<'py, Pool>,
     waited: Waited,
@@ -155,17 +182,17 @@ struct Queued<'a, 'py> {
 }
 
 impl<'py> Queued<'_, 'py> {
-    fn stop(&self, ticket: Ticket, reason: Stop<'py>) -> Raises<'py, SlotId> {
+    fn stop(&self, ticket: Option<Ticket>, reason: Stop<'py>) -> Raises<'py, SlotId> {
         let (pool, this, py) = (self.pool, self.pool.get(), self.pool.py());
         // What the message is about, while this thread still waits.
-        let (counts, now) = (this.counts(py), this.now());
-        let before = this.with(py, |core| core.ahead_of(&ticket));
+        let (counts, now, me) = (this.counts(py), this.now(), who(this, py));
+        let before = ticket.as_ref().and_then(|ticket| this.with(py, |core| core.ahead_of(ticket)));
         let (slot, _waker) = this.with(py, |core| {
-            let (slot, waker) = core.cancel(ticket, now);
+            let (slot, waker) = ticket.map_or((None, None), |ticket| core.cancel(ticket, now));
             if slot.is_none() && matches!(reason, Stop::TimedOut | Stop::Deadlock) {
                 core.note_timeout();
             }
-            (held(slot, core), waker)
+            (held(slot, core, me), waker)
         });
         match (slot, reason) {
             (Some(slot), Stop::Raised(raised)) => {
@@ -199,12 +226,16 @@ impl<'py> Queued<'_, 'py> {
         self.looked = true;
         let (this, py) = (self.pool.get(), self.pool.py());
         note_holders(this, py, now);
+        let me = who(this, py);
         let (stuck, entered, makes) = this.with(py, |core| {
             // Only a holder can end it by giving up: the last of those to begin a wait looks as well.
-            let me = this_thread();
-            let stuck = core.values().any(|(_, item, hold, _)| item.thread(py, hold) == me)
-                && core.is_stuck(|item, hold| item.thread(py, hold));
-            let entered = core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
+            let stuck = core.values().any(|(_, item, hold, _)| item.who(py, hold) == me)
+                && core.is_stuck(|item, hold| item.who(py, hold));
+            // Greenlets of one thread cannot be told apart by what was taken before the first of them was seen.
+            let stuck = stuck && (!greenlet::any() || core.values().all(|(_, item, ..)| item.greenlet().is_some()));
+            // What greenlet has entered a lease is not known, only which has taken it.
+            let entered =
+                !greenlet::any() && core.values().all(|(_, item, hold, _)| hold == Hold::Leased && item.is_entered(py));
             (stuck, entered, core.rules().makes)
         });
         if !stuck || this.id_source().is_some_and(|ids| ids.has_given_others(py)) {

@@ -24,6 +24,10 @@ pub(crate) fn wake(pool: &Bound<'_, Pool>, waker: Waker) -> PyResult<()> {
         let mut next = Some(waker);
         while let Some(waker) = next.take() {
             if !waker.call(py, &mut kept) {
+                if waker.is_worker_greenlet(py) {
+                    // The follow-up that woke it has another one come.
+                    pool.get().with(py, |core| core.worker_lost());
+                }
                 let slot = waker.take_ticket(py).and_then(|ticket| leave_queue(pool, ticket));
                 next = slot.and_then(|slot| give_to_next(pool, slot));
             }
@@ -45,7 +49,7 @@ pub(crate) fn leave_queue(pool: &Bound<'_, Pool>, ticket: Ticket) -> Option<Slot
 /// An object that is to be reset goes to the background first.
 pub(crate) fn give_to_next(pool: &Bound<'_, Pool>, slot: SlotId) -> Option<Waker> {
     let this = pool.get();
-    let asker = asker(this);
+    let asker = asker(this, pool.py());
     this.with(pool.py(), |core| {
         if core.rules().resets && core.may_touch(slot) {
             core.reset_in_background(slot, asker.now);

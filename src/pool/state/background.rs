@@ -50,6 +50,20 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.background.workers.start_failed();
     }
 
+    /// A background thread that was woken will never run again.
+    pub fn worker_lost(&mut self) {
+        self.background.workers.start_failed();
+        self.worker_ended();
+    }
+
+    /// A background thread was ended in its sleep.
+    pub fn worker_killed(&mut self, worker: Option<WorkerId>) {
+        if let Some(id) = worker {
+            self.background.workers.came_from_sleep(id);
+            self.worker_ended();
+        }
+    }
+
     /// Wakes all sleeping background threads, to have them look for work; the caller uses the wakers.
     pub fn wake_all(&mut self) -> Vec<W> {
         self.background.workers.wake_all()

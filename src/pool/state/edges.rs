@@ -44,7 +44,11 @@ impl<T: Identity, W: Clone> State<T, W> {
             None => {
                 self.slots.get(id).hold = Hold::Idle;
                 if !self.tracks {
-                    self.idle.push_ready(id);
+                    if self.notes_holders {
+                        self.idle.push_tracked(id)
+                    } else {
+                        self.idle.push_ready(id)
+                    }
                     return None;
                 }
                 self.idle.push_tracked(id);
@@ -130,7 +134,7 @@ impl<T: Identity, W: Clone> State<T, W> {
         let surplus = self.slots.len() + self.supply.making() > self.rules.max_size;
         let rules = self.rules.resets || self.rules.borrows;
         let special = self.slots.stale() > 0 || self.slots.without_hook() > 0;
-        let slow = self.tracks || rules || self.closing.is_closed() || special || surplus;
+        let slow = self.tracks || self.notes_holders || rules || self.closing.is_closed() || special || surplus;
         self.waiters.set_slow_returns(slow);
     }
 }

@@ -29,6 +29,19 @@ impl<T: Identity, W: Clone> State<T, W> {
         self.update_return_path();
     }
 
+    /// From now on each lease and each return takes the slow path, where the caller notes more about the holder than the
+    /// fast path can.
+    pub fn note_each_holder(&mut self) {
+        if self.notes_holders {
+            return;
+        }
+        self.notes_holders = true;
+        if !self.tracks {
+            self.idle.track_all();
+        }
+        self.update_return_path();
+    }
+
     /// Replaces every object that is here now, one after another.
     pub fn reload(&mut self, now: Nanos) {
         for id in self.slots.ids() {

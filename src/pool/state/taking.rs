@@ -21,12 +21,20 @@ impl<T: Identity, W: Clone> State<T, W> {
     /// As [`lease`](Self::lease), with the look at the clock and at the object that the rules may ask for.
     pub fn take(&mut self, now: Nanos) -> Option<SlotId> {
         if !self.tracks {
-            return self.lease();
+            return if self.notes_holders { self.lease_tracked() } else { self.lease() };
         }
         let id = self.take_fit(now)?;
         self.slots.get(id).hold = Hold::Leased;
         self.statistics.leases += 1;
         self.note_begin_of_lease(id, now);
+        Some(id)
+    }
+
+    /// As [`lease`](Self::lease), in a pool whose leases take the slow path only because the caller notes them.
+    fn lease_tracked(&mut self) -> Option<SlotId> {
+        let id = self.idle.pop_tracked()?;
+        self.slots.get(id).hold = Hold::Leased;
+        self.statistics.leases += 1;
         Some(id)
     }
 

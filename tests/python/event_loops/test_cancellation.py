@@ -751,16 +751,20 @@ def test_an_interpreter_ends_well_with_tasks_that_wait_and_hold(new, end):
             import uvloop
 
         pool = opool.Pool(["a", "b"])
+        asked = threading.Event()
 
-        async def wait():
-            async with pool.lease_async(timeout=None):
+        async def wait(asks=lambda: None):
+            lease = pool.lease_async(timeout=None)
+            asks()
+            async with lease:
                 await asyncio.get_running_loop().create_future()
 
         def elsewhere():
-            asyncio.run(wait())
+            asyncio.run(wait(asked.set))
 
         thread = threading.Thread(target=elsewhere, daemon=True)
         thread.start()
+        assert asked.wait(20)
         loop = {new}
         lease = pool.lease()
         task = [loop.create_task(wait()) for _ in range(3)]

@@ -4,6 +4,7 @@ import copy
 import gc
 import logging
 import pickle
+import re
 import sys
 import threading
 import weakref
@@ -116,7 +117,7 @@ def test_a_timeout_names_another_threads_lease_as_the_oldest():
     done.set()
     keeper.join(60)
     assert error.facts.oldest.exact and error.facts.oldest.age >= 0.05
-    assert "Held longest: thread 'slow report', for 0.0" in str(error).replace(" 0.1", " 0.0")
+    assert re.search(r"Held longest: thread 'slow report', for [0-9.]+ s\.", str(error))
     assert "look for a lease that is kept too long" in str(error)
 
 
@@ -126,7 +127,7 @@ def test_without_options_that_need_the_time_an_age_is_at_least_or_unknown():
     assert "for an unknown time" in str(raised(pool.lease, timeout=0))
     second = raised(pool.lease, timeout=0.05)
     assert not second.facts.oldest.exact and second.facts.oldest.age >= 0.05
-    assert "for at least 0." in str(second)
+    assert re.search(r"for at least [0-9.]+ s", str(second))
     lease.release()
 
 

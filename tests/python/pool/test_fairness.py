@@ -10,8 +10,8 @@ import opool
 from support import Crew, assert_whole, eventually, things
 
 
-def leases_per_thread(pool, count, body, each):
-    """How many leases each thread has had by the time at which the last one has had `each`."""
+def leases_per_thread(pool, count, body, enough):
+    """How many leases each of so many threads has had when that is enough."""
     counts, over = [0] * count, threading.Event()
 
     def work(number):
@@ -22,7 +22,7 @@ def leases_per_thread(pool, count, body, each):
 
     crew = Crew(count, work)
     try:
-        eventually(lambda: min(counts) >= each)
+        eventually(lambda: enough(counts))
     finally:
         over.set()
     crew.join()
@@ -34,7 +34,7 @@ def leases_per_thread(pool, count, body, each):
 def test_bodies_that_release_the_gil_are_served_evenly(fairness, count):
     objects = things(4)
     pool = opool.Pool(objects, fairness=fairness)
-    counts = leases_per_thread(pool, count, lambda: time.sleep(1e-4), 100)
+    counts = leases_per_thread(pool, count, lambda: time.sleep(1e-4), lambda counts: min(counts) >= 100)
     assert max(counts) - min(counts) <= max(5, 0.2 * max(counts)), counts
     assert_whole(pool, objects)
 
@@ -43,8 +43,8 @@ def test_bodies_that_release_the_gil_are_served_evenly(fairness, count):
 def test_no_thread_starves_although_bodies_are_empty_and_turns_are_taken(count):
     objects = things(4)
     pool = opool.Pool(objects)
-    counts = leases_per_thread(pool, count, lambda: None, 50)
-    assert min(counts) > 0.02 * sum(counts) / count, counts
+    # Who has the GIL takes many at a time, and when each thread has had it is up to the machine: but not for ever.
+    leases_per_thread(pool, count, lambda: None, lambda counts: min(counts) > max(50, 0.02 * sum(counts) / count))
     assert_whole(pool, objects)
 
 

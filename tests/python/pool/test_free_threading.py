@@ -154,7 +154,7 @@ def test_an_object_is_alive_when_it_arrives_whoever_releases_it_and_takes_it_out
         from opool import _opool
         from support import Crew, Thing, eager_switching, threads
         pool = opool.Pool()
-        rounds, out = 20_000, []
+        rounds = 10_000
 
         def taker(i):
             for _ in range(rounds):

@@ -208,6 +208,8 @@ class Run:
         crew.join(A_WHILE)
         self.pool.close(timeout=A_WHILE)
         self.look()
+        # A close that gave up waiting leaves that to the background, where a thread may be about to start.
+        eventually(lambda: all(obj.disposed for obj in self.made), A_WHILE)
         eventually(lambda: f"opool {self.name}" not in [thread.name for thread in threading.enumerate()], A_WHILE)
         stats = self.pool.stats()
         self.expect((stats.size, stats.creating, stats.waiting) == (0, 0, 0), f"not empty: {stats}")

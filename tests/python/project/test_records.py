@@ -1,5 +1,7 @@
 """`opool._records`: what it makes behaves as what `dataclasses` and `typing` make."""
 
+from __future__ import annotations  # as in all modules that use it: it asks for no other kind
+
 import copy
 import dataclasses
 import inspect
@@ -193,7 +195,7 @@ def test_a_named_tuple_is_one(kind):
     assert record._replace(value=4) == ("a", 4) and record._asdict() == {"name": "a", "value": 3}
     assert (kind._fields, kind._field_defaults) == (("name", "value"), {"value": 3})
     assert (kind.__name__, kind.__module__, kind.__doc__) == (kind.__qualname__, __name__, "A tuple.")
-    assert dict(kind.__annotations__) == {"name": str, "value": int}
+    assert typing.get_type_hints(kind) == {"name": str, "value": int}
     assert pickle.loads(pickle.dumps(record)) == record and type(copy.copy(record)) is kind
     with pytest.raises(AttributeError):
         record.name = "b"
