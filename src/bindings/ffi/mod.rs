@@ -11,6 +11,7 @@ pub(crate) mod interrupt;
 pub(crate) mod keywords;
 pub(crate) mod python_side;
 pub(crate) mod refcount;
+#[cfg(not(Py_3_14))]
 pub(crate) mod self_method;
 pub(crate) mod shown;
 pub(crate) mod slots;
