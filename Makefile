@@ -178,7 +178,8 @@ lint: develop others check-versions ## check format, lints, types and the stubs;
 	$(call each,cargo fmt --check $(MANIFEST))
 	$(call say,clippy: the cores; the extensions)
 	$(call each,$(CARGO) $(CLIPPY) $(MANIFEST) --no-default-features --features "$$core" -- -D warnings)
-	$(call each,PYO3_PYTHON=$(call venv_path,$(VENV))/bin/python CARGO_TARGET_DIR=$(call py_target,$(VENV)) \
+	$(call each,target=target; test $$kind != per-interpreter || target=$(call py_target,$(VENV)); \
+		PYO3_PYTHON=$(call venv_path,$(VENV))/bin/python CARGO_TARGET_DIR="$$target" \
 		cargo $(CLIPPY) $(MANIFEST) -- -D warnings)
 ifneq ($(LOOM_TESTS),)
 	@$(LOOM) cargo clippy --locked --quiet --no-default-features --test 'loom*' -- -D warnings

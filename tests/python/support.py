@@ -197,6 +197,10 @@ def run_child(code, timeout=LIMIT, *, check=True, env=()):
         os.killpg(child.pid, signal.SIGKILL)
         stdout, stderr = child.communicate()
         raise AssertionError(f"the child froze (over {timeout} s)\n{stdout[-2000:]}\n{stderr[-6000:]}") from None
+    except BaseException:  # the limit of the test, or Ctrl-C
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        raise
     if check:
         report = f"the child ended with {child.returncode}\n{stdout[-2000:]}\n{stderr[-6000:]}"
         assert (child.returncode, stderr) == (0, ""), report

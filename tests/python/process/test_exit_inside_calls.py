@@ -138,7 +138,7 @@ def is_reached(action):
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive(), action
     reach = before
     return bool(found)
@@ -166,7 +166,7 @@ def child(action):
     threading.Thread(target=run, daemon=True).start()
     if not there.wait(5):
         os._exit(NOT_REACHED)
-    signal.alarm(20)
+    signal.alarm(100)
     sys.exit(0)
 
 

@@ -34,7 +34,7 @@ def run_in_child(path: Path, folder: Path, **options):
         sys.argv = ["pages.py", {str(path)!r}]
         runpy.run_path(pages.__file__, run_name="__main__")
     """
-    return run_child(code, timeout=100, **options)
+    return run_child(code, **options)
 
 
 @pytest.fixture
