@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from opool import _event_loops, _holders, _log, _opool, _stacks
+from opool._interrupts import is_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Generator
     from typing import Any
 
     from opool._opool import Pool
@@ -75,6 +76,19 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
                     timer.cancel()
     finally:
         _opool._no_closer(pool, turn)
+
+
+async def aclose_after_error(pool: Pool[Any], closing: Awaitable[None]) -> None:
+    """Await `closing`, at the end of an `async with pool` whose body has raised: that exception goes on.
+
+    Why the pool could not be closed goes to the log.
+    """
+    try:
+        await closing
+    except Exception as error:
+        if is_interrupt(error):
+            raise
+        _log.not_closed(pool, error)
 
 
 async def aclose_on_clock(pool: Pool[Any], timeout: float | None, force: bool) -> None:

@@ -48,7 +48,10 @@ def report_deadlock(pool: Pool[Any]) -> None:
 
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     """Describe who holds how many objects of `pool`, and the stack of each holder."""
-    found, frames = _holders.holders(pool), sys._current_frames()
+    found = _holders.holders(pool)
+    if not found:  # whoever looked saw holders, and they have all given back since
+        return f"{pool_name(pool)}: all its objects were with those that waited for it themselves, and are back now"
+    frames = sys._current_frames()
     held = Counter(map(_identity, found))
     one, kind = len(held) == 1, found[0]._kind
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"

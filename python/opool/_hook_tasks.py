@@ -10,6 +10,7 @@ import weakref
 from opool import _event_loops, _log, _opool
 from opool._event_loops import TrioLoop
 from opool._hooks import is_async_callable
+from opool._interrupts import is_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,13 +73,16 @@ class HookRunner:
             if event_loop is None or event_loop is avoid or not event_loop.is_running():
                 continue
             call = event_loop.call_soon if event_loop is here else event_loop.call_soon_threadsafe
-            self.scheduled = reference
             try:
+                self.scheduled = reference
                 # In an empty context: a job serves everybody, not the task that happens to schedule it.
                 contextvars.Context().run(call, ScheduledStart(pool, reference))
             except RuntimeError:  # it has just ended
                 self.scheduled = None
                 continue
+            except BaseException:
+                self.scheduled = None
+                raise
             return True
         return False
 
@@ -235,13 +239,11 @@ async def run_job(job: Any, here: Any) -> None:
         coroutine = None
     try:
         result = await (coroutine or (hook() if job.obj is None else hook(job.obj)))
-    except Exception as error:
-        # Without this frame, which tells a reader nothing.
-        traceback = error.__traceback__
-        job.fail(error.with_traceback(None if traceback is None else traceback.tb_next))
     except BaseException as error:
-        if _event_loops.is_stray_cancellation(error, here):
-            job.fail(error)
+        if _event_loops.is_stray_cancellation(error, here) or not is_interrupt(error):
+            # Without this frame, which tells a reader nothing.
+            traceback = error.__traceback__
+            job.fail(error.with_traceback(None if traceback is None else traceback.tb_next))
         else:
             job.break_off()
             raise

@@ -71,6 +71,13 @@ def hook_still_running(pool: Pool[Any]) -> None:
     logger().warning("%s: closed, but a hook still runs in the background", pool_name(pool))
 
 
+def not_closed(pool: Pool[Any], error: BaseException) -> None:
+    """Log why a pool could not be closed after its `with`, whose body has raised something else."""
+    text = str(error)
+    name = pool_name(pool)
+    logger().warning("%s", text if text.startswith(f"{name}: ") else f"{name}: not closed: {error!r}")
+
+
 def callback_failed() -> None:
     """Log the exception that is being handled: one of a callback in an event loop, where nobody would see it."""
     logger().exception("an error in the background")

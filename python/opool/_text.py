@@ -6,6 +6,8 @@ import gc
 import sys
 import threading
 
+from opool._interrupts import is_interrupt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +35,9 @@ def shown(obj: object) -> str:
     """Return the beginning of the `repr` of a user's object, or its type where `repr` fails."""
     try:
         text = repr(obj)
-    except Exception:
+    except Exception as error:
+        if is_interrupt(error):
+            raise
         text = f"an object of type {type(obj).__name__}"
     return text if len(text) <= 200 else text[:200] + "..."
 

@@ -199,7 +199,7 @@ def _timeout_error(*, cause: BaseException | None, oldest: Mapping[str, Any] | N
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()
     error.facts = TimeoutFacts(failure=failure, oldest=None if oldest is None else _oldest(**oldest), **facts)
-    error.__cause__ = cause
+    _set_cause(error, cause)
     return error
 
 
@@ -216,8 +216,14 @@ def _factory_error(*, pool: str, cause: BaseException | None, failures: int, pau
     # Its text is shown with the cause, and once is enough.
     why = "" if cause is None else f" with {type(cause).__name__} (see __cause__)"
     error = FactoryError(f"{pool}: it has no object, and creating one failed{often}{why}.{again}")
-    error.__cause__ = cause
+    _set_cause(error, cause)
     return error
+
+
+def _set_cause(error: PoolError, cause: BaseException | None) -> None:
+    """As `raise error from cause`, but without a cause tracebacks show the context."""
+    if cause is not None:
+        error.__cause__ = cause
 
 
 def _create_timeout_error(limit: float) -> TimeoutError:

@@ -55,6 +55,7 @@ mod _opool {
         #[cfg(not(Py_3_14))]
         ffi::exit_guard::install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        ffi::names::make(module.py())?;
         ffi::python_side::resolve_at_import(module.py())?;
         pool::fork::register()?;
         args::timeout::register(module)?;

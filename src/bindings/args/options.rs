@@ -7,7 +7,9 @@ use pyo3::types::{PyBool, PyDict, PyIterator, PyString, PyTuple};
 use crate::bindings::args::clock::Clock;
 use crate::bindings::args::hooks::Hooks;
 use crate::bindings::args::timeout::{Timeout, to_nanos};
+use crate::bindings::ffi::interrupt::failure;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::shown;
 use crate::bindings::ffi::values::{Message, attribute, text};
 use crate::pool::{Nanos, Order, Rules, TimeSlice};
 
@@ -217,19 +219,19 @@ impl Sizes {
 
 /// A whole number that is not negative.
 pub(crate) fn count(option: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let wrong = |class: fn(Message) -> PyErr| {
-        let shown = value.repr().map_or_else(|_| "that".to_owned(), |shown| shown.to_string());
-        class(Message::of(format!("{option} must be an int >= 0, not {shown}")))
+    let wrong = |class: fn(Message) -> PyErr| match shown(value) {
+        Ok(shown) => class(Message::of(format!("{option} must be an int >= 0, not {shown}"))),
+        Err(raised) => raised.into(),
     };
     if value.is_instance_of::<PyBool>() {
         return Err(wrong(PyTypeError::new_err::<Message>));
     }
     match value.extract::<isize>() {
         Ok(number) => usize::try_from(number).map_err(|_| wrong(PyValueError::new_err::<Message>)),
-        Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => Err(wrong(PyTypeError::new_err::<Message>)),
-        Err(_) => match value.lt(0)? {
-            true => Err(wrong(PyValueError::new_err::<Message>)),
-            false => Ok(usize::MAX),
+        Err(error) => match failure(value.py(), error)? {
+            error if error.is_instance_of::<PyTypeError>(value.py()) => Err(wrong(PyTypeError::new_err::<Message>)),
+            _ if value.lt(0)? => Err(wrong(PyValueError::new_err::<Message>)),
+            _ => Ok(usize::MAX),
         },
     }
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
-use crate::bindings::ffi::exception::{Raised, Raises, shown, type_name};
+use crate::bindings::ffi::exception::{Raised, Raises};
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::{shown, type_name};
 use crate::pool::Nanos;
 
 /// The `timeout` of one call.

@@ -13,7 +13,9 @@ use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::exception::keeping_exception;
 use crate::bindings::ffi::refcount::{decref, new_reference, none};
-use crate::bindings::ffi::self_method::{self, SelfMethod, refuse_method};
+use crate::bindings::ffi::refusal::refuse_method;
+#[cfg(not(Py_3_14))]
+use crate::bindings::ffi::self_method::{self, SelfMethod};
 use crate::bindings::ffi::slots::{TypeBuilder, visit_all};
 use crate::bindings::ffi::stop_iteration;
 use crate::bindings::lease::errors;
@@ -209,6 +211,35 @@ unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut Py
     }
 }
 
+/// `__aenter__` and `__aexit__` as ordinary methods: CPython 3.14 calls these without binding anything.
+#[cfg(Py_3_14)]
+mod ordinary {
+    use pyo3::ffi::{Py_ssize_t, PyObject};
+    use pyo3::prelude::*;
+
+    use crate::bindings::async_lease::step;
+    use crate::bindings::lease::errors;
+
+    pub(super) unsafe extern "C" fn enter(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+        // SAFETY: a method of `AsyncLease`.
+        unsafe { step::enter(this.cast()) }
+    }
+
+    pub(super) unsafe extern "C" fn exit(
+        this: *mut PyObject,
+        _: *mut *mut PyObject,
+        count: Py_ssize_t,
+    ) -> *mut PyObject {
+        // SAFETY: a method of `AsyncLease`; attached, as every method.
+        unsafe {
+            if count != 3 {
+                return errors::wrong_call(Python::assume_attached(), count).null();
+            }
+            step::leave(this.cast())
+        }
+    }
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let send_value = ffi::PyMethodDefPointer { PyCFunction: send_value };
     let throw = ffi::PyMethodDefPointer { PyCFunction: throw };
@@ -227,8 +258,21 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(c"close", close, ffi::METH_NOARGS, docs::ASYNC_LEASE_CLOSE);
     #[cfg(Py_3_10)]
     let builder = builder.slot(ffi::Py_am_send, send as *mut c_void);
+    #[cfg(Py_3_14)]
+    let builder = {
+        let enter = ffi::PyMethodDefPointer { PyCFunction: ordinary::enter };
+        let exit = ffi::PyMethodDefPointer { PyCFunctionFast: ordinary::exit };
+        builder.method(c"__aenter__", enter, ffi::METH_NOARGS, docs::ASYNC_LEASE_ENTER).method(
+            c"__aexit__",
+            exit,
+            ffi::METH_FASTCALL,
+            docs::ASYNC_LEASE_EXIT,
+        )
+    };
     let class = builder.make(module.py())?;
+    #[cfg(not(Py_3_14))]
     let wrong_call = errors::wrong_call;
+    #[cfg(not(Py_3_14))]
     self_method::install(
         &class,
         [

@@ -12,18 +12,15 @@ use crate::bindings::pool::job::{Job, Outcome, is_coroutine};
 #[pymethods]
 impl Job {
     /// Calls the hook, and tells the pool how that ended.
-    fn run(&self, py: Python<'_>) {
-        background::run(self, py);
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        background::run(self, py)
     }
 
     /// As `run`, but a coroutine that the hook has made is returned: the caller awaits it and ends the job.
-    fn begin<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.call(py) {
-            Ok(returned) if is_coroutine(&returned) => Some(returned),
-            outcome => {
-                background::finish(self, py, outcome.into());
-                None
-            }
+            Ok(returned) if is_coroutine(&returned) => Ok(Some(returned)),
+            result => background::conclude(self, py, result).map(|()| None),
         }
     }
 

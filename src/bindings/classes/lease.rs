@@ -12,7 +12,7 @@ use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::drop::discard;
 use crate::bindings::ffi::exception::{Raises, keeping_exception, or_null};
 use crate::bindings::ffi::refcount::{new_reference, none};
-use crate::bindings::ffi::self_method::refuse_method;
+use crate::bindings::ffi::refusal::refuse_method;
 #[cfg(not(Py_3_14))]
 use crate::bindings::ffi::self_method::{self, SelfMethod};
 use crate::bindings::ffi::slots::{TypeBuilder, visit_all};

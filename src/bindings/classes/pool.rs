@@ -21,7 +21,7 @@ use crate::bindings::objects::greenlet;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::add::add;
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
-use crate::bindings::pool::close::close;
+use crate::bindings::pool::close::{close, close_after_error};
 use crate::bindings::pool::errors;
 use crate::pool::Counts;
 use crate::sync::Attached;
@@ -241,7 +241,11 @@ impl Pool {
     /// Closes the pool, as `aclose`.
     #[pyo3(signature = (*_exception))]
     fn __aexit__<'py>(slf: &Bound<'py, Self>, _exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        Pool::aclose(slf, CloseTimeout::DEFAULT, false)
+        let closing = Pool::aclose(slf, CloseTimeout::DEFAULT, false)?;
+        if !has_raised(_exception) {
+            return Ok(closing);
+        }
+        python_side::ACLOSE_AFTER_ERROR.call(slf.py(), &[slf.as_any(), &closing])
     }
 
     /// Returns the pool itself; leaving the `with` closes it, as `close`.
@@ -256,6 +260,9 @@ impl Pool {
     /// Closes the pool, as `close`.
     #[pyo3(signature = (*_exception))]
     fn __exit__(slf: &Bound<'_, Self>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if has_raised(_exception) {
+            return close_after_error(slf);
+        }
         close(slf, slf.get().default_timeout(), false)
     }
 
@@ -321,6 +328,11 @@ impl Pool {
 
 fn refuse_closed(pool: &Pool, py: Python<'_>) -> PyResult<()> {
     if pool.with(py, |core| core.is_closed()) { Err(errors::closed(pool, py).into()) } else { Ok(()) }
+}
+
+/// Whether these arguments of an `__exit__` say that the body has raised.
+fn has_raised(exception: &Bound<'_, PyTuple>) -> bool {
+    exception.iter().next().is_some_and(|kind| !kind.is_none())
 }
 
 fn needs_factory(pool: &Bound<'_, Pool>, what: &str) -> PyResult<()> {

@@ -10,11 +10,13 @@ use crate::bindings::args::timeout::{Timeout, to_seconds};
 use crate::bindings::async_lease::wait::new_future;
 use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::values::{Message, Value, int, list, tuple};
+use crate::bindings::ids::dump::Given;
 use crate::bindings::objects::async_lease::{AsyncLease, async_lease_type};
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
+use crate::bindings::objects::ready::Ready;
 use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::background::{self, follow_up, follow_up_if_managed};
+use crate::bindings::pool::background::{self, Worker, follow_up, follow_up_if_managed};
 use crate::bindings::pool::job::Job;
 use crate::bindings::pool::{add, close, errors, expire, fork, holders, stats};
 
@@ -190,9 +192,12 @@ fn async_lease(lease: &Bound<'_, PyAny>) -> PyResult<*mut AsyncLease> {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
     module.add_class::<Clock>()?;
     module.add_class::<holders::Held>()?;
     module.add_class::<Job>()?;
+    // Nobody sees these. PyO3 makes a type at its first use, and panics if there is no memory for it then.
+    let _made = (py.get_type::<PoolFuture>(), py.get_type::<Ready>(), py.get_type::<Worker>(), py.get_type::<Given>());
     for function in [
         wrap_pyfunction!(_add_closer, module)?,
         wrap_pyfunction!(_begin_close, module)?,

@@ -48,6 +48,8 @@ table! {
             TOO_MANY_WAITERS = c"TooManyWaiters";
         c"opool._default":
             DEFAULT = c"DEFAULT";
+        c"opool._interrupts":
+            HAS_STRUCK = c"has_struck";
     }
     at_first_use: {
         c"opool.errors":
@@ -56,6 +58,7 @@ table! {
             TIMEOUT_ERROR = c"_timeout_error";
         c"opool._closing":
             ACLOSE = c"aclose",
+            ACLOSE_AFTER_ERROR = c"aclose_after_error",
             ACLOSE_ON_CLOCK = c"aclose_on_clock",
             CLOSED_BY_HOLDER = c"closed_by_holder";
         c"opool._deadlock":
@@ -92,12 +95,14 @@ table! {
             LOG_CREATE_FAILED = c"create_failed",
             LOG_DISPOSE_FAILED = c"dispose_failed",
             LOG_HOOK_STILL_RUNNING = c"hook_still_running",
+            LOG_NOT_CLOSED = c"not_closed",
             LOG_OBJECT_REJECTED = c"object_rejected";
         c"opool._registry":
             REGISTER_POOL = c"register";
         c"opool._stats":
             STATS = c"snapshot";
         c"opool._threads":
+            RUN_PENDING = c"run_pending",
             START_THREAD = c"start";
         c"asyncio":
             ASYNCIO_CANCELLED_ERROR = c"CancelledError",

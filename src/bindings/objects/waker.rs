@@ -8,6 +8,7 @@ use pyo3::pyclass::PyVisit;
 
 use crate::bindings::ffi::call::unpark_without_gil;
 use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::interrupt::{Kept, raise_later};
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
 use crate::bindings::objects::ready::resume_soon;
 use crate::pool::Ticket;
@@ -50,18 +51,22 @@ impl Waker {
     }
 
     /// Wakes a waiter for which that takes Python. False if it will never run: then the caller ends its wait
-    /// (`take_ticket`). May run any code.
-    pub(crate) fn call(&self, py: Python<'_>) -> bool {
+    /// (`take_ticket`). May run any code; what signal handlers raise is kept for the caller.
+    pub(crate) fn call(&self, py: Python<'_>, kept: &mut Kept) -> bool {
         match self {
             Waker::Thread(_) => self.unpark(),
-            Waker::Task(future) => resume_soon(future.get(py)),
+            Waker::Task(future) => resume_soon(future.get(py), kept),
         }
     }
 
     /// As `unpark`, and for a waiter that takes Python as `call`. For background workers, whose wait nobody has to end.
     pub(crate) fn wake_worker(&self, py: Python<'_>) {
         if !self.unpark() {
-            keeping_exception(py, || self.call(py));
+            keeping_exception(py, || {
+                let mut kept = Kept::default();
+                self.call(py, &mut kept);
+                raise_later(py.None().bind(py), kept.raise());
+            });
         }
     }
 

@@ -15,13 +15,16 @@ use crate::bindings::pool::wait::wait_for_slot;
 use crate::bindings::pool::wake::wake;
 
 /// Adds an object. The caller follows up.
+///
+/// # Errors
+/// If the pool does not take it, or a signal handler raised while a waiter was woken, which has the object then.
 pub(crate) fn add(pool: &Bound<'_, Pool>, object: Bound<'_, PyAny>) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
     this.join_registry(py);
     let Some(object) = NonNull::new(object.into_ptr()) else { return Ok(()) };
     let now = this.now();
     match this.with(py, |core| core.add(Item::new(object), now)) {
-        Ok(Some(waker)) => wake(pool, waker),
+        Ok(Some(waker)) => wake(pool, waker)?,
         Ok(None) => {}
         Err((item, refusal)) => {
             // SAFETY: the reference that was to be the slot's.

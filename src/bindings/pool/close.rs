@@ -4,6 +4,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::Deadline;
+use crate::bindings::ffi::exception::{Raised, forget};
+use crate::bindings::ffi::interrupt::failure;
 use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::values::float;
 use crate::bindings::objects::item::Item;
@@ -49,10 +51,24 @@ pub(crate) fn close(pool: &Bound<'_, Pool>, seconds: Option<f64>, force: bool) -
     result
 }
 
+/// The end of a `with pool` whose body has raised: closes the pool, and that exception goes on. Why the pool could not
+/// be closed goes to the log.
+///
+/// # Errors
+/// If something struck from outside meanwhile, such as a second Ctrl-C.
+pub(crate) fn close_after_error(pool: &Bound<'_, Pool>) -> PyResult<()> {
+    let (this, py) = (pool.get(), pool.py());
+    let Err(error) = close(pool, this.default_timeout(), false) else { return Ok(()) };
+    let error = failure(py, error)?;
+    let told = tell(pool, &python_side::LOG_NOT_CLOSED, &[error.value(py).as_any()]);
+    forget(py, error);
+    told
+}
+
 fn wait_until_over<'py>(pool: &Bound<'py, Pool>, deadline: Deadline, sleeper: &Sleeper<'py>) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
     if let Some(error) = held_by_caller(pool, deadline)? {
-        return Err(PyErr::from_value(error));
+        return Err(Raised::made(py, Ok(error)).into());
     }
     let mut back_since = None;
     loop {
@@ -63,8 +79,7 @@ fn wait_until_over<'py>(pool: &Bound<'py, Pool>, deadline: Deadline, sleeper: &S
             return Ok(());
         }
         if back && has_no_hook_loop(pool)? {
-            tell(pool, &python_side::LOG_CLOSED_WITHOUT_LOOP, &[]);
-            return Ok(());
+            return tell(pool, &python_side::LOG_CLOSED_WITHOUT_LOOP, &[]);
         }
         // The deadline is for what is out.
         let left = match back {
@@ -73,15 +88,13 @@ fn wait_until_over<'py>(pool: &Bound<'py, Pool>, deadline: Deadline, sleeper: &S
         };
         match reason_to_stop(py, left) {
             Some(Stop::TimedOut) if back => {
-                tell(pool, &python_side::LOG_HOOK_STILL_RUNNING, &[]);
-                return Ok(());
+                return tell(pool, &python_side::LOG_HOOK_STILL_RUNNING, &[]);
             }
             Some(Stop::Raised(raised)) => return Err(raised.into()),
             Some(_) => {
                 let arguments = [pool.as_any(), &float(py, deadline.seconds)?];
                 // Raised here: there it would be in a cycle with its traceback, and keep the objects alive.
-                let error = python_side::CLOSE_TIMEOUT_ERROR.call(py, &arguments)?;
-                return Err(PyErr::from_value(error));
+                return Err(Raised::made(py, python_side::CLOSE_TIMEOUT_ERROR.call(py, &arguments)).into());
             }
             None => {}
         }

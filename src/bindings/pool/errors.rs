@@ -8,9 +8,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::to_seconds;
-use crate::bindings::ffi::exception::{Raised, shown};
+use crate::bindings::ffi::exception::Raised;
 use crate::bindings::ffi::keywords::Keywords;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::shown;
 use crate::bindings::ffi::values::{Message, float};
 use crate::bindings::objects::async_lease::async_lease_type;
 use crate::bindings::objects::lease::lease_type;

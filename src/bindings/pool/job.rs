@@ -9,12 +9,13 @@ use pyo3::types::{PyBool, PyNone, PyWeakrefReference};
 
 use crate::bindings::args::timeout::to_seconds;
 use crate::bindings::ffi::call::{attached, call, drop_reference, is_true};
+use crate::bindings::ffi::interrupt::{background_failure, raise_later};
 use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::values::{Message, call_method, int};
 use crate::bindings::objects::item::{Item, drop_items};
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::errors;
-use crate::bindings::pool::log::{tell, tell_rejected};
+use crate::bindings::pool::log::{tell_quietly, tell_rejected};
 use crate::pool::{Attempt, Maintenance, Nanos, Report, SlotId, Task, Work};
 use crate::sync::Guarded;
 
@@ -159,9 +160,8 @@ impl Job {
     fn end_orphan(&self, py: Python<'_>, outcome: Outcome<'_>) {
         if let (Outcome::Returned(object), Some(dispose)) = (outcome, &self.dispose)
             && !object.is_none()
-            && let Err(error) = call(dispose.bind(py), &[&object])
         {
-            error.write_unraisable(py, Some(&object));
+            raise_later(&object, call(dispose.bind(py), &[&object]));
         }
     }
 
@@ -176,7 +176,7 @@ impl Job {
         match (outcome, pool) {
             (Outcome::NotBegun, Some(pool)) => return pool.get().with(py, |core| core.requeue_disposal(item, began)),
             (Outcome::Raised(error), Some(pool)) => {
-                tell(pool, &python_side::LOG_DISPOSE_FAILED, &[error.value(py).as_any()]);
+                tell_quietly(pool, &python_side::LOG_DISPOSE_FAILED, &[error.value(py).as_any()]);
             }
             _ => {}
         }
@@ -220,25 +220,35 @@ fn end_create(pool: &Bound<'_, Pool>, attempt: Attempt, outcome: Outcome<'_>) {
         core.counts().waiting < waiting
     });
     let reached = PyBool::new(py, reached).to_owned().into_any();
-    tell(pool, &python_side::LOG_CREATE_FAILED, &[error.bind(py), &reached]);
+    tell_quietly(pool, &python_side::LOG_CREATE_FAILED, &[error.bind(py), &reached]);
     // SAFETY: attached. As in `Pool::set_last_error`.
     unsafe { drop_reference(error.into_ptr()) };
 }
 
 fn end_care(pool: &Bound<'_, Pool>, task: Task, outcome: Outcome<'_>) {
     let (this, py) = (pool.get(), pool.py());
+    let unfit = || {
+        let now = this.now();
+        this.with(py, |core| core.finish_task(task, false, now));
+    };
     let fit = match outcome {
         // None is what a function returns that would have raised.
         Outcome::Returned(answer) if task.kind == Maintenance::Reset || answer.is_none() => Ok(true),
-        Outcome::Returned(answer) => is_true(&answer),
+        Outcome::Returned(answer) => match is_true(&answer) {
+            Ok(fit) => Ok(fit),
+            Err(error) => match background_failure(py, error) {
+                Ok(error) => Err(error),
+                Err(interrupt) => {
+                    raise_later::<()>(pool.as_any(), Err(interrupt));
+                    return unfit();
+                }
+            },
+        },
         Outcome::Raised(error) => Err(error),
-        Outcome::Interrupted => {
-            let now = this.now();
-            return this.with(py, |core| core.finish_task(task, false, now));
-        }
+        Outcome::Interrupted => return unfit(),
         Outcome::NotBegun => return this.with(py, |core| core.requeue_task(task)),
     };
-    let rejected = |why: &Bound<'_, PyAny>| tell_rejected(pool, task.kind, why);
+    let rejected = |why: &Bound<'_, PyAny>| raise_later(pool.as_any(), tell_rejected(pool, task.kind, why));
     match &fit {
         Ok(true) => {}
         Ok(false) => rejected(PyNone::get(py).as_any()),
@@ -253,18 +263,16 @@ fn write_report(pool: &Bound<'_, Pool>, report: Report) {
     let rules = pool.get().with(py, |core| *core.rules());
     let told = match report {
         Report::Leak(slot) => {
-            int(py, SlotId::index(slot) as i64).map(|slot| tell(pool, &python_side::REPORT_LEAK, &[&slot]))
+            int(py, SlotId::index(slot) as i64).map(|slot| tell_quietly(pool, &python_side::REPORT_LEAK, &[&slot]))
         }
-        Report::GaveUpMaking => errors::create_timeout(py, rules.make_limit)
-            .map(|error| tell(pool, &python_side::LOG_CREATE_FAILED, &[&error, PyBool::new(py, false).as_any()])),
+        Report::GaveUpMaking => errors::create_timeout(py, rules.make_limit).map(|error| {
+            tell_quietly(pool, &python_side::LOG_CREATE_FAILED, &[&error, PyBool::new(py, false).as_any()])
+        }),
         Report::GaveUpTask(kind) => {
             let limit = to_seconds(rules.check_limit.unwrap_or(0));
             let error = PyTimeoutError::new_err(Message::of(format!("it took longer than check_timeout ({limit} s)")));
-            tell_rejected(pool, kind, error.value(py).as_any());
-            Ok(())
+            tell_rejected(pool, kind, error.value(py).as_any())
         }
     };
-    if let Err(error) = told {
-        error.write_unraisable(py, Some(pool.as_any()));
-    }
+    raise_later(pool.as_any(), told);
 }

@@ -1,13 +1,14 @@
 //! What a thread or a greenlet does that finds nothing idle: the slow half of `lease/hot.rs`.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use crate::bindings::args::timeout::{Deadline, Wait};
 use crate::bindings::ffi::call::is_true;
-use crate::bindings::ffi::exception::{OrRaised, Raises};
-use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
+use crate::bindings::ffi::interrupt::{Kept, failure};
+use crate::bindings::ffi::names;
+use crate::bindings::ffi::python_side::{self, PythonName};
 use crate::bindings::objects::greenlet;
 use crate::bindings::objects::item::Core;
 use crate::bindings::objects::pool::Pool;
@@ -16,7 +17,7 @@ use crate::bindings::pool::asker::{Waiting, asker, held, who};
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
 use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
-use crate::bindings::pool::give_back::give_back;
+use crate::bindings::pool::give_back::{give_back, give_back_quietly};
 use crate::bindings::pool::holders::note_holders;
 use crate::bindings::pool::log::tell;
 use crate::bindings::pool::sleep::{Place, Sleeper, Stop, reason_to_stop};
@@ -66,8 +67,10 @@ pub(crate) fn taken<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py, S
     match follow_up(pool) {
         Ok(()) => Ok(slot),
         Err(error) => {
-            give_back(pool, slot);
-            Err(error).or_raised(py)
+            let mut kept = Kept::default();
+            kept.add(py, error);
+            kept.keep(py, give_back(pool, slot));
+            kept.raise().map(|()| slot).or_raised(py)
         }
     }
 }
@@ -110,8 +113,14 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py,
         Joined::At(place) => place,
     };
     let _waiting = Waiting::begin(first.thread);
-    let blocks_loop = !greenlet && deadline.left(first.now) != Some(0) && blocks_event_loop(pool);
-    let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent, blocks_loop }, looked: false };
+    let waited = Waited { since: first.now, deadline, spent, blocks_loop: false };
+    let mut queued = Queued { pool, waited, looked: false };
+    if !greenlet && deadline.left(first.now) != Some(0) {
+        match blocks_event_loop(pool).or_raised(py) {
+            Ok(blocks) => queued.waited.blocks_loop = blocks,
+            Err(raised) => return queued.stop(place.take(py), Stop::Raised(raised)),
+        }
+    }
     loop {
         // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
         // then.
@@ -199,7 +208,7 @@ impl<'py> Queued<'_, 'py> {
         });
         match (slot, reason) {
             (Some(slot), Stop::Raised(raised)) => {
-                give_back(pool, slot);
+                give_back_quietly(pool, slot);
                 Err(raised)
             }
             (Some(slot), _) => taken(pool, slot),
@@ -246,28 +255,29 @@ impl<'py> Queued<'_, 'py> {
         // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
         // make its objects itself, somebody may add one. So that is only probable. And the thread that entered a lease
         // need not be the one that leaves it: the Python side looks whether the lease is on its stack.
-        let certain = examine_deadlock(self.pool, makes && entered);
-        // That ran Python, so the others may have gone on meanwhile.
-        (certain && this.with(py, |core| is_stuck(core, py))).then_some(Stop::Deadlock)
+        match examine_deadlock(self.pool, makes && entered) {
+            // That ran Python, so the others may have gone on meanwhile.
+            Ok(certain) => (certain && this.with(py, |core| is_stuck(core, py))).then_some(Stop::Deadlock),
+            Err(interrupt) => Some(Stop::Raised(Raised::from_error(py, interrupt))),
+        }
     }
 }
 
 /// Whether this thread, which is about to wait, runs an event loop: that stands still meanwhile. The log tells so once.
-fn blocks_event_loop(pool: &Bound<'_, Pool>) -> bool {
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+fn blocks_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let (this, py) = (pool.get(), pool.py());
-    let may_run = [intern!(py, "asyncio"), intern!(py, "trio")].iter().any(|name| python_side::is_loaded(py, name));
+    let may_run = [&names::ASYNCIO, &names::TRIO].iter().any(|module| python_side::is_loaded(py, module.get(py)));
     if !may_run || this.clock().is_some() {
-        return false;
+        return Ok(false);
     }
-    let runs = python_side::HAS_RUNNING_LOOP.call(py, &[]).and_then(|runs| is_true(&runs));
-    let blocks = runs.unwrap_or_else(|error| {
-        error.write_unraisable(py, Some(pool.as_any()));
-        false
-    });
+    let blocks = ask(pool, &python_side::HAS_RUNNING_LOOP, &[])?;
     if blocks && this.note_blocked_loop() {
-        tell(pool, &python_side::LOG_BLOCKED_LOOP, &[]);
+        tell(pool, &python_side::LOG_BLOCKED_LOOP, &[])?;
     }
-    blocks
+    Ok(blocks)
 }
 
 /// Whether all threads that hold something, as far as the pool knows, wait for it.
@@ -276,12 +286,25 @@ fn is_stuck(core: &Core, py: Python<'_>) -> bool {
 }
 
 /// Whether it is certain that the waits of all holders never end. Writes to the log what is only probable.
-fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool) -> bool {
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool) -> PyResult<bool> {
+    let may_be_certain = PyBool::new(pool.py(), may_be_certain).to_owned().into_any();
+    ask(pool, &python_side::EXAMINE_DEADLOCK, &[pool.as_any(), &may_be_certain])
+}
+
+/// What a function of the Python side answers, or no. That it failed is reported as unraisable.
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+fn ask(pool: &Bound<'_, Pool>, function: &PythonName, arguments: &[&Bound<'_, PyAny>]) -> PyResult<bool> {
     let py = pool.py();
-    let may_be_certain = PyBool::new(py, may_be_certain).to_owned().into_any();
-    let examined = python_side::EXAMINE_DEADLOCK.call(py, &[pool.as_any(), &may_be_certain]);
-    examined.and_then(|certain| is_true(&certain)).unwrap_or_else(|error| {
-        error.write_unraisable(py, Some(pool.as_any()));
-        false
-    })
+    match function.call(py, arguments).and_then(|answer| is_true(&answer)) {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            failure(py, error)?.write_unraisable(py, Some(pool.as_any()));
+            Ok(false)
+        }
+    }
 }

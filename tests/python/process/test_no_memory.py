@@ -101,6 +101,7 @@ PANICS = {
         r"\b(PyString::(new|intern)|PyDict::new|PyList::(new|empty)|PyTuple::new|PyBytes::new\w*|PyFloat::new|PyInt::new)\("
         r"|\.into_pyobject\("
     ),
+    "a name is to be one of ffi/names.rs": r"\bintern!\(",
     "a name is to be a C string": r"\.(getattr|setattr|call_method\w*|getattr_opt)\(\"",
     "PyO3 converts this without a way to fail": (
         r"fn (?!__len__)\w+(<[^>]*>)?\([^{;]*\) -> (PyResult<)?(Option<)?"
@@ -124,3 +125,12 @@ def test_nothing_that_python_can_call_uses_what_panics_without_memory():
                 if not text.splitlines()[line - 1].lstrip().startswith("//"):
                     wrong.append(f"{path.relative_to(SOURCE)}:{line}: {why}: {match.group()[:60]!r}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_types_of_the_extension_are_made_when_it_is_imported():
+    # PyO3 makes a type at its first use, and panics if there is no memory for it.
+    source = "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.rs"))
+    types = re.findall(r"#\[pyclass[^\n]*\]\s*(?:///[^\n]*\s*)*(?:pub(?:\(crate\))? )?struct (\w+)", source)
+    made = re.findall(r"(?:add_class|get_type)::<(?:\w+::)*(\w+)>", source)
+    assert len(types) == source.count("#[pyclass")
+    assert set(types) <= set(made)

@@ -16,7 +16,8 @@ PACKAGE = Path(opool.__file__).parent
 SOURCE = Path(__file__).resolve().parents[3]
 
 LAYERS = [  # as in DESIGN.md: each may import those above it in this list
-    {"_default", "_hooks", "_records", "_text", "_weaksets", "_with_blocks"},
+    {"_default", "_interrupts", "_records", "_weaksets", "_with_blocks"},
+    {"_hooks", "_text"},
     {"errors"},
     {"_greenlets", "_opool"},
     {"_log", "_registry", "_stacks", "_stats", "_threads"},
