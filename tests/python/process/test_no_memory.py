@@ -95,6 +95,63 @@ def test_whatever_is_called_raises_a_memory_error():
     assert (child.returncode, "panicked" in child.stderr) == (0, False), child.stderr[-3000:]
 
 
+FIRST_CALLS = """
+import asyncio, os, sys
+import _testcapi
+import opool
+
+STEPS = 80
+sys.unraisablehook = lambda _: None
+empty, full = opool.Pool([]), opool.Pool(["a"])
+lease = full.lease()
+ids = opool.ObjectMgr(3)
+
+loop = asyncio.new_event_loop()
+
+def await_lease():
+    asyncio._set_running_loop(loop)
+    waiting = opool.Pool([]).lease_async(timeout=1)
+    waiting.__await__().send(None)
+
+async def wait():
+    async with full.lease_async(timeout=None):
+        pass
+
+waiting = loop.create_task(wait())
+loop.call_soon(loop.stop)
+loop.run_forever()
+
+calls = {
+    "lease": lambda: empty.lease(timeout=0), "a short wait": lambda: empty.lease(timeout=0.001),
+    "acquire": lambda: empty.acquire(timeout=0), "close": lambda: empty.close(), "to a task of another loop": lease.release,
+    "close with a lease out": lambda: full.close(0), "lease_async": await_lease, "an id": lambda: ids.lease(timeout=0), "iterate": lambda: list(ids),
+    "a factory": lambda: opool.Pool(factory=object).lease(timeout=1),
+    "a broken factory": lambda: opool.Pool(factory=len, timeout=1).lease(),
+    "holders": full.holders, "stats": full.stats,
+}
+for name, call in calls.items():
+    for step in range(STEPS):
+        if os.fork() == 0:              # each time it is the first call
+            code = 0
+            try:
+                _testcapi.set_nomemory(step, step + 1)
+                try:
+                    call()
+                finally:
+                    _testcapi.remove_mem_hooks()
+            except BaseException as error:
+                code = 1 if type(error).__name__ == "PanicException" else 0
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 0, (name, step)
+"""
+
+
+@pytest.mark.skipif(sys.version_info[:2] not in ((3, 11), (3, 12)), reason="CPython itself fails there, or counts anew")
+def test_whatever_is_called_first_raises_a_memory_error():
+    child = run_child(FIRST_CALLS, check=False)
+    assert (child.returncode, "panicked" in child.stderr) == (0, False), child.stderr[-3000:]
+
+
 PANICS = {
     "the text of an exception is to be a Message": r"new_err\((?!(ffi::values::)?Message::of\(|\(\)|\.\.\.)",
     "a value is to be made by ffi/values.rs": (
