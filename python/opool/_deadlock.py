@@ -22,15 +22,15 @@ CHECK_INTERVAL = 1.0
 """After how many seconds without a lease it is checked whether all holders wait."""
 
 
-def examine(pool: Pool[Any], may_be_certain: bool) -> bool:
-    """Return whether it is certain that no wait for `pool` ever ends, and log what is only probable.
+def examine(pool: Pool[Any], may_be_certain: bool, tells: bool) -> bool:
+    """Return whether it is certain that no wait for `pool` ever ends. If it `tells`, log what is only probable.
 
     All threads that have taken its objects wait for it. The thread that entered a lease need not be who leaves it.
     """
     leases, out = pool.stats().leases, _stacks.taken(pool)
     if may_be_certain and _stacks.are_on_stacks(out) and pool.stats().leases == leases:
         return True
-    if _stacks.may_be_on_stacks(out):
+    if tells and _stacks.may_be_on_stacks(out):
         report_deadlock(pool)
     return False
 

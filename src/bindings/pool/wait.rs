@@ -114,7 +114,7 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py,
     };
     let _waiting = Waiting::begin(first.thread);
     let waited = Waited { since: first.now, deadline, spent, blocks_loop: false };
-    let mut queued = Queued { pool, waited, looked: false };
+    let mut queued = Queued::new(pool, waited);
     if !greenlet && deadline.left(first.now) != Some(0) {
         match blocks_event_loop(pool).or_raised(py) {
             Ok(blocks) => queued.waited.blocks_loop = blocks,
@@ -189,11 +189,19 @@ fn join<'py>(pool: &Bound<'py, Pool>, caller: Caller, sleeper: Sleeper<'py>) -> 
 struct Queued<'a, 'py> {
     pool: &'a Bound<'py, Pool>,
     waited: Waited,
-    /// Whether it has looked for a deadlock.
-    looked: bool,
+    /// When it is worth looking for a deadlock: never, after the last look.
+    look_at: Option<Nanos>,
+    /// Whether it has looked once, and was not certain.
+    looks_again: bool,
 }
 
-impl<'py> Queued<'_, 'py> {
+impl<'a, 'py> Queued<'a, 'py> {
+    fn new(pool: &'a Bound<'py, Pool>, waited: Waited) -> Self {
+        let makes = pool.get().with(pool.py(), |core| core.rules().makes);
+        let look_at = waited.since.saturating_add(if makes { DEADLOCK_AFTER } else { PROBABLE_DEADLOCK_AFTER });
+        Queued { pool, waited, look_at: Some(look_at), looks_again: false }
+    }
+
     fn stop(&self, ticket: Option<Ticket>, reason: Stop<'py>) -> Raises<'py, SlotId> {
         let (pool, this, py) = (self.pool, self.pool.get(), self.pool.py());
         // What the message is about, while this thread still waits.
@@ -219,23 +227,14 @@ impl<'py> Queued<'_, 'py> {
         }
     }
 
-    /// When it is worth looking for a deadlock.
-    fn look_at(&self) -> Nanos {
-        let makes = self.pool.get().with(self.pool.py(), |core| core.rules().makes);
-        self.waited.since.saturating_add(if makes { DEADLOCK_AFTER } else { PROBABLE_DEADLOCK_AFTER })
-    }
-
     fn until_look(&self, now: Nanos) -> Option<Nanos> {
-        (!self.looked).then(|| self.look_at().saturating_sub(now))
+        self.look_at.map(|at| at.saturating_sub(now))
     }
 
     /// Once, after a while: whether every holder waits for this pool. The last of them to begin its wait sees it, so
-    /// one look each is enough.
+    /// one look each is enough; but if something else may hide that it is certain, it looks again, ever later.
     fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop<'py>> {
-        if self.looked || now < self.look_at() {
-            return None;
-        }
-        self.looked = true;
+        self.look_at.take_if(|at| *at <= now)?;
         let (this, py) = (self.pool.get(), self.pool.py());
         note_holders(this, py, now);
         let me = who(this, py);
@@ -255,9 +254,19 @@ impl<'py> Queued<'_, 'py> {
         // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
         // make its objects itself, somebody may add one. So that is only probable. And the thread that entered a lease
         // need not be the one that leaves it: the Python side looks whether the lease is on its stack.
-        match examine_deadlock(self.pool, makes && entered) {
+        let may_be_certain = makes && entered;
+        // Whatever looks at the leases in another thread at the same moment hides it, such as this very look there.
+        let tells = self.looks_again || !may_be_certain;
+        match examine_deadlock(self.pool, may_be_certain, tells) {
             // That ran Python, so the others may have gone on meanwhile.
-            Ok(certain) => (certain && this.with(py, |core| is_stuck(core, py))).then_some(Stop::Deadlock),
+            Ok(true) => this.with(py, |core| is_stuck(core, py)).then_some(Stop::Deadlock),
+            Ok(false) => {
+                if may_be_certain {
+                    self.looks_again = true;
+                    self.look_at = Some(now.saturating_add(now.saturating_sub(self.waited.since).saturating_mul(2)));
+                }
+                None
+            }
             Err(interrupt) => Some(Stop::Raised(Raised::from_error(py, interrupt))),
         }
     }
@@ -285,13 +294,15 @@ fn is_stuck(core: &Core, py: Python<'_>) -> bool {
     core.is_stuck(|item, hold| item.who(py, hold))
 }
 
-/// Whether it is certain that the waits of all holders never end. Writes to the log what is only probable.
+/// Whether it is certain that the waits of all holders never end. Writes to the log what is only probable, if that is
+/// to be told.
 ///
 /// # Errors
 /// If a signal handler raised meanwhile.
-fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool) -> PyResult<bool> {
-    let may_be_certain = PyBool::new(pool.py(), may_be_certain).to_owned().into_any();
-    ask(pool, &python_side::EXAMINE_DEADLOCK, &[pool.as_any(), &may_be_certain])
+fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool, tells: bool) -> PyResult<bool> {
+    let [may_be_certain, tells] =
+        [may_be_certain, tells].map(|flag| PyBool::new(pool.py(), flag).to_owned().into_any());
+    ask(pool, &python_side::EXAMINE_DEADLOCK, &[pool.as_any(), &may_be_certain, &tells])
 }
 
 /// What a function of the Python side answers, or no. That it failed is reported as unraisable.
