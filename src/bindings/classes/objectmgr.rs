@@ -11,7 +11,7 @@ use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::exception::{OrRaised, or_null};
 use crate::bindings::ffi::python_side;
-use crate::bindings::ffi::slots::{add_methods, call_init, method, show_method};
+use crate::bindings::ffi::slots::{add_methods, document_slot, method};
 use crate::bindings::ffi::values::{self, Value, class_name, list};
 use crate::bindings::ids::object::ObjectMgr;
 use crate::bindings::ids::range::{end_of, ids_of, ids_up_to, index, order_of};
@@ -25,7 +25,7 @@ use crate::sync::Attached;
 impl ObjectMgr {
     /// Takes anything, as the constructor of any class with an `__init__` does: a subclass may have its own arguments.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(n, *, inclusive=False, order='fifo', seed=None)")]
     fn py_new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         ObjectMgr::new()
     }
@@ -494,12 +494,6 @@ unsafe extern "C" fn try_lease(slf: *mut PyObject, unused: *mut PyObject) -> *mu
     unsafe { with_pool(slf, |pool| lease_hot::try_lease(pool, unused)) }
 }
 
-/// `ObjectMgr.__init__`, where it is called as a method.
-unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
-    // SAFETY: as above.
-    unsafe { call_init::<ObjectMgr>(this, args, names) }
-}
-
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ObjectMgr>()?;
     let class = module.py().get_type::<ObjectMgr>();
@@ -519,6 +513,5 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             method(c"lease_async", lease_async, with_timeout, docs::OBJECTMGR_LEASE_ASYNC),
         ],
     )?;
-    let init = ffi::PyMethodDefPointer { PyCFunctionWithKeywords: init };
-    show_method(&class, method(c"__init__", init, ffi::METH_VARARGS | ffi::METH_KEYWORDS, docs::OBJECTMGR_INIT))
+    document_slot(&class, c"__init__", docs::OBJECTMGR_INIT)
 }

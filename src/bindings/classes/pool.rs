@@ -14,7 +14,7 @@ use crate::bindings::async_lease::step::lease_async;
 use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::finalizing;
 use crate::bindings::ffi::python_side;
-use crate::bindings::ffi::slots::{add_methods, call_init, method, show_method};
+use crate::bindings::ffi::slots::{add_methods, document_slot, method};
 use crate::bindings::ffi::values::{Message, Value, call_method, class_name, float, text};
 use crate::bindings::lease::hot;
 use crate::bindings::objects::greenlet;
@@ -29,7 +29,10 @@ use crate::sync::Attached;
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*_args, **_options))]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(objects=(), *, factory=None, min_size=0, max_size=None, \
+name=None, timeout=30.0, max_waiting=None, order='fifo', fairness='adaptive', check=None, check_after=1.0, \
+check_timeout=5.0, reset=None, dispose=None, create_timeout=30.0, max_idle=None, max_lifetime=None, jitter=0.1, \
+leak_after=None, track=False, timing=False, clock=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
         Pool::default()
     }
@@ -366,17 +369,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             method(c"release", release, ffi::METH_O, docs::POOL_RELEASE),
         ],
     )?;
-    let init = ffi::PyMethodDefPointer { PyCFunctionWithKeywords: init };
-    show_method(&class, method(c"__init__", init, ffi::METH_VARARGS | ffi::METH_KEYWORDS, docs::POOL_INIT))?;
+    document_slot(&class, c"__init__", docs::POOL_INIT)?;
     module.add("Pool", class)
-}
-
-/// `Pool.__init__`, where it is called as a method.
-unsafe extern "C" fn init(
-    this: *mut ffi::PyObject,
-    args: *mut ffi::PyObject,
-    names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: a method of `Pool`.
-    unsafe { call_init::<Pool>(this, args, names) }
 }
