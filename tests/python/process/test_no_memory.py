@@ -122,12 +122,19 @@ loop.call_soon(loop.stop)
 loop.run_forever()
 
 calls = {
-    "lease": lambda: empty.lease(timeout=0), "a short wait": lambda: empty.lease(timeout=0.001),
-    "acquire": lambda: empty.acquire(timeout=0), "close": lambda: empty.close(), "to a task of another loop": lease.release,
-    "close with a lease out": lambda: full.close(0), "lease_async": await_lease, "an id": lambda: ids.lease(timeout=0), "iterate": lambda: list(ids),
+    "lease": lambda: empty.lease(timeout=0),
+    "a short wait": lambda: empty.lease(timeout=0.001),
+    "acquire": lambda: empty.acquire(timeout=0),
+    "close": lambda: empty.close(),
+    "close with a lease out": lambda: full.close(0),
+    "to a task of another loop": lease.release,
+    "lease_async": await_lease,
+    "an id": lambda: ids.lease(timeout=0),
+    "iterate": lambda: list(ids),
     "a factory": lambda: opool.Pool(factory=object).lease(timeout=1),
     "a broken factory": lambda: opool.Pool(factory=len, timeout=1).lease(),
-    "holders": full.holders, "stats": full.stats,
+    "holders": full.holders,
+    "stats": full.stats,
 }
 for name, call in calls.items():
     for step in range(STEPS):
