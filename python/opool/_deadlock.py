@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import Counter
 
@@ -51,7 +50,6 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     found = _holders.holders(pool)
     if not found:  # whoever looked saw holders, and they have all given back since
         return f"{pool_name(pool)}: all its objects were with those that waited for it themselves, and are back now"
-    frames = sys._current_frames()
     held = Counter(map(_identity, found))
     one, kind = len(held) == 1, found[0]._kind
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
@@ -67,9 +65,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     places: dict[str, list[str]] = {}
     for key, holder in {_identity(holder): holder for holder in found}.items():
         here = " (this one)" if holder.task is None and is_caller(holder.thread_id) else ""
-        places.setdefault(_holders.stack_of(holder, frames), []).append(f"{holder.who}{here} holds {held[key]}")
-    # `frames` contains this frame: the cycle would keep the objects of all callers alive until the collector runs.
-    frames.clear()
+        places.setdefault(_holders.stack_of(holder), []).append(f"{holder.who}{here} holds {held[key]}")
     lines += [f"{_holders.join_some(names, ', ')}, at:\n{stack.rstrip()}" for stack, names in places.items()]
     return "\n".join(lines)
 
