@@ -25,7 +25,6 @@ macro_rules! names {
 }
 
 names! {
-    ASYNCIO = c"asyncio",
     CALL_SOON = c"call_soon",
     CALL_SOON_THREADSAFE = c"call_soon_threadsafe",
     CANCEL = c"cancel",

@@ -66,7 +66,6 @@ table! {
             EXAMINE_DEADLOCK = c"examine",
             WATCH_FOR_DEADLOCK = c"watch";
         c"opool._event_loops":
-            HAS_RUNNING_LOOP = c"has_running_loop",
             PARK_TRIO_TASK = c"park",
             RUNNING_TRIO_LOOP = c"running_trio_loop",
             RUN_CLOCK_SOON = c"run_clock_soon",

@@ -152,3 +152,11 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         None => Ok(py.None().into_bound(py)),
     }
 }
+
+/// Whether this thread runs an event loop.
+pub(crate) fn runs_event_loop(py: Python<'_>) -> PyResult<bool> {
+    if python_side::is_loaded(py, names::TRIO.get(py)) && !python_side::RUNNING_TRIO_LOOP.call(py, &[])?.is_none() {
+        return Ok(true);
+    }
+    Ok(!running_loop(py)?.is_none())
+}

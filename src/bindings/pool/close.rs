@@ -10,6 +10,7 @@ use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::values::float;
 use crate::bindings::objects::item::Item;
 use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::ready::runs_event_loop;
 use crate::bindings::pool::asker::who;
 use crate::bindings::pool::background::follow_up;
 use crate::bindings::pool::errors;
@@ -127,7 +128,7 @@ fn needs_this_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     if this.clock().is_some() || !(this.works_in_tasks() || has_something(this, py)) {
         return Ok(false);
     }
-    python_side::HAS_RUNNING_LOOP.call(py, &[])?.is_truthy()
+    runs_event_loop(py)
 }
 
 /// Whether there is something to do for coroutine functions, and no event loop that runs them.

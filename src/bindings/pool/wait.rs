@@ -7,11 +7,11 @@ use crate::bindings::args::timeout::{Deadline, Wait};
 use crate::bindings::ffi::call::is_true;
 use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
 use crate::bindings::ffi::interrupt::{Kept, failure};
-use crate::bindings::ffi::names;
-use crate::bindings::ffi::python_side::{self, PythonName};
+use crate::bindings::ffi::python_side;
 use crate::bindings::objects::greenlet;
 use crate::bindings::objects::item::Core;
 use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::ready::runs_event_loop;
 use crate::bindings::objects::waited::Waited;
 use crate::bindings::pool::asker::{Waiting, asker, held, who};
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
@@ -278,11 +278,7 @@ impl<'a, 'py> Queued<'a, 'py> {
 /// If a signal handler raised meanwhile.
 fn blocks_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
     let (this, py) = (pool.get(), pool.py());
-    let may_run = [&names::ASYNCIO, &names::TRIO].iter().any(|module| python_side::is_loaded(py, module.get(py)));
-    if !may_run || this.clock().is_some() {
-        return Ok(false);
-    }
-    let blocks = ask(pool, &python_side::HAS_RUNNING_LOOP, &[])?;
+    let blocks = this.clock().is_none() && or_no(pool, runs_event_loop(py))?;
     if blocks && this.note_blocked_loop() {
         tell(pool, &python_side::LOG_BLOCKED_LOOP, &[])?;
     }
@@ -300,22 +296,19 @@ fn is_stuck(core: &Core, py: Python<'_>) -> bool {
 /// # Errors
 /// If a signal handler raised meanwhile.
 fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool, tells: bool) -> PyResult<bool> {
-    let [may_be_certain, tells] =
-        [may_be_certain, tells].map(|flag| PyBool::new(pool.py(), flag).to_owned().into_any());
-    ask(pool, &python_side::EXAMINE_DEADLOCK, &[pool.as_any(), &may_be_certain, &tells])
+    let py = pool.py();
+    let [may_be_certain, tells] = [may_be_certain, tells].map(|flag| PyBool::new(py, flag).to_owned().into_any());
+    let certain = python_side::EXAMINE_DEADLOCK.call(py, &[pool.as_any(), &may_be_certain, &tells]);
+    or_no(pool, certain.and_then(|certain| is_true(&certain)))
 }
 
-/// What a function of the Python side answers, or no. That it failed is reported as unraisable.
+/// The answer; or no, if that failed, which is reported as unraisable.
 ///
 /// # Errors
 /// If a signal handler raised meanwhile.
-fn ask(pool: &Bound<'_, Pool>, function: &PythonName, arguments: &[&Bound<'_, PyAny>]) -> PyResult<bool> {
+fn or_no(pool: &Bound<'_, Pool>, answer: PyResult<bool>) -> PyResult<bool> {
     let py = pool.py();
-    match function.call(py, arguments).and_then(|answer| is_true(&answer)) {
-        Ok(answer) => Ok(answer),
-        Err(error) => {
-            failure(py, error)?.write_unraisable(py, Some(pool.as_any()));
-            Ok(false)
-        }
-    }
+    let Err(error) = answer else { return answer };
+    failure(py, error)?.write_unraisable(py, Some(pool.as_any()));
+    Ok(false)
 }
