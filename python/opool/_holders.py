@@ -118,18 +118,18 @@ def stack_of(holder: Holder) -> str:
         stack = _task_holders.task_stack(holder._task)
         if stack:
             return stack
-    stack = _read_stack(holder.thread_id)
+    frames = _read_stack(holder.thread_id)
     # Whatever such a frame has called describes holders as well: another thread may be doing that now.
-    hidden = [index for index, (module, _) in enumerate(stack) if module in _HIDDEN_MODULES]
+    hidden = [index for index, (module, _) in enumerate(frames) if module in _HIDDEN_MODULES]
     if hidden:
-        stack = stack[hidden[-1] + 1 :]
-    while stack and stack[0][0] in _IMPORTING_MODULES:
-        stack.pop(0)
-    if not stack:
+        frames = frames[hidden[-1] + 1 :]
+    while frames and frames[0][0] in _IMPORTING_MODULES:
+        frames.pop(0)
+    if not frames:
         return f"  {holder.thread} has no stack\n"
     import traceback
 
-    return "".join(traceback.format_list([place for _, place in reversed(stack)]))
+    return "".join(traceback.format_list([place for _, place in reversed(frames)]))
 
 
 def _read_stack(ident: int) -> list[tuple[object, tuple[str, int, str, None]]]:
