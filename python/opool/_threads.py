@@ -60,6 +60,10 @@ def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
     return True
 
 
+def run_pending() -> None:
+    """Do nothing. At the call, the interpreter does what is pending for this thread, as before any Python function."""
+
+
 def _launch(worker: Callable[[], None], name: str, starting: object) -> None:
     thread = threading.Thread(target=worker, name=name, daemon=True)
     _threads.add(thread)
