@@ -687,6 +687,7 @@ def waits():
 
 greenlets = spawn(holds, waits)
 until(lambda: pool.waiting == 1)
+told, tell = os.pipe()
 child = os.fork()
 forked.set()
 results(greenlets)
@@ -695,9 +696,10 @@ with pool.lease(timeout=LIMIT):
     assert pool.idle == 0
 check_invariants(pool)
 if child == 0:
-    os._exit(17)
-_, status = os.waitpid(child, 0)
-assert os.WEXITSTATUS(status) == 17, status
+    os.write(tell, b"whole")
+    os._exit(0)
+os.close(tell)
+assert os.read(told, 99) == b"whole"  # gevent's own waitpid misses a child now and then, at least on CPython 3.15
 """)
 
 
