@@ -75,7 +75,7 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
                 if timer is not None:
                     timer.cancel()
     finally:
-        _opool._no_closer(pool, turn)
+        _opool._remove_closer(pool, turn)
 
 
 async def aclose_after_error(pool: Pool[Any], closing: Awaitable[None]) -> None:

@@ -91,7 +91,7 @@ def _check(pool_ref: weakref.ref[Pool[Any]], event_loop: Any, leases: int) -> No
     if pool.stats().leases == leases and _is_stuck(pool):
         report_deadlock(pool)
         return
-    _opool._looks_again(pool)
+    _opool._note_deadlock_watch(pool)
     watch(pool, event_loop)
 
 

@@ -5,22 +5,48 @@ The module logging is loaded with the first record: most programs have it alread
 
 from __future__ import annotations
 
+import atexit
+import sys
+import threading
+
 from opool import _opool
 from opool._text import bound_hint, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from logging import Logger
     from typing import Any
 
     from opool._opool import Pool
 
 
+before_shutdown: list[Callable[[], None]] = []
+"""What has to happen before `logging` shuts down at interpreter exit, since it may still write records."""
+
+
 def logger() -> Logger:
     """Return the logger of the package."""
     import logging
 
+    keep_open()
     return logging.getLogger("opool")
+
+
+def keep_open() -> None:
+    """See to it that `logging`, if it has been loaded, is the last to shut down.
+
+    Functions of `atexit` are called in reverse order. Whoever loads `logging` after this package makes it shut down
+    first; so what has to happen before that is registered once more.
+    """
+    # Defined at the end of `logging`: it has been loaded, and not only begun to load in another thread.
+    is_loaded = hasattr(sys.modules.get("logging"), "captureWarnings")
+    # Once the main thread has ended, it is too late: the functions are being called.
+    if is_loaded and before_shutdown and threading.main_thread().is_alive():
+        functions = before_shutdown[:]
+        before_shutdown.clear()
+        for function in functions:  # twice, if another thread is here as well, does no harm
+            atexit.register(function)
 
 
 def pool_name(pool: Pool[Any]) -> str:

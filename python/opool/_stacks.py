@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections import Counter
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType, MethodType
 
 from opool import _opool
-from opool._text import greenlets, is_caller
+from opool._text import greenlets, is_caller, this_thread
 from opool._with_blocks import LEASE, LEASE_ASYNC, VARIABLE, callers, with_blocks
 
 TYPE_CHECKING = False
@@ -112,7 +111,7 @@ def of_this_task(out: list[Taken]) -> list[Taken]:
     inside = sum(with_blocks(frame).count(LEASE_ASYNC) for frame in callers(sys._getframe(1)))
     if not inside or not has_gil():
         return []
-    here = threading.get_ident()
+    here = this_thread()
     mine = _unseen([each for each in out if each.thread == here and each.is_task])
     return mine if len(mine) <= inside else []
 

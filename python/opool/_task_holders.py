@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from collections import Counter
 
 from opool import _event_loops, _opool
+from opool._text import this_thread
 from opool._weaksets import snapshot
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     current = _event_loops.current_task()
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
-        here = threading.get_ident()
+        here = this_thread()
         mine = [lease for lease in leases if id(lease) not in found and _opool._thread(lease) == here]
         found.update({id(lease): current for lease in mine})
     return found

@@ -103,9 +103,16 @@ def _greenlet_name(found: Any) -> str:
     return f"greenlet {name!r}" if isinstance(name, str) else f"greenlet {id(found)}"
 
 
+def this_thread() -> int:
+    """Return the number of the calling thread, as pools know it: in a program that gevent has patched, the real one."""
+    monkey = sys.modules.get("gevent.monkey")
+    get_ident = threading.get_ident if monkey is None else monkey.get_original("_thread", "get_ident")
+    return int(get_ident())
+
+
 def is_caller(ident: int) -> bool:
     """Return whether this is the number of the calling thread, or the address of the greenlet that calls."""
-    if ident == threading.get_ident():
+    if ident == this_thread():
         return True
     current = getattr(sys.modules.get("greenlet"), "getcurrent", None)
     return current is not None and ident == id(current())

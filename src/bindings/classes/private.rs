@@ -52,7 +52,7 @@ fn _add_closer<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>>
 
 /// Takes back the future of `_add_closer`.
 #[pyfunction]
-fn _no_closer(pool: &Bound<'_, Pool>, future: &Bound<'_, PoolFuture>) {
+fn _remove_closer(pool: &Bound<'_, Pool>, future: &Bound<'_, PoolFuture>) {
     drop(pool.get().with(pool.py(), |core| core.remove_closers(|closer| closer.is_future(future))));
 }
 
@@ -80,9 +80,9 @@ fn _settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     follow_up_if_managed(pool)
 }
 
-/// Somebody looks for a deadlock again.
+/// Notes that somebody is going to look for a deadlock.
 #[pyfunction]
-fn _looks_again(pool: &Bound<'_, Pool>) {
+fn _note_deadlock_watch(pool: &Bound<'_, Pool>) {
     pool.get().note_deadlock_watch();
 }
 
@@ -212,9 +212,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_last_error, module)?,
         wrap_pyfunction!(_leases_here, module)?,
         wrap_pyfunction!(_lends_ids, module)?,
-        wrap_pyfunction!(_looks_again, module)?,
+        wrap_pyfunction!(_note_deadlock_watch, module)?,
         wrap_pyfunction!(_next_job, module)?,
-        wrap_pyfunction!(_no_closer, module)?,
+        wrap_pyfunction!(_remove_closer, module)?,
         wrap_pyfunction!(_note_deadlock_told, module)?,
         wrap_pyfunction!(_note_suspended, module)?,
         wrap_pyfunction!(_out, module)?,
