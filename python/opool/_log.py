@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import sys
-import threading
 
 from opool import _opool
 from opool._text import bound_hint, shown
@@ -41,8 +40,7 @@ def keep_open() -> None:
     """
     # Defined at the end of `logging`: it has been loaded, and not only begun to load in another thread.
     is_loaded = hasattr(sys.modules.get("logging"), "captureWarnings")
-    # Once the main thread has ended, it is too late: the functions are being called.
-    if is_loaded and before_shutdown and threading.main_thread().is_alive():
+    if is_loaded and before_shutdown:
         functions = before_shutdown[:]
         before_shutdown.clear()
         for function in functions:  # twice, if another thread is here as well, does no harm
