@@ -182,10 +182,11 @@ def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:
     """List what the collector sees to refer to any of `things`, but for running frames and what this module made."""
     if not things:
         return []
-    ours = {id(things)}
+    arguments = tuple(things)  # CPython 3.15 shows the tuple that it makes of a list
+    ours = {id(things), id(arguments)}
     running = {id(frame) for innermost in frames.values() for frame in callers(innermost)}
     running.update(id(frame) for frame in callers(sys._getframe()))
-    found = gc.get_referrers(*things)
+    found = gc.get_referrers(*arguments)
     ours |= running
     return [each for each in found if id(each) not in ours and not isinstance(each, Taken) and not _runs(each)]
 
