@@ -338,7 +338,7 @@ def test_a_failed_connect_is_shown_once():
         check=False,
     )
     assert child.returncode == 1
-    assert child.stderr.count("refused") == 1
+    assert child.stderr.count("OSError: connection refused") == 1  # CPython 3.15 shows the line that raises, too
     assert "pool 'db': it has no object, and creating one failed with OSError (see __cause__)." in child.stderr
     assert "WARNING" not in child.stderr and "creating an object failed" not in child.stderr
 
