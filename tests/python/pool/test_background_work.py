@@ -2,7 +2,6 @@
 
 import pytest
 
-import opool
 import support
 
 
