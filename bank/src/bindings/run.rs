@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use super::completions::Completions;
 use super::errors;
-use crate::core::bank::{BUSY_LIMIT, Waited, busy, channel, wait};
+use crate::core::bank::{BUSY_LIMIT, Waited, ask, busy};
 use crate::core::error::{Error, Result};
 use crate::core::store::{Answer, Store, Ticket};
 
@@ -49,9 +49,7 @@ pub fn block<T: Send + 'static>(
     let limit = limit.unwrap_or(Duration::from_secs(1 << 40));
     let mut signal = None;
     let waited = py.detach(|| {
-        let (answer, waiter) = channel();
-        let ticket = submit(answer);
-        wait(store, ticket, &waiter, limit, &mut || {
+        ask(store, limit, submit, &mut || {
             signal = Python::attach(|py| py.check_signals().err());
             signal.is_some() || closed()
         })

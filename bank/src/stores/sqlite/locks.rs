@@ -37,6 +37,21 @@ pub fn lock(fd: i32, byte: i64) -> std::io::Result<()> {
     }
 }
 
+/// Locks one byte for this open file if nobody else has it. False: somebody has.
+pub fn try_lock(fd: i32, byte: i64) -> std::io::Result<bool> {
+    let request = describe(libc::F_WRLCK, byte, 1);
+    // SAFETY: `request` outlives the call.
+    #[allow(unsafe_code)]
+    if unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &request) } == 0 {
+        return Ok(true);
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES | libc::EINTR) => Ok(false),
+        _ => Err(error),
+    }
+}
+
 /// Unlocks one byte.
 pub fn unlock(fd: i32, byte: i64) {
     let request = describe(libc::F_UNLCK, byte, 1);

@@ -148,10 +148,31 @@ impl Side {
         let second = locks::lock(fd, B);
         locks::unlock(fd, A);
         second.map_err(|error| failed(&self.path, &error))?;
+        self.tell();
+        Ok(())
+    }
+
+    /// Passes the turnstile if nobody is in it. False: somebody is, or waits; then one queues with `enter`.
+    pub fn try_enter(&self) -> Result<bool> {
+        let fd = self.file.fd();
+        let io = |error: std::io::Error| failed(&self.path, &error);
+        if !locks::try_lock(fd, A).map_err(io)? {
+            return Ok(false);
+        }
+        let second = locks::try_lock(fd, B);
+        locks::unlock(fd, A);
+        let entered = second.map_err(io)?;
+        if entered {
+            self.tell();
+        }
+        Ok(entered)
+    }
+
+    /// Says for messages who is inside, and since when.
+    fn tell(&self) {
         let (pid, since) = self.writer();
         pid.store(std::process::id(), Ordering::Relaxed);
         since.store(boottime::now(), Ordering::Relaxed);
-        Ok(())
     }
 
     /// Leaves the turnstile.
