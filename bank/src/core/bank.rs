@@ -17,34 +17,52 @@ pub const BUSY_LIMIT: Duration = Duration::from_secs(30);
 const SLICE: Duration = Duration::from_millis(50);
 
 struct Slot<T> {
-    answer: Mutex<Option<Result<T>>>,
+    state: Mutex<State<T>>,
     came: Condvar,
+}
+
+struct State<T> {
+    answer: Option<Result<T>>,
+    /// A thread waits on `came`; none does if it carried out its request itself.
+    parked: bool,
+}
+
+impl<T> Slot<T> {
+    fn give(&self, result: Result<T>) {
+        let mut state = self.state.lock();
+        state.answer = Some(result);
+        let parked = state.parked;
+        drop(state);
+        if parked {
+            self.came.notify_one();
+        }
+    }
 }
 
 /// Where a thread waits for one answer.
 struct Waiter<T>(Arc<Slot<T>>);
 
 /// The other end; dropped without an answer it says `Closed`, so that nobody waits for ever.
-struct Giver<T>(Arc<Slot<T>>);
+struct Giver<T> {
+    slot: Arc<Slot<T>>,
+    gave: bool,
+}
 
 impl<T> Drop for Giver<T> {
     fn drop(&mut self) {
-        let mut answer = self.0.answer.lock();
-        if answer.is_none() {
-            *answer = Some(Err(Error::Closed));
-            drop(answer);
-            self.0.came.notify_one();
+        if !self.gave {
+            self.slot.give(Err(Error::Closed));
         }
     }
 }
 
 /// An answer for a store, and where to wait for it.
 fn channel<T: Send + 'static>() -> (Answer<T>, Waiter<T>) {
-    let slot = Arc::new(Slot { answer: Mutex::new(None), came: Condvar::new() });
-    let giver = Giver(slot.clone());
+    let slot = Arc::new(Slot { state: Mutex::new(State { answer: None, parked: false }), came: Condvar::new() });
+    let mut giver = Giver { slot: slot.clone(), gave: false };
     let answer = Box::new(move |result| {
-        *giver.0.answer.lock() = Some(result);
-        giver.0.came.notify_one();
+        giver.gave = true;
+        giver.slot.give(result);
     });
     (answer, Waiter(slot))
 }
@@ -53,16 +71,17 @@ impl<T> Waiter<T> {
     /// The answer, if it comes within the limit.
     fn wait(&self, limit: Option<Duration>) -> Option<Result<T>> {
         let end = limit.map(|limit| Instant::now() + limit);
-        let mut answer = self.0.answer.lock();
+        let mut state = self.0.state.lock();
         loop {
-            if let Some(result) = answer.take() {
+            if let Some(result) = state.answer.take() {
                 return Some(result);
             }
+            state.parked = true;
             match end {
-                None => self.0.came.wait(&mut answer),
+                None => self.0.came.wait(&mut state),
                 Some(end) => {
-                    if self.0.came.wait_until(&mut answer, end) {
-                        return answer.take();
+                    if self.0.came.wait_until(&mut state, end) {
+                        return state.answer.take();
                     }
                 }
             }

@@ -155,14 +155,10 @@ impl Side {
     /// Passes the turnstile if nobody is in it. False: somebody is, or waits; then one queues with `enter`.
     pub fn try_enter(&self) -> Result<bool> {
         let fd = self.file.fd();
-        let io = |error: std::io::Error| failed(&self.path, &error);
-        if !locks::try_lock(fd, A).map_err(io)? {
-            return Ok(false);
-        }
-        let second = locks::try_lock(fd, B);
-        locks::unlock(fd, A);
-        let entered = second.map_err(io)?;
+        let entered = locks::try_lock(fd, A, B - A + 1).map_err(|error| failed(&self.path, &error))?;
         if entered {
+            // At once: who comes now has A when this thread comes again, which then queues behind.
+            locks::unlock(fd, A);
             self.tell();
         }
         Ok(entered)

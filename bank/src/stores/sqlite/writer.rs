@@ -80,7 +80,9 @@ pub fn run(shared: &Shared, writer: &Mutex<Option<Writer>>) {
         }
         let answers = writer.round(true);
         drop(held);
-        answers.map(Answers::give);
+        if let Some(answers) = answers {
+            answers.give();
+        }
     }
     let left = {
         let mut queue = shared.queue.lock();
@@ -134,7 +136,9 @@ pub fn help(shared: &Shared, writer: &Mutex<Option<Writer>>) {
             shared.work.notify_one();
         }
     }
-    answers.map(Answers::give);
+    if let Some(answers) = answers {
+        answers.give();
+    }
 }
 
 impl Writer {
