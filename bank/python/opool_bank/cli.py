@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from opool_bank import __version__
-from opool_bank._client import Bank, export
+from opool_bank._client import Bank
+from opool_bank._export import export
 from opool_bank._progress import progress
 from opool_bank.errors import BankError
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from opool_bank import Bank, BankClosed, BankTimeout, Semaphore, SharedObjectMgr, once
+from opool_bank import Bank, BankClosed, BankTimeout, KeyConflict, Semaphore, SharedObjectMgr, once
 
 try:
     import uvloop
@@ -30,6 +30,38 @@ def run(request):
             loop.close()
 
     return run
+
+
+def test_an_atomic_put_stores_all_or_nothing(bank, run):
+    async def main():
+        assert await bank.put_async(range(2_500), atomic=True) == 2_500
+        assert await bank.put_async(range(2_600), atomic=True) == 100
+        with pytest.raises(KeyConflict):
+            await bank.put_async([*range(5_000, 7_000), (1, "another payload")], atomic=True)
+        with pytest.raises(TypeError):
+            await bank.put_async([*range(5_000, 7_000), 1.5], atomic=True)
+        return await bank.counts_async()
+
+    assert run(main()).put == 2_600
+
+
+def test_the_loop_runs_on_during_an_atomic_put(bank, run):
+    async def main():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        ticking = asyncio.ensure_future(tick())
+        await bank.put_async(range(20_000), atomic=True)
+        ticking.cancel()
+        return ticks
+
+    # At least once for each chunk that was written in another thread.
+    assert run(main()) >= 20
 
 
 def test_every_call_has_a_twin(bank, run):

@@ -1,6 +1,7 @@
 """Several processes on one file: waking, dying, forking, standing still."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -363,6 +364,8 @@ def test_a_process_that_is_stopped_in_the_lock_is_named(path, bank, child, monke
             if error.pid is not None:
                 assert error.pid == holder.pid
                 assert str(holder.pid) in str(error)
+                # How long this call waited, not how long calls wait as a rule.
+                assert 0.5 <= float(re.search(r"lock for ([\d.]+) s", str(error))[1]) < 25
                 break
         os.kill(holder.pid, signal.SIGCONT)
         time.sleep(0.01)
