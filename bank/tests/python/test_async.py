@@ -47,7 +47,7 @@ def test_an_atomic_put_stores_all_or_nothing(bank, run):
 
 def test_the_loop_runs_on_during_an_atomic_put(bank, run):
     async def main():
-        ticks = 0
+        ticks, seen = 0, []
 
         async def tick():
             nonlocal ticks
@@ -55,13 +55,21 @@ def test_the_loop_runs_on_during_an_atomic_put(bank, run):
                 await asyncio.sleep(0)
                 ticks += 1
 
-        ticking = asyncio.ensure_future(tick())
-        await bank.put_async(range(20_000), atomic=True)
-        ticking.cancel()
-        return ticks
+        def items():
+            for number in range(10_000):
+                if number % 1_000 == 0:
+                    seen.append(ticks)
+                yield number
 
-    # At least once for each chunk that was written in another thread.
-    assert run(main()) >= 20
+        ticking = asyncio.ensure_future(tick())
+        await bank.put_async(items(), atomic=True)
+        ticking.cancel()
+        return seen
+
+    # Each chunk is written in another thread.
+    seen = run(main())
+    assert len(seen) == 10
+    assert all(before < after for before, after in zip(seen, seen[1:]))
 
 
 def test_every_call_has_a_twin(bank, run):

@@ -160,6 +160,39 @@ def test_a_forked_child_uses_the_bank_as_a_process_of_its_own(path, bank, child)
     assert finish(child(code, path)) == "ok\n"
 
 
+def test_a_parent_that_closes_its_bank_leaves_the_log_to_its_forked_child(path, child):
+    # Without a lock of its own the child would write into a log that the parent, as the last one, has deleted.
+    code = """
+        import gc, os, sys
+        from opool_bank import Bank
+        path = sys.argv[1]
+        bank = Bank(path)
+        bank.put(["a", "b", "c", "d"])
+        bank.claim("parent")
+        to_parent, to_child = os.pipe(), os.pipe()
+        if os.fork() == 0:
+            os.close(to_child[1])  # or it would wait for itself
+            assert bank.claim("first of the child").key == "b"
+            os.write(to_parent[1], b"x")
+            os.read(to_child[0], 1)
+            assert bank.claim("second of the child").key == "c"
+            os._exit(0)
+        os.read(to_parent[0], 1)
+        bank.close()
+        del bank
+        gc.collect()
+        assert os.path.exists(path + "-wal"), "the log was deleted while the child has the file open"
+        os.write(to_child[1], b"x")
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+        bank = Bank(path)
+        assert [item.key for item in bank.of("second of the child")] == ["c"]
+        assert bank.claim("afterwards").key == "d"
+        assert bank.verify() == []
+        print("ok")
+    """
+    assert finish(child(code, path)) == "ok\n"
+
+
 def test_fork_in_the_middle_of_traffic_freezes_nobody(path, bank, child):
     bank.put(range(3_000))
     code = """
