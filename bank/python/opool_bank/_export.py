@@ -11,22 +11,23 @@ if TYPE_CHECKING:
 
 
 def export(bank: Bank) -> Iterator[str]:
-    """Yield the items of a bank as lines of JSON, for `import_lines`."""
+    """Yield the items of a bank as lines of JSON, as `opool bank import` reads them."""
     for item in bank.items():
         yield json.dumps(
             {
-                "key": _plain(item.key),
-                "payload": _plain(item.payload),
+                "key": plain(item.key),
+                "payload": plain(item.payload),
                 "state": item.state,
                 "priority": item.priority,
                 "attempts": item.attempts,
                 "max_attempts": item.max_attempts,
                 "token": item.token,
-                "claim_id": _plain(item.claim_id),
-                "result": _plain(item.result),
+                "claim_id": plain(item.claim_id),
+                "result": plain(item.result),
             }
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON can say; bytes as an object."""
     return {"bytes": value.hex()} if isinstance(value, bytes) else value

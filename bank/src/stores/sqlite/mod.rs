@@ -104,9 +104,7 @@ fn connect(path: &Path, vfs: Option<&str>, context: &Context, reads: bool) -> Re
     connection.set_prepared_statement_cache_capacity(100);
     connection.busy_timeout(BUSY).map_err(|error| context.explain(&error))?;
     // Plans that do not depend on what is bound: else each statement on a partial index is prepared anew at each use.
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
-        .map_err(|error| context.explain(&error))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|error| context.explain(&error))?;
     if reads {
         connection.execute_batch("PRAGMA query_only = 1").map_err(|error| context.explain(&error))?;
     }

@@ -326,7 +326,7 @@ impl Writer {
                     transaction.committed();
                     Ok((outcomes, freed))
                 }
-                Err(error) => give_up(&self.db, error),
+                Err(error) => give_up(&self.db, error.unsure()),
             },
             Ok((outcomes, false)) => {
                 end(&self.db, "ROLLBACK")?;
