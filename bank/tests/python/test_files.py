@@ -210,6 +210,11 @@ def test_bad_arguments_are_refused_and_change_nothing(bank, call, error, message
     assert bank.counts() == (1, 0, 0, 0, 1)
 
 
+def test_errors_are_what_somebody_expects_who_never_heard_of_them():
+    assert issubclass(BankUsageError, ValueError)
+    assert issubclass(BankFileError, OSError)
+
+
 def test_the_address_may_be_a_path_or_an_sqlite_url(tmp_path):
     with Bank(tmp_path / "a.opool") as first, Bank(f"sqlite:///{tmp_path}/a.opool") as second:
         first.put(["a"])
