@@ -90,7 +90,7 @@ def alone(report: Report, path: Callable[[str], str], rounds: int) -> None:
 
 def many_threads(report: Report, path: Callable[[str], str], rounds: int) -> None:
     """The bank, what one writes without it, and its group commit in Python: in turns, as above."""
-    plain, group, bank = "plain sqlite3, a connection each", "the same with group commit in Python", "opool-bank"
+    plain, group, bank = "plain sqlite3, a connection each", "group commit in Python", "opool-bank"
     makes = {plain: calls.plain, group: calls.group, bank: calls.bank}
     for number in THREADS:
         ready = {name: make(path(f"{make.__name__}{number}")) for name, make in makes.items()}
