@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from opool_bank import __version__
+from opool_bank._address import path_of
 from opool_bank._client import Bank
 from opool_bank._export import export, plain
 from opool_bank._progress import progress
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "opool bank") -> int:
     """Run a command; returns the exit code: 0, 1 if there was nothing or something is wrong, 2 for errors."""
     options = _parser(prog).parse_args(argv)
     try:
-        if options.command not in ("put", "import") and not os.path.exists(options.file):
+        if options.command not in ("put", "import") and not os.path.exists(path_of(options.file)):
             raise FileNotFoundError(f"{options.file}: there is no such file")
         with Bank(options.file, name=options.name) as bank:
             return _COMMANDS[options.command](bank, options)
