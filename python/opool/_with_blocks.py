@@ -52,6 +52,8 @@ def with_blocks(frame: FrameType) -> list[str]:
     found = []
     for begin in _begins(code, instructions, frame.f_lasti):
         before = [index for index, step in enumerate(instructions) if step.offset < begin and step.opname in _ENTERING]
+        if len(before) > 1 and instructions[before[-1]].opname == "SETUP_ASYNC_WITH":
+            before.pop()  # until Python 3.10: after the await
         if before:
             found.append(_entered_with(instructions[: before[-1] + 1]))
     return found
@@ -67,9 +69,10 @@ def _has_with_block(code: CodeType) -> bool:
 def _begins(code: CodeType, instructions: list[Any], at: int) -> Iterator[int]:
     """Yield where each `with` block begins that the instruction at the offset `at` is in, the innermost first."""
     if not hasattr(code, "co_exceptiontable"):  # until Python 3.10
-        setups = [step for step in instructions if step.opname in _ENTERING and step.offset < at < step.argval]
+        setups = [step for step in instructions if step.opname.startswith("SETUP") and step.opname in _ENTERING]
         for step in reversed(setups):
-            yield step.offset + 1
+            if step.offset < at < step.argval:
+                yield step.offset + 1
         return
     import dis
 
