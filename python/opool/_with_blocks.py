@@ -15,8 +15,8 @@ _BY_NAME = {"lease": LEASE, "try_lease": LEASE, "lease_async": LEASE_ASYNC}
 _SETTING_UP = {"SETUP_WITH", "SETUP_ASYNC_WITH"}
 """What begins a `with` block, until Python 3.10."""
 _ENTERING = {"BEFORE_WITH", "BEFORE_ASYNC_WITH", "LOAD_SPECIAL", "SETUP_WITH"}
-_BETWEEN = {"COPY", "SWAP", "LOAD_SPECIAL", "CACHE"}
-"""What stands between the expression of a `with` and the instruction that enters it (3.14)."""
+_BETWEEN = {"COPY", "SWAP", "LOAD_SPECIAL", "CACHE", "EXTENDED_ARG"}
+"""What may stand between the expression of a `with` and the instruction that enters it."""
 _STATEMENT_ENDS = (
     "BEFORE",
     "FOR_ITER",
