@@ -195,7 +195,7 @@ endif
 	$(call each,test $$folder = . || MYPYPATH="$$folder/python" $(BIN)/mypy "$$folder/python")
 	$(call say,pyright: the samples)
 	@$(PYTHON) scripts/make_venv.py .venv-types --lock requirements/types.lock
-	@.venv-types/bin/basedpyright --pythonpath $(BIN)/python
+	@.venv-types/bin/basedpyright --project pyproject.toml --pythonpath $(BIN)/python
 	$(call say,stubtest: are the stubs true?)
 	$(call each,test $$kind = program || { ls "$$folder/python/$$(echo $$module | tr . /).pyi" >/dev/null && \
 		$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml $$module; }) # without a stub it would pass
