@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 
 use super::convert::{self, Defaults, from_payload, payload, priority, span, ttl, value};
-use super::handle::{Current, Handle};
+use super::handle::{Current, Handle, Options, Place};
 use super::item::{Item, seconds};
 use super::lease::{LeaseCore, keep};
 use super::run::{Nothing, Sink, block, block_briefly, or_raise, run, send};
@@ -23,7 +23,6 @@ use crate::core::model::{
 };
 use crate::core::once::{self, Verdict};
 use crate::core::store::{Cancelled, Ticket};
-use crate::stores::sqlite::Options;
 
 #[pyclass(frozen, module = "opool_bank._bank", weakref)]
 pub struct BankCore {
@@ -110,11 +109,15 @@ impl BankCore {
             "permits" => Kind::Permits { top },
             _ => Kind::Items,
         };
-        let path = std::path::absolute(&path).unwrap_or(path);
-        let options = Options { clock: clock.map(|clock| clock.0.clone()), fast, vfs: None };
-        let title = format!("{name:?} ({})", path.display());
-        let handle = py.detach(|| Handle::new(path, name, kind, options));
-        Ok(BankCore { handle: or_raise(py, &title, handle)?, title })
+        let place = or_raise(py, &format!("{name:?}"), Place::new(path))?;
+        let options = Options { clock: clock.map(|clock| clock.0.clone()), fast };
+        let title = format!("{name:?} ({})", place.shown());
+        let handle = or_raise(py, &title, py.detach(|| Handle::new(place, name, kind, options)))?;
+        let remark = or_raise(py, &title, handle.current())?.remark.clone();
+        if let Some(remark) = remark {
+            errors::warn_once(py, &remark)?;
+        }
+        Ok(BankCore { handle, title })
     }
 
     #[getter]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering};
 
 use pyo3::Python;
 
@@ -11,17 +11,53 @@ use crate::core::fork::generation;
 use crate::core::ids::HeldIds;
 use crate::core::model::Kind;
 use crate::core::{Bank, Store};
-use crate::stores::sqlite::{Options, SqliteStore};
+use crate::stores::postgres::{self, PostgresStore};
+use crate::stores::sqlite::{self, SqliteStore};
+
+/// Where a bank is.
+pub enum Place {
+    File(PathBuf),
+    /// The address, and how it is shown.
+    Postgres(String, String),
+}
+
+impl Place {
+    /// A path, or the address of a database.
+    pub fn new(text: PathBuf) -> Result<Place> {
+        match text.to_str() {
+            Some(address) if postgres::is_address(address) => {
+                Ok(Place::Postgres(address.to_owned(), postgres::shown(address)?))
+            }
+            _ => Ok(Place::File(std::path::absolute(&text).unwrap_or(text))),
+        }
+    }
+
+    /// For messages.
+    pub fn shown(&self) -> String {
+        match self {
+            Place::File(path) => path.display().to_string(),
+            Place::Postgres(_, shown) => shown.clone(),
+        }
+    }
+}
+
+/// How it is opened.
+pub struct Options {
+    pub clock: Option<Arc<AtomicI64>>,
+    pub fast: bool,
+}
 
 /// An open bank of one process.
 pub struct Current {
     generation: u64,
     pub bank: Bank,
     pub held: Arc<HeldIds>,
+    /// What the user should know of how the bank works at this place.
+    pub remark: Option<String>,
 }
 
 pub struct Handle {
-    path: PathBuf,
+    place: Place,
     name: String,
     kind: Kind,
     options: Options,
@@ -31,16 +67,24 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub fn new(path: PathBuf, name: String, kind: Kind, options: Options) -> Result<Handle> {
-        let current = Self::open(&path, &name, kind, &options)?;
+    pub fn new(place: Place, name: String, kind: Kind, options: Options) -> Result<Handle> {
+        let current = Self::open(&place, &name, kind, &options)?;
         let current = AtomicPtr::new(Box::into_raw(current));
-        Ok(Handle { path, name, kind, options, current, closed: AtomicBool::new(false) })
+        Ok(Handle { place, name, kind, options, current, closed: AtomicBool::new(false) })
     }
 
-    fn open(path: &std::path::Path, name: &str, kind: Kind, options: &Options) -> Result<Box<Current>> {
-        let store: Arc<dyn Store> = SqliteStore::open(path, options)?;
+    fn open(place: &Place, name: &str, kind: Kind, options: &Options) -> Result<Box<Current>> {
+        let (clock, fast) = (options.clock.clone(), options.fast);
+        let (store, remark): (Arc<dyn Store>, _) = match place {
+            Place::File(path) => (SqliteStore::open(path, &sqlite::Options { clock, fast, vfs: None })?, None),
+            Place::Postgres(address, _) => {
+                let store = PostgresStore::open(address, &postgres::Options { clock, fast })?;
+                let remark = store.remark();
+                (store, remark)
+            }
+        };
         let bank = Bank::open(store, name, kind)?;
-        Ok(Box::new(Current { generation: generation(), bank, held: Arc::default() }))
+        Ok(Box::new(Current { generation: generation(), bank, held: Arc::default(), remark }))
     }
 
     /// The bank of this process.
@@ -57,7 +101,7 @@ impl Handle {
         if current.generation == generation() {
             return Ok(current);
         }
-        let fresh = Box::into_raw(Self::open(&self.path, &self.name, self.kind, &self.options)?);
+        let fresh = Box::into_raw(Self::open(&self.place, &self.name, self.kind, &self.options)?);
         match self.current.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: as above; the parent's is leaked.
             #[allow(unsafe_code)]
@@ -78,12 +122,12 @@ impl Handle {
     }
 
     pub fn path(&self) -> String {
-        self.path.display().to_string()
+        self.place.shown()
     }
 
     /// How messages name it.
     pub fn title(&self) -> String {
-        format!("{:?} ({})", self.name, self.path.display())
+        format!("{:?} ({})", self.name, self.place.shown())
     }
 
     pub fn is_closed(&self) -> bool {
