@@ -113,7 +113,11 @@ const TEXTS: &[(Name, &str, &[Type])] = &[
          forgotten AS (
            DELETE FROM {s}.claim c USING (
              SELECT l.id FROM found f CROSS JOIN LATERAL (
-               SELECT k.id FROM {s}.claim k WHERE k.bank = $2 AND k.id = f.claim FOR UPDATE SKIP LOCKED) l
+               SELECT k.id FROM {s}.claim k WHERE k.bank = $2 AND k.id = f.claim AND NOT EXISTS (
+                 SELECT FROM unnest(k.items) u(item) JOIN {s}.item o ON o.id = u.item
+                 WHERE o.claim = k.id AND o.bank = $2 AND o.id NOT IN (
+                   SELECT g.id FROM given g UNION ALL SELECT d.id FROM found d WHERE NOT d.live))
+               FOR UPDATE SKIP LOCKED) l
              WHERE f.claim IS NOT NULL AND (NOT f.live OR EXISTS (SELECT FROM given g WHERE g.id = f.id))) gone
            WHERE c.bank = $2 AND c.id = gone.id),
          counted AS (
@@ -312,11 +316,14 @@ const TEXTS: &[(Name, &str, &[Type])] = &[
             Type::INT8_ARRAY,
         ],
     ),
-    // A row that a take of that id has locked is left: the take sees that the id holds nothing, and uses it.
+    // The rows of ids that hold nothing any more. One that a take of that id has locked is left: the take sees that the id
+    // holds nothing, and uses it.
     (
         Name::Forget,
         "DELETE FROM {s}.claim c USING unnest($2::bytea[]) k(id) CROSS JOIN LATERAL (
-           SELECT n.id FROM {s}.claim n WHERE n.bank = $1 AND n.id = k.id FOR UPDATE SKIP LOCKED) l
+           SELECT n.id FROM {s}.claim n WHERE n.bank = $1 AND n.id = k.id AND NOT EXISTS (
+             SELECT FROM unnest(n.items) u(item) JOIN {s}.item i ON i.id = u.item WHERE i.claim = n.id AND i.bank = $1)
+           FOR UPDATE SKIP LOCKED) l
          WHERE c.bank = $1 AND c.id = l.id",
         &[Type::INT8, Type::BYTEA_ARRAY],
     ),
