@@ -114,8 +114,10 @@ impl Address {
                 return Err(Error::Invalid(message));
             }
         };
-        config.ssl_mode(ssl);
         Self::complete(&mut config)?;
+        // As libpq: a socket of this machine is not encrypted.
+        let sockets = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        config.ssl_mode(if sockets && config.get_hostaddrs().is_empty() { SslMode::Disable } else { ssl });
         let place = place(&config, &schema);
         Ok(Address { config, schema, verify, roots: roots.filter(|_| !system), place })
     }

@@ -148,10 +148,10 @@ impl PostgresStore {
             ended: Condvar::new(),
         });
         let store = PostgresStore { shared: shared.clone(), generation: generation() };
-        let (answer, opened) = crate::core::bank::channel();
+        let (answer, opened) = std::sync::mpsc::channel();
         let body = move || {
             // A panic must not leave callers waiting: their answers are dropped with the queue, which tells them.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(&shared, answer)));
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| serve(&shared, &answer)));
             let left = {
                 let mut queue = shared.queue.lock();
                 queue.stop = true;
@@ -168,7 +168,7 @@ impl PostgresStore {
             let why = format!("no thread can be started ({error})");
             return Err(Error::Io { path: store.shared.place().to_owned(), why });
         }
-        opened.wait(None).unwrap_or(Err(Error::Closed))?;
+        opened.recv().unwrap_or(Err(Error::Closed))?;
         Ok(store)
     }
 
@@ -219,8 +219,10 @@ impl PostgresStore {
 }
 
 /// The thread: both connections, until the store is closed.
-fn serve(shared: &Arc<Shared>, answer: Answer<()>) {
+fn serve(shared: &Arc<Shared>, opened: &std::sync::mpsc::Sender<Result<()>>) {
     let place = shared.place().to_owned();
+    // Who opens it waits for this.
+    let answer = |said| drop(opened.send(said));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return answer(Err(Error::Io { path: place, why: error.to_string() })),

@@ -77,8 +77,15 @@ impl Session {
     pub async fn connect(target: &Arc<Target>, mut heard: Option<Heard>) -> Result<Session> {
         let fail = |error: tokio_postgres::Error| explain(&error, target.place());
         let config = &target.address.config;
-        // Unix sockets and `sslmode=disable` do not ask for it.
-        let (client, mut connection) = config.connect(target.tls.clone()).await.map_err(fail)?;
+        let limit = config.get_connect_timeout().copied().unwrap_or(PATIENCE);
+        let connecting = tokio::time::timeout(limit, config.connect(target.tls.clone())).await;
+        let (client, mut connection) = match connecting {
+            Ok(connected) => connected.map_err(fail)?,
+            Err(_) => {
+                let why = format!("no answer came in {} s", limit.as_secs());
+                return Err(Error::Unreachable { path: target.place().to_owned(), why });
+            }
+        };
         let ends = Ends::default();
         let told = ends.clone();
         let driver = tokio::spawn(async move {
