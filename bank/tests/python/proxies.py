@@ -29,7 +29,7 @@ class Proxy:
         self._left = None
         self.cut = None
         self.seen = []
-        self.connections = 0
+        self.sent = b""
         self._open = set()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(os.path.join(self.folder, ".s.PGSQL.5432"))
@@ -61,7 +61,6 @@ class Proxy:
                 client.close()
                 continue
             with self._lock:
-                self.connections += 1
                 self._open |= {client, server}
             for work in (self._forward, self._answer):
                 threading.Thread(target=work, args=(client, server), daemon=True).start()
@@ -79,6 +78,7 @@ class Proxy:
     def _forward(self, client, server):
         try:
             while data := client.recv(65536):
+                self.sent += data
                 server.sendall(data)
         except OSError:
             pass
