@@ -19,7 +19,7 @@ def is_database(address: Address) -> bool:
 
 
 def path_of(address: Address) -> str:
-    """Returns the path of a bank's file, or the address of its database; refuses those that this version cannot open."""
+    """Returns the path of a bank's file or the address of its database; refuses what this version cannot open."""
     path = os.fspath(address)
     if not isinstance(path, str):
         raise TypeError(f"a bank's address must be a str or a path, not {type(address).__name__} {address!r}")
@@ -38,8 +38,8 @@ def path_of(address: Address) -> str:
         # Not shown: it may hold a password.
         kind = path.partition(":")[0]
         raise BankUsageError(
-            f"an address that begins with {kind + ':'!r} is neither a path nor the address of a database that opool-bank "
-            "knows; those of PostgreSQL begin with postgresql://"
+            f"an address that begins with {kind + ':'!r} is neither a path nor the address of a database that "
+            "opool-bank knows; those of PostgreSQL begin with postgresql://"
         )
     if not path or "\0" in path:
         raise BankUsageError(f"a bank needs the path of a file or the address of a database, not {path!r}")

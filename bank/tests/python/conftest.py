@@ -53,7 +53,9 @@ def postgres():
     if found is None:
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL is missing, and in CI it must not be: make postgres")
-        pytest.skip("PostgreSQL IS MISSING: nothing of the PostgreSQL store is tested (make postgres installs it as root)")
+        pytest.skip(
+            "PostgreSQL IS MISSING: nothing of the PostgreSQL store is tested (make postgres installs it as root)"
+        )
     server = module.Server(found)
     yield server
     server.remove()

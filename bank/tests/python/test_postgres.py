@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -95,7 +94,7 @@ def test_a_call_whose_answer_is_lost_anywhere_answers_as_if_it_was_not(proxied, 
         bank.put([f"item {n}" for n in range(500)])
         expected = None
         commits = 0
-        for count in range(0, 200):
+        for count in range(200):
             if call.__name__ in ("done", "release", "reject", "extend"):
                 held.extend(bank.lease_many(1, None))
             if count:
@@ -201,7 +200,9 @@ def test_connections_that_are_ended_under_load_are_made_anew(path, postgres):
         load = Load(bank, 6)
         for _ in range(20):
             before = len(load.claims)
-            postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'opool-bank'")
+            postgres.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'opool-bank'"
+            )
             while len(load.claims) < before + 5 and not load.errors:
                 time.sleep(0.005)
         load.stop()
@@ -288,8 +289,8 @@ def test_a_put_of_a_key_that_is_being_put_waits_for_its_end_and_nobody_else_wait
         got = []
         with psycopg.connect(postgres.dsn()) as other:
             other.execute(
-                f"INSERT INTO {schema}.item SELECT nextval('{schema}.item_id'), bank, ready_at, 0, 1, 0, NULL, 0, NULL, 0, "
-                f"0, 0, 0, 0, 'tmine', NULL, NULL, NULL, NULL, NULL FROM {schema}.item LIMIT 1"
+                f"INSERT INTO {schema}.item SELECT nextval('{schema}.item_id'), bank, ready_at, 0, 1, 0, NULL, 0, NULL, "
+                f"0, 0, 0, 0, 0, 'tmine', NULL, NULL, NULL, NULL, NULL FROM {schema}.item LIMIT 1"
             )
             thread = threading.Thread(target=lambda: got.append(bank.put(["mine", "new"])))
             thread.start()
@@ -331,7 +332,8 @@ def test_a_role_that_may_only_read_is_told(path, postgres, schema):
         bank.put(["a"])
     postgres.execute(
         f"CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA {schema} TO reader; "
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader; GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO reader"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader; "
+        f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO reader"
     )
     try:
         with Bank(address_of(postgres, schema, user="reader")) as bank:
@@ -340,7 +342,8 @@ def test_a_role_that_may_only_read_is_told(path, postgres, schema):
                 bank.claim("x")
         del bank
         postgres.execute(
-            f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO reader; GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO reader; "
+            f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO reader; "
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO reader; "
             "ALTER ROLE reader SET default_transaction_read_only = on"
         )
         with Bank(address_of(postgres, schema, user="reader")) as bank, pytest.raises(BankReadOnly, match="read only"):
@@ -443,7 +446,20 @@ def test_a_standby_is_refused_with_the_reason(path, postgres):
     user = postgres._as_user.get("user")
     if user is not None:
         os.chown(folder, user, -1)
-    postgres._run("pg_basebackup", "--pgdata", str(data), "--host", str(postgres.folder), "--user", "root", "-R", "-X", "stream", "--checkpoint", "fast")
+    postgres._run(
+        "pg_basebackup",
+        "--pgdata",
+        str(data),
+        "--host",
+        str(postgres.folder),
+        "--user",
+        "root",
+        "-R",
+        "-X",
+        "stream",
+        "--checkpoint",
+        "fast",
+    )
     with (data / "postgresql.conf").open("a") as conf:
         conf.write(f"unix_socket_directories = '{folder}'\n")
     postgres._run("pg_ctl", "--pgdata", str(data), "--log", str(folder / "s.log"), "--wait", "--silent", "start")
@@ -527,7 +543,7 @@ def test_behind_a_pooler_it_works_by_polling_and_says_so_once(postgres, pooler, 
 
 @pytest.fixture(scope="module")
 def certificates(postgres):
-    """An authority, a certificate for `localhost`, and one of another authority; the server has the first and listens."""
+    """An authority, a certificate for `localhost`, another authority; the server has the certificate and listens."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl IS MISSING: TLS is not tested")
@@ -537,13 +553,13 @@ def certificates(postgres):
     def run(*arguments):
         subprocess.run([openssl, *map(str, arguments)], check=True, capture_output=True, cwd=folder)
 
+    new = ["req", "-newkey", "rsa:2048", "-nodes"]
     for name in ("ca", "other"):
-        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", f"/CN={name}", "-keyout", f"{name}.key",
-            "-out", f"{name}.pem")  # fmt: skip
-    run("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
+        run(*new, "-x509", "-days", 2, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    run(*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
     (folder / "ext").write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
-    run("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", 2, "-extfile",
-        "ext", "-out", "server.pem")  # fmt: skip
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "ext", "-days", 2]
+    run("x509", "-req", "-in", "server.csr", *signed, "-out", "server.pem")
     if postgres._as_user:
         shutil.chown(folder / "server.key", postgres._as_user["user"])
     (folder / "server.key").chmod(0o600)
@@ -600,25 +616,3 @@ def test_tls_is_as_the_address_asks(certificates, query, host, fails):
         with pytest.raises(BankFileError, match=fails) as caught:
             Bank(address)
         assert ":tls@" not in str(caught.value)
-
-
-def test_ctrl_c_ends_a_wait_on_a_server(path, child):
-    code = """
-        import sys
-        from opool_bank import Bank
-        bank = Bank(sys.argv[1])
-        try:
-            print("ready", flush=True)
-            bank.claim("x", timeout=600)
-        except KeyboardInterrupt:
-            print("interrupted")
-    """
-    waiter = child(code, path)
-    waiter.stdout.readline()
-    while waiter.poll() is None:
-        waiter.send_signal(signal.SIGINT)
-        try:
-            waiter.wait(0.2)
-        except subprocess.TimeoutExpired:
-            continue
-    assert "interrupted" in waiter.communicate(timeout=10)[0]

@@ -13,6 +13,8 @@ import pytest
 from conftest import finish
 from opool_bank import Bank, BankClosed, BankUsageError, Lock, Semaphore
 
+BOTH = pytest.mark.stores("file", "postgres")
+
 HOLD = """
     import sys
     from opool_bank import Bank
@@ -23,6 +25,7 @@ HOLD = """
 """
 
 
+@BOTH
 def test_eight_processes_get_each_item_once(path, bank, child):
     bank.put(range(400))
     code = """
@@ -36,6 +39,7 @@ def test_eight_processes_get_each_item_once(path, bank, child):
     assert sorted(got) == list(range(400))
 
 
+@BOTH
 def test_one_id_from_eight_processes_gets_one_item(path, bank, child):
     bank.put(range(20))
     code = """
@@ -67,6 +71,7 @@ def test_what_a_killed_process_leased_comes_free_at_once(path, bank, child):
     assert (item.key, item.token > int(token)) == (key, True)
 
 
+@BOTH
 def test_a_lease_without_end_outlives_its_process(path, bank, child):
     bank.put(["a"])
     code = """
@@ -81,6 +86,7 @@ def test_a_lease_without_end_outlives_its_process(path, bank, child):
     assert bank.release(("a", token)) is True
 
 
+@BOTH
 def test_a_living_process_keeps_its_lease_however_often_one_asks(path, bank, child):
     bank.put(["a"])
     holder = child(HOLD, path)
@@ -130,6 +136,7 @@ def test_a_forked_child_that_lives_on_does_not_keep_its_dead_parents_lease(path,
         os.kill(left, signal.SIGKILL)
 
 
+@BOTH
 def test_a_forked_child_uses_the_bank_as_a_process_of_its_own(path, bank, child):
     bank.put(["a", "b", "c"])
     code = """
@@ -159,6 +166,7 @@ def test_a_forked_child_uses_the_bank_as_a_process_of_its_own(path, bank, child)
     assert finish(child(code, path)) == "ok\n"
 
 
+@BOTH
 def test_fork_in_the_middle_of_traffic_freezes_nobody(path, bank, child):
     bank.put(range(3_000))
     code = """
@@ -191,6 +199,7 @@ def test_fork_in_the_middle_of_traffic_freezes_nobody(path, bank, child):
     assert all(bank.of(f"child {n}") for n in range(10))
 
 
+@BOTH
 def test_waiting_processes_are_woken_by_another_process(path, bank, child):
     code = """
         import sys
@@ -206,6 +215,7 @@ def test_waiting_processes_are_woken_by_another_process(path, bank, child):
     assert sorted(int(finish(process)) for process in children) == [0, 1, 2, 3]
 
 
+@BOTH
 def test_a_wait_for_a_key_ends_when_another_process_gives_it(path, bank, child):
     bank.put(["a"])
     lease = bank.lease(600)
@@ -226,6 +236,7 @@ def test_a_wait_for_a_key_ends_when_another_process_gives_it(path, bank, child):
     assert finish(waiter) == "True\n"
 
 
+@BOTH
 def test_a_holder_that_was_stopped_past_its_lease_cannot_finish(path, bank, child):
     bank.put(["a"])
     code = """
@@ -390,6 +401,7 @@ def test_permits_of_a_killed_process_come_back_at_once(path, child):
     assert gpus.verify() == []
 
 
+@BOTH
 def test_a_lock_excludes_processes(path, child, tmp_path):
     shared = tmp_path / "counter"
     shared.write_text("0")
@@ -439,6 +451,7 @@ def test_a_bank_is_closed_at_exit_and_leaves_no_log(path):
         assert bank.counts().free == 1
 
 
+@BOTH
 def test_ctrl_c_ends_a_wait(path, bank, child):
     code = """
         import sys
@@ -465,6 +478,7 @@ def test_ctrl_c_ends_a_wait(path, bank, child):
     assert bank.claim("y").key == "a"
 
 
+@BOTH
 def test_usage_errors_of_a_closed_bank_in_a_forked_child(path):
     bank = Bank(path)
     bank.close()

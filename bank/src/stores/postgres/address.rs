@@ -96,7 +96,10 @@ impl Address {
         // The parser's message names the part that it refuses; the address itself may hold a password.
         let mut config = Config::from_str(&format!("{base}{query}")).map_err(|error| {
             let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            Error::Invalid(format!("this is no address of a PostgreSQL database ({error}{}{why})", if why.is_empty() { "" } else { ": " }))
+            Error::Invalid(format!(
+                "this is no address of a PostgreSQL database ({error}{}{why})",
+                if why.is_empty() { "" } else { ": " }
+            ))
         })?;
         let system = roots.as_deref() == Some("system");
         let (ssl, verify) = match mode.as_str() {
@@ -108,9 +111,8 @@ impl Address {
             "verify-ca" => (SslMode::Require, Verify::Chain),
             "verify-full" => (SslMode::Require, Verify::ChainAndName),
             other => {
-                let message = format!(
-                    "sslmode must be disable, allow, prefer, require, verify-ca or verify-full, not {other:?}"
-                );
+                let message =
+                    format!("sslmode must be disable, allow, prefer, require, verify-ca or verify-full, not {other:?}");
                 return Err(Error::Invalid(message));
             }
         };
@@ -187,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_password_is_in_no_message() {
-        let address = Address::parse("postgresql://me:secret@db.example:5433/shop?schema=mine&sslmode=require").unwrap();
+        let address =
+            Address::parse("postgresql://me:secret@db.example:5433/shop?schema=mine&sslmode=require").unwrap();
         assert_eq!(address.place, "postgresql://me@db.example:5433/shop?schema=mine");
         assert_eq!((address.verify, address.config.get_ssl_mode()), (Verify::Nothing, SslMode::Require));
         let refused = Address::parse("postgresql://me:secret@db.example/shop?nonsense=1").unwrap_err().to_string();

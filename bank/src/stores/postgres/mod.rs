@@ -303,7 +303,10 @@ impl Store for PostgresStore {
             drop(queue);
             if job.uncertain {
                 // It may have been carried out, and nobody can say until the server is back.
-                job.refuse(&session::unknown(self.shared.place(), "and the time of the call was up before it was back"));
+                job.refuse(&session::unknown(
+                    self.shared.place(),
+                    "and the time of the call was up before it was back",
+                ));
                 return Cancelled::TooLate;
             }
             drop(job);

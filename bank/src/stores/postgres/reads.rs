@@ -49,9 +49,7 @@ pub async fn answer(
             let read = session.rows(Name::Page, &[&context.clock, &bank, after, &states, &limit]).await?;
             rows(&read, context).map(found)
         }
-        Query::Counts => {
-            counts(session, context, bank).await.map(|counts| Found { counts, ..Found::default() })
-        }
+        Query::Counts => counts(session, context, bank).await.map(|counts| Found { counts, ..Found::default() }),
         Query::Verify => {
             let looked = verify(session, context, bank).await;
             session.rollback().await;

@@ -60,9 +60,7 @@ async fn version(client: &Client, address: &Address) -> Result<i64> {
                 why: format!("the table {schema}.meta says no version"),
             })
         }
-        Err(error)
-            if matches!(error.code(), Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME) =>
-        {
+        Err(error) if matches!(error.code(), Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME) => {
             Ok(0)
         }
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => Err(Error::NotABank {
@@ -118,9 +116,9 @@ async fn migrate(client: &Client, address: &Address, migrations: &[&str]) -> Res
         .simple_query(&format!("SELECT to_regclass('{}.meta') IS NOT NULL", schema.replace('\'', "''")))
         .await
         .map_err(denied)?;
-    let there = there.iter().any(|message| {
-        matches!(message, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("t"))
-    });
+    let there = there
+        .iter()
+        .any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("t")));
     let found = if there { version(client, address).await? } else { 0 };
     if found == 0 {
         client

@@ -123,9 +123,9 @@ impl Session {
     async fn keeps_commits(&self) -> Result<bool> {
         let rows = self.client.simple_query("SHOW synchronous_commit").await;
         let rows = rows.map_err(|error| explain(&error, self.target.place()))?;
-        Ok(!rows.iter().any(|row| {
-            matches!(row, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("off"))
-        }))
+        Ok(!rows
+            .iter()
+            .any(|row| matches!(row, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("off"))))
     }
 
     /// Makes it ready for statements. `pooled`: nothing that lasts longer than a transaction.

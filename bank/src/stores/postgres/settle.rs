@@ -70,10 +70,7 @@ pub async fn settle(
         .map(|row| ((row.get(0), row.get(1)), unpack(row.get(2), row.get(3))))
         .collect();
     let mut batch = Batch { head, rows, kept, changes: Changes::default() };
-    let answers = settles
-        .iter()
-        .map(|settle| (!others.contains(&settle.key)).then(|| batch.settle(settle)))
-        .collect();
+    let answers = settles.iter().map(|settle| (!others.contains(&settle.key)).then(|| batch.settle(settle))).collect();
     Ok((answers, batch.changes))
 }
 

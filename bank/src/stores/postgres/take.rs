@@ -10,9 +10,7 @@ use super::rows::{Encoded, Record, encode, record, remaining};
 use super::session::Session;
 use super::statements::Name;
 use crate::core::error::{Error, Result};
-use crate::core::model::{
-    Ended, Held, Kind, Micros, NEVER, New, Payload, Pick, State, Take, Taken, Term, Value,
-};
+use crate::core::model::{Ended, Held, Kind, Micros, NEVER, New, Payload, Pick, State, Take, Taken, Term, Value};
 
 /// What a transaction needs to know from outside.
 pub struct Context {
@@ -432,8 +430,7 @@ impl Alone<'_> {
         // Another transaction was first with this key.
         let Some(record) = found else { return Ok(None) };
         let other = same_payload && create.is_some_and(|new| new.payload != record.row.payload);
-        let claimable =
-            matches!(record.row.state, State::Free | State::Leased) && record.ready_at <= self.head.now;
+        let claimable = matches!(record.row.state, State::Free | State::Leased) && record.ready_at <= self.head.now;
         if claimable && !other {
             return Ok(Some(vec![record]));
         }

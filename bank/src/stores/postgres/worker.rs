@@ -347,7 +347,8 @@ impl Worker {
     /// After a commit: what those need who wait.
     fn note(&self, freed: bool, ended: bool) {
         let mut queue = self.shared.queue.lock();
-        let keyed = |job: &Job| matches!(&job.request, Request::Take { take, .. } if matches!(take.pick, Pick::Key { .. }));
+        let keyed =
+            |job: &Job| matches!(&job.request, Request::Take { take, .. } if matches!(take.pick, Pick::Key { .. }));
         if freed || (ended && queue.waiting.values().any(keyed)) {
             queue.look = true;
         }
@@ -549,7 +550,9 @@ impl Worker {
         };
         match done {
             Ok(outcome) => match (job.request, outcome) {
-                (Request::Open { answer, .. } | Request::Resize { answer, .. }, Outcome::Info(info)) => answer(Ok(info)),
+                (Request::Open { answer, .. } | Request::Resize { answer, .. }, Outcome::Info(info)) => {
+                    answer(Ok(info))
+                }
                 (Request::Put { answer, .. }, Outcome::Put(done)) => answer(Ok(done)),
                 (request, _) => {
                     let mut job = Job { request, ..job };
