@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from opool_bank import _async
+from opool_bank import _async, _tx
 from opool_bank._address import Address, path_of
 from opool_bank._bank import BankCore, Item
 from opool_bank._lease import AsyncLease, Lease, Leases, pairs
@@ -115,6 +115,7 @@ class Bank:
         priority: int = 0,
         delay: float = 0.0,
         max_attempts: int | None = None,
+        tx: Any = None,
     ) -> int:
         """Store items that are not there yet.
 
@@ -130,6 +131,8 @@ class Bank:
             priority: 0 (first) to 9.
             delay: seconds until they can be had.
             max_attempts: how often an item is handed out before it is dead.
+            tx: an open transaction of your own in the bank's PostgreSQL database: the items are there with its commit, or
+                not at all. A connection of psycopg 3, a SQLAlchemy connection or session, or Django's `connection`.
 
         Returns:
             How many were new.
@@ -139,6 +142,8 @@ class Bank:
         """
         keep = _keep(on_conflict)
         found = _iterate(items)
+        if tx is not None:
+            return _tx.put(self._core, tx, found, atomic, keep, priority, delay, max_attempts)
         if atomic:
             return self._core.put_atomic(found, keep, priority, delay, max_attempts)
         new = 0
@@ -154,10 +159,13 @@ class Bank:
         priority: int = 0,
         delay: float = 0.0,
         max_attempts: int | None = None,
+        tx: Any = None,
     ) -> int:
-        """As `put` in chunks, for event loops."""
+        """As `put` in chunks, for event loops. `tx` may be a connection of asyncpg, too."""
         keep = _keep(on_conflict)
         found = _iterate(items)
+        if tx is not None:
+            return await _tx.put_async(self._core, tx, found, keep, priority, delay, max_attempts)
         new = 0
         while chunk := list(itertools.islice(found, _CHUNK)):
             send = partial(self._core.put, chunk, keep, priority, delay, max_attempts)

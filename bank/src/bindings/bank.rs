@@ -12,7 +12,7 @@ use super::handle::{Current, Handle, Options, Place};
 use super::item::{Item, seconds};
 use super::lease::{LeaseCore, keep};
 use super::run::{Nothing, Sink, block, block_briefly, or_raise, run, send};
-use super::{ManualClock, errors};
+use super::{ManualClock, errors, tx};
 use crate::core::Bank;
 use crate::core::bank::{BUSY_LIMIT, busy};
 use crate::core::error::{Error, Result};
@@ -23,6 +23,7 @@ use crate::core::model::{
 };
 use crate::core::once::{self, Verdict};
 use crate::core::store::{Cancelled, Ticket};
+use crate::stores::postgres;
 
 #[pyclass(frozen, module = "opool_bank._bank", weakref)]
 pub struct BankCore {
@@ -196,6 +197,42 @@ impl BankCore {
         run(py, &*bank.store, sink, submit, move |py, done: Result<PutDone>| {
             Ok(or_raise(py, &title, done)?.new.into_pyobject(py)?.into_any().unbind())
         })
+    }
+
+    /// For a transaction of the caller: (whether it is in this database: two questions; the cookie that the second must
+    /// answer; what wakes those who wait). None on a file.
+    fn tx_questions<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Bound<'py, PyList>, Vec<u8>, Bound<'py, PyList>)>> {
+        let current = self.current(py)?;
+        let Some(place) = &current.tx else { return Ok(None) };
+        let wake = tx::steps(py, &[place.notify(current.bank.number)])?;
+        Ok(Some((tx::steps(py, &place.questions())?, place.cookie.clone(), wake)))
+    }
+
+    /// The statements that store a chunk: the second answers how many were new, the third the keys in conflict.
+    fn tx_put<'py>(
+        &self,
+        py: Python<'py>,
+        items: &Bound<'py, PyList>,
+        keep: bool,
+        priority: i64,
+        delay: f64,
+        max_attempts: Option<i64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let defaults = defaults(priority, delay, max_attempts)?;
+        let items = items.iter().map(|item| convert::new(&item, &defaults)).collect::<PyResult<Vec<New>>>()?;
+        let current = self.current(py)?;
+        let Some(place) = &current.tx else { return Ok(PyList::empty(py)) };
+        tx::steps(py, &place.put(self.handle.clock(), current.bank.number, &items, keep))
+    }
+
+    /// The error for keys in conflict, as the third statement answered them.
+    fn tx_conflict(&self, py: Python<'_>, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Py<PyAny> {
+        let keys = rows.iter().take(10).map(|(index, long)| postgres::tx::key(index, long.as_deref())).collect();
+        let error = Error::KeyConflict { keys, more: rows.len() > 10 };
+        errors::raise(py, &self.title, &error).into_value(py).into_any()
     }
 
     /// Store all of an iterable, or nothing. It is read before the lock is taken.

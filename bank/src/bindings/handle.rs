@@ -11,6 +11,7 @@ use crate::core::fork::generation;
 use crate::core::ids::HeldIds;
 use crate::core::model::Kind;
 use crate::core::{Bank, Store};
+use crate::stores::postgres::tx::Place as Tx;
 use crate::stores::postgres::{self, PostgresStore};
 use crate::stores::sqlite::{self, SqliteStore};
 
@@ -54,6 +55,8 @@ pub struct Current {
     pub held: Arc<HeldIds>,
     /// What the user should know of how the bank works at this place.
     pub remark: Option<String>,
+    /// What a transaction of the caller needs to put something here; None where there is no such thing.
+    pub tx: Option<Tx>,
 }
 
 pub struct Handle {
@@ -75,16 +78,16 @@ impl Handle {
 
     fn open(place: &Place, name: &str, kind: Kind, options: &Options) -> Result<Box<Current>> {
         let (clock, fast) = (options.clock.clone(), options.fast);
-        let (store, remark): (Arc<dyn Store>, _) = match place {
-            Place::File(path) => (SqliteStore::open(path, &sqlite::Options { clock, fast, vfs: None })?, None),
+        let (store, remark, tx): (Arc<dyn Store>, _, _) = match place {
+            Place::File(path) => (SqliteStore::open(path, &sqlite::Options { clock, fast, vfs: None })?, None, None),
             Place::Postgres(address, _) => {
                 let store = PostgresStore::open(address, &postgres::Options { clock, fast })?;
-                let remark = store.remark();
-                (store, remark)
+                let (remark, tx) = (store.remark(), store.for_transactions());
+                (store, remark, Some(tx))
             }
         };
         let bank = Bank::open(store, name, kind)?;
-        Ok(Box::new(Current { generation: generation(), bank, held: Arc::default(), remark }))
+        Ok(Box::new(Current { generation: generation(), bank, held: Arc::default(), remark, tx }))
     }
 
     /// The bank of this process.
@@ -115,6 +118,11 @@ impl Handle {
                 }
             }
         }
+    }
+
+    /// The time of a clock that stands still, if it has one.
+    pub fn clock(&self) -> Option<i64> {
+        self.options.clock.as_ref().map(|clock| clock.load(Ordering::Relaxed))
     }
 
     pub fn name(&self) -> &str {

@@ -15,6 +15,7 @@ mod spool;
 mod statements;
 mod take;
 mod tls;
+pub mod tx;
 mod worker;
 
 use std::collections::HashMap;
@@ -65,6 +66,7 @@ struct Shared {
     /// The word came by which the connections look for a pooler between.
     hello: Notify,
     pooled: AtomicBool,
+    cookie: Mutex<Vec<u8>>,
     last_failure: Mutex<Option<Error>>,
     running: Mutex<bool>,
     ended: Condvar,
@@ -143,6 +145,7 @@ impl PostgresStore {
             reading: Notify::new(),
             hello: Notify::new(),
             pooled: AtomicBool::new(false),
+            cookie: Mutex::default(),
             last_failure: Mutex::new(None),
             running: Mutex::new(true),
             ended: Condvar::new(),
@@ -182,6 +185,15 @@ impl PostgresStore {
                 self.shared.place()
             )
         })
+    }
+
+    /// What a transaction of the caller needs to put something here.
+    pub fn for_transactions(&self) -> tx::Place {
+        tx::Place {
+            schema: self.shared.target.schema.clone(),
+            channel: self.shared.channel.clone(),
+            cookie: self.shared.cookie.lock().clone(),
+        }
     }
 
     /// Answers what is queued with `Closed` and ends the thread; waits for it, but not for ever.
@@ -241,6 +253,8 @@ fn serve(shared: &Arc<Shared>, opened: &std::sync::mpsc::Sender<Result<()>>) {
 async fn connect(shared: &Arc<Shared>) -> Result<(Session, Session)> {
     let mut writer = Session::connect(&shared.target, None).await?;
     schema::prepare(&writer.client, &shared.target.address, schema::MIGRATIONS).await?;
+    let cookie = schema::cookie(&writer.client, &shared.target.address).await?;
+    *shared.cookie.lock() = cookie;
     let word = format!("hello {:x}", i64::from_be_bytes(boottime::random()));
     let mut reader = reader::connect(shared, Some(word.clone())).await?;
     let heard = shared.hello.notified();

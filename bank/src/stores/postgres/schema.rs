@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::address::Address;
 use super::failure::explain;
+use crate::core::boottime;
 use crate::core::error::{Error, Result};
 
 /// Each step makes the schema of its number (counted from 1) out of the one before; `{s}` is the schema's name. A step that
@@ -43,6 +44,13 @@ CREATE TABLE {s}.tally(
 fn lock_number(schema: &str) -> i64 {
     let digest = ring::digest::digest(&ring::digest::SHA256, format!("opool-bank {schema}").as_bytes());
     digest.as_ref().iter().take(8).fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
+}
+
+/// What tells this schema from one of the same name in another database.
+pub async fn cookie(client: &Client, address: &Address) -> Result<Vec<u8>> {
+    let asked = client.query_typed(&format!("SELECT cookie FROM {}.meta", address.quoted_schema()), &[]).await;
+    let rows = asked.map_err(|error| explain(&error, &address.place))?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
 }
 
 /// The version of the schema that is there; 0 if there is none.
@@ -121,10 +129,12 @@ async fn migrate(client: &Client, address: &Address, migrations: &[&str]) -> Res
         .any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(row) if row.get(0) == Some("t")));
     let found = if there { version(client, address).await? } else { 0 };
     if found == 0 {
+        let cookie: String = boottime::random::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
         client
             .batch_execute(&format!(
-                "CREATE SCHEMA IF NOT EXISTS {schema}; CREATE TABLE {schema}.meta(version bigint NOT NULL); \
-                 INSERT INTO {schema}.meta VALUES (0)"
+                "CREATE SCHEMA IF NOT EXISTS {schema}; \
+                 CREATE TABLE {schema}.meta(version bigint NOT NULL, cookie bytea NOT NULL); \
+                 INSERT INTO {schema}.meta VALUES (0, '\\x{cookie}')"
             ))
             .await
             .map_err(denied)?;

@@ -237,11 +237,12 @@ const TEXTS: &[(Name, &str, &[Type])] = &[
            ORDER BY v.key, v.place),
          stored AS (
            INSERT INTO {s}.item(id, bank, key, key_long, payload, payload_kind, priority, ready_at, max_attempts, made)
-           SELECT id, $2, key, key_long, payload, payload_kind, priority, {now} + delay, max_attempts, $10 FROM new
+           SELECT id, $2::bigint, key, key_long, payload, payload_kind, priority, {now} + delay, max_attempts, $10::bigint
+           FROM new
            ON CONFLICT (bank, key) DO NOTHING RETURNING 1),
          counted AS (
            INSERT INTO {s}.tally(bank, free, leased, given, dead, put)
-           SELECT $2, count(*), 0, 0, 0, count(*) FROM stored HAVING count(*) > 0)
+           SELECT $2::bigint, count(*), 0, 0, 0, count(*) FROM stored HAVING count(*) > 0)
          SELECT count(*) FROM stored",
         &[
             Type::INT8,
