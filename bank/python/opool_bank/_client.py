@@ -42,22 +42,25 @@ class Counts(NamedTuple):
 
 
 class Bank:
-    """Items that are handed to processes and users, each exactly once, from one file.
+    """Items that are handed to processes and users, each exactly once, from one file or PostgreSQL database.
 
     The file is made at its first use. Any number of processes may have it open; a forked child opens it anew by
     itself. All calls may come from any thread. Each blocking call has a twin for event loops that ends in `_async`.
 
     Args:
-        address: the path of the file (`"vouchers.opool"`), or `"sqlite:///" + path`.
+        address: the path of the file (`"vouchers.opool"`), `"sqlite:///" + path`, or
+            `"postgresql://user@host/database"`; there, `?schema=` says in which schema the tables are (`opool`).
         name: several banks may be in one file, under different names.
         durability: `"full"`: what was answered survives a power cut. `"fast"`: it survives a killed process, but
-            after a power cut the last commits may be gone, and what they gave can be given again.
+            after a power cut the last commits may be gone, and what they gave can be given again. On PostgreSQL it
+            is about the server, and `"fast"` leaves `synchronous_commit` as it is there.
         timeout: seconds that `lease` waits for an item if it is not told otherwise; None for ever.
         clock: a `testing.ManualClock`.
 
     Raises:
         NotABank: the file is something else.
-        BankReadOnly: the file or its folder cannot be written.
+        BankReadOnly: the file or its folder cannot be written; the role may not, or the server is a standby.
+        BankUnreachable: the server does not answer, or lets nobody in.
 
     Example:
         >>> import tempfile, os
@@ -96,7 +99,7 @@ class Bank:
 
     @property
     def path(self) -> str:
-        """The file."""
+        """The file, or the address of the database without its password."""
         return self._core.path
 
     @property
