@@ -102,6 +102,7 @@ class LeaseCore:
 
 @final
 class BankCore:
+    """"""
     def __new__(
         cls, path: str | PathLike[str], name: str, kind: str, top: int, fast: bool, clock: ManualClock | None = None
     ) -> BankCore: ...
@@ -119,11 +120,16 @@ class BankCore:
     def accept_rewind(self) -> None: ...
     def tx_questions(
         self,
-    ) -> tuple[list[tuple[str, list[Any]]], bytes, list[tuple[str, list[Any]]]] | None: ...
+    ) -> tuple[list[tuple[str, list[Any]]], bytes, list[tuple[str, list[Any]]]] | None:
+        """For a transaction of the caller: (whether it is in this database: two questions; the cookie that the second must
+        answer; what wakes those who wait). None on a file.
+        """
     def tx_put(
         self, items: list[Any], keep: bool, priority: int, delay: float, max_attempts: int | None
-    ) -> list[tuple[str, list[Any]]]: ...
-    def tx_conflict(self, rows: list[tuple[bytes, bytes | None]]) -> Exception: ...
+    ) -> list[tuple[str, list[Any]]]:
+        """The statements that store a chunk: the second answers how many were new, the third the keys in conflict."""
+    def tx_conflict(self, rows: list[tuple[bytes, bytes | None]]) -> Exception:
+        """The error for keys in conflict, as the third statement answered them."""
     def cancel(self, ticket: int) -> int:
         """Take a request back: 0 it was too late, 1 it was not begun, 2 it waited for an item."""
 

@@ -134,8 +134,9 @@ class Bank:
             priority: 0 (first) to 9.
             delay: seconds until they can be had.
             max_attempts: how often an item is handed out before it is dead.
-            tx: an open transaction of your own in the bank's PostgreSQL database: the items are there with its commit, or
-                not at all. A connection of psycopg 3, a SQLAlchemy connection or session, or Django's `connection`.
+            tx: an open transaction of your own in the bank's PostgreSQL database: the items are there with its
+                commit, or not at all. A connection of psycopg 3, a SQLAlchemy connection or session, or Django's
+                `connection`.
 
         Returns:
             How many were new.

@@ -153,7 +153,7 @@ def _steps(
 def put(core: BankCore, tx: Any, items: Iterator[Any], atomic: bool, keep: bool, *options: Any) -> int:
     """Puts items inside the transaction of a connection; returns how many were new."""
     run = run_sync(tx)
-    steps = _steps(core, items, atomic, keep, options)  # type: ignore[arg-type]
+    steps = _steps(core, items, atomic, keep, options)
     rows: Any = None
     while True:
         try:
@@ -166,7 +166,7 @@ def put(core: BankCore, tx: Any, items: Iterator[Any], atomic: bool, keep: bool,
 async def put_async(core: BankCore, tx: Any, items: Iterator[Any], keep: bool, *options: Any) -> int:
     """As `put`, for event loops."""
     run = await run_async(tx)
-    steps = _steps(core, items, False, keep, options)  # type: ignore[arg-type]
+    steps = _steps(core, items, False, keep, options)
     rows: Any = None
     while True:
         try:

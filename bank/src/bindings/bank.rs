@@ -201,10 +201,7 @@ impl BankCore {
 
     /// For a transaction of the caller: (whether it is in this database: two questions; the cookie that the second must
     /// answer; what wakes those who wait). None on a file.
-    fn tx_questions<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Option<(Bound<'py, PyList>, Vec<u8>, Bound<'py, PyList>)>> {
+    fn tx_questions<'py>(&self, py: Python<'py>) -> PyResult<Option<tx::Questions<'py>>> {
         let current = self.current(py)?;
         let Some(place) = &current.tx else { return Ok(None) };
         let wake = tx::steps(py, &[place.notify(current.bank.number)])?;

@@ -5,6 +5,9 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::stores::postgres::tx::{Parameter, Step};
 
+/// Statements, what the second of them must answer, and a statement that wakes.
+pub type Questions<'py> = (Bound<'py, PyList>, Vec<u8>, Bound<'py, PyList>);
+
 fn bytes<'py>(py: Python<'py>, value: &Option<Vec<u8>>) -> Option<Bound<'py, PyBytes>> {
     value.as_ref().map(|value| PyBytes::new(py, value))
 }

@@ -289,8 +289,8 @@ def test_a_put_of_a_key_that_is_being_put_waits_for_its_end_and_nobody_else_wait
         got = []
         with psycopg.connect(postgres.dsn()) as other:
             other.execute(
-                f"INSERT INTO {schema}.item SELECT nextval('{schema}.item_id'), bank, ready_at, 0, 1, 0, NULL, 0, NULL, "
-                f"0, 0, 0, 0, 0, 'tmine', NULL, NULL, NULL, NULL, NULL FROM {schema}.item LIMIT 1"
+                f"INSERT INTO {schema}.item(id, bank, ready_at, made, priority, payload_kind, key) "
+                f"SELECT nextval('{schema}.item_id'), bank, ready_at, 1, 0, 0, 'tmine' FROM {schema}.item LIMIT 1"
             )
             thread = threading.Thread(target=lambda: got.append(bank.put(["mine", "new"])))
             thread.start()
