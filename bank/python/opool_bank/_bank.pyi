@@ -102,7 +102,6 @@ class LeaseCore:
 
 @final
 class BankCore:
-    """"""
     def __new__(
         cls, path: str | PathLike[str], name: str, kind: str, top: int, fast: bool, clock: ManualClock | None = None
     ) -> BankCore: ...
@@ -121,9 +120,7 @@ class BankCore:
     def tx_questions(
         self,
     ) -> tuple[list[tuple[str, list[Any]]], bytes, list[tuple[str, list[Any]]]] | None:
-        """For a transaction of the caller: (whether it is in this database: two questions; the cookie that the second must
-        answer; what wakes those who wait). None on a file.
-        """
+        """For a caller's transaction: two questions, the answer to the second, what wakes who waits. None on a file."""
     def tx_put(
         self, items: list[Any], keep: bool, priority: int, delay: float, max_attempts: int | None
     ) -> list[tuple[str, list[Any]]]:

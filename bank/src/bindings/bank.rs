@@ -199,8 +199,7 @@ impl BankCore {
         })
     }
 
-    /// For a transaction of the caller: (whether it is in this database: two questions; the cookie that the second must
-    /// answer; what wakes those who wait). None on a file.
+    /// For a caller's transaction: two questions, the answer to the second, what wakes who waits. None on a file.
     fn tx_questions<'py>(&self, py: Python<'py>) -> PyResult<Option<tx::Questions<'py>>> {
         let current = self.current(py)?;
         let Some(place) = &current.tx else { return Ok(None) };
