@@ -266,6 +266,74 @@ def test_an_open_transaction_on_one_item_holds_up_no_renewal_of_the_others(path,
         assert bank.release([leases[0], leases[2]]) == [True, True]
 
 
+@pytest.mark.parametrize("call", ["done", "release", "reject"])
+def test_a_finishing_call_on_a_row_that_another_transaction_has_waits_for_its_end(path, postgres, schema, call):
+    psycopg = pytest.importorskip("psycopg")
+    with Bank(path) as bank:
+        bank.put(["a"])
+        lease = bank.lease(None)
+        got = []
+        with psycopg.connect(postgres.dsn()) as other:
+            other.execute(f"SELECT FROM {schema}.item FOR UPDATE")
+            thread = threading.Thread(target=lambda: got.append(getattr(lease, call)()))
+            thread.start()
+            thread.join(0.5)
+            assert got == []
+            other.rollback()
+        thread.join(60)
+        assert got == [True]
+
+
+def test_an_id_that_another_process_is_claiming_gets_what_that_one_gets(path, postgres, schema):
+    """The other one has inserted the id's row and not committed: ours waits at it, in a statement of an older snapshot."""
+    psycopg = pytest.importorskip("psycopg")
+    with Bank(path) as bank:
+        bank.put(range(40))
+        for n in range(10):
+            id, got = f"id {n}", []
+            key = {"id": b"t" + id.encode()}
+            with psycopg.connect(postgres.dsn()) as other:
+                other.execute(f"INSERT INTO {schema}.claim SELECT id, %(id)s, 1, 1, '{{}}' FROM {schema}.bank", key)
+                thread = threading.Thread(target=lambda id=id, got=got: got.append(bank.claim(id)))
+                thread.start()
+                # Until it waits for the other one's row.
+                waiting = (
+                    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'opool-bank'"
+                )
+                while not postgres.query(waiting):
+                    pass
+                other.execute(
+                    f"WITH i AS (UPDATE {schema}.item SET state = 2, ready_at = 0, claim = %(id)s, "
+                    f"token = nextval('{schema}.token') WHERE id = (SELECT max(id) FROM {schema}.item WHERE state = 0) "
+                    "RETURNING id, bank), "
+                    f"t AS (INSERT INTO {schema}.tally SELECT bank, -1, 0, 1, 0, 0 FROM i) "
+                    f"UPDATE {schema}.claim c SET items = ARRAY[i.id] FROM i WHERE c.id = %(id)s",
+                    key,
+                )
+                other.commit()
+            thread.join(60)
+            assert (got[0].key, got[0].new) == (39 - n, False)
+        assert bank.counts().given == 10
+        assert bank.verify() == []
+
+
+def test_who_waits_is_told_by_the_commit_of_another_process(proxied, postgres, schema):
+    proxy, address = proxied
+    with Bank(address) as bank, Bank(address_of(postgres, schema)) as other:
+        got = []
+        thread = threading.Thread(target=lambda: got.append(bank.claim("x", timeout=60)))
+        thread.start()
+        while bank.stats()["waiting"] == 0:
+            pass
+        proxy.arm(1_000_000)
+        other.put(["a"])
+        thread.join(60)
+        assert got[0].key == "a"
+        while not any(kind == b"A" for kind, _ in proxy.seen):
+            bank.counts()
+        proxy.disarm()
+
+
 def test_a_row_that_is_locked_and_free_makes_nobody_believe_that_all_are_gone(path, postgres, schema):
     psycopg = pytest.importorskip("psycopg")
     with Bank(path) as bank:
