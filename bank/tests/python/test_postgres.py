@@ -285,7 +285,7 @@ def test_a_finishing_call_on_a_row_that_another_transaction_has_waits_for_its_en
 
 
 def test_an_id_that_another_process_is_claiming_gets_what_that_one_gets(path, postgres, schema):
-    """The other one has inserted the id's row and not committed: ours waits at it, in a statement of an older snapshot."""
+    """The other one has inserted the id's row and not committed: ours waits at it, with an older snapshot."""
     psycopg = pytest.importorskip("psycopg")
     with Bank(path) as bank:
         bank.put(range(40))
