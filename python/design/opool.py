@@ -34,7 +34,17 @@ class Pool(opool.Pool[T], Generic[T]):
     """
 
     def __init__(self, objects: Iterable[T]) -> None:
-        super().__init__(objects, timeout=None, fairness="strict")
+        objects = iter(objects)
+        try:
+            super().__init__(objects, timeout=None, fairness="strict")
+        except RuntimeError:
+            # Again: the idiom of a singleton. As in the original, the objects are new then, if nobody has an old one.
+            if self.leased or self.waiting:
+                raise
+            while self.idle:
+                _opool._remove(self, 0.0)
+            for obj in objects:
+                self.add_obj(obj)
 
     @property
     def pool(self) -> Pool[T]:

@@ -16,7 +16,10 @@ Example:
     'a'
 """
 
-from opool import _threads  # noqa: F401 (registers the function that stops the worker threads at exit)
+from opool import (
+    _forks,  # noqa: F401 (registers what is done before and after a fork)
+    _threads,  # noqa: F401 (registers the function that stops the worker threads at exit)
+)
 from opool._holders import Holder
 from opool._opool import AsyncLease, Lease, ObjectMgr, Pool, __version__
 from opool._stats import Histogram, PoolStats

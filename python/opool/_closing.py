@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from opool import _event_loops, _holders, _log, _opool
+from opool import _event_loops, _holders, _log, _opool, _stacks
+from opool._interrupts import is_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Generator
     from typing import Any
 
     from opool._opool import Pool
@@ -27,6 +28,17 @@ class _Future:
         yield self._turn
 
 
+def closed_by_holder(pool: Pool[Any], timeout: float) -> BaseException | None:
+    """Return the error of a `close` by a thread that is inside the `with` of a lease: it would wait for itself."""
+    out = _stacks.taken(pool)
+    mine = _stacks.on_this_stack(out)
+    if mine:
+        return _holders.closed_by_holder_error(pool, {each.slot for each in mine}, "thread")
+    if timeout == float("inf"):
+        _log.close_may_wait_for_itself(pool)
+    return None
+
+
 async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
     """Close a pool and wait until everything is back, while the event loop runs the tasks that hold objects."""
     event_loop = _event_loops.running_loop()
@@ -36,6 +48,9 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
     turn = _opool._add_closer(pool)
     began, back_since = time.monotonic(), None
     try:
+        mine = [] if force else _stacks.of_this_task(_stacks.taken(pool))
+        if mine:
+            raise _holders.closed_by_holder_error(pool, {each.slot for each in mine}, "task")
         while True:
             turn._again()
             now = time.monotonic()
@@ -60,7 +75,20 @@ async def aclose(pool: Pool[Any], timeout: float | None, force: bool) -> None:
                 if timer is not None:
                     timer.cancel()
     finally:
-        _opool._no_closer(pool, turn)
+        _opool._remove_closer(pool, turn)
+
+
+async def aclose_after_error(pool: Pool[Any], closing: Awaitable[None]) -> None:
+    """Await `closing`, at the end of an `async with pool` whose body has raised: that exception goes on.
+
+    Why the pool could not be closed goes to the log.
+    """
+    try:
+        await closing
+    except Exception as error:
+        if is_interrupt(error):
+            raise
+        _log.not_closed(pool, error)
 
 
 async def aclose_on_clock(pool: Pool[Any], timeout: float | None, force: bool) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections import Counter
 
-from opool import _holders, _opool, _task_holders
+from opool import _holders, _opool, _stacks, _task_holders
 from opool._log import logger, pool_name
 from opool._opool import AsyncLease
 from opool._text import is_caller
@@ -22,19 +21,35 @@ CHECK_INTERVAL = 1.0
 """After how many seconds without a lease it is checked whether all holders wait."""
 
 
+def examine(pool: Pool[Any], may_be_certain: bool, tells: bool) -> bool:
+    """Return whether it is certain that no wait for `pool` ever ends. If it `tells`, log what is only probable.
+
+    All threads that have taken its objects wait for it. The thread that entered a lease need not be who leaves it.
+    """
+    leases, out = pool.stats().leases, _stacks.taken(pool)
+    if may_be_certain and _stacks.are_on_stacks(out) and pool.stats().leases == leases:
+        return True
+    if tells and _stacks.may_be_on_stacks(out):
+        report_deadlock(pool)
+    return False
+
+
 def deadlock_error(pool: Pool[Any]) -> PoolDeadlock:
     """Make the error of a wait that can never end."""
     return PoolDeadlock(describe_deadlock(pool, certain=True))
 
 
 def report_deadlock(pool: Pool[Any]) -> None:
-    """Log that all holders wait for the pool themselves; another thread or task might still help."""
-    logger().warning("%s", describe_deadlock(pool, certain=False))
+    """Log that all holders wait for the pool themselves, once as long as nothing changes: others might still help."""
+    if _opool._note_deadlock_told(pool):
+        logger().warning("%s", describe_deadlock(pool, certain=False))
 
 
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     """Describe who holds how many objects of `pool`, and the stack of each holder."""
-    found, frames = _holders.holders(pool), sys._current_frames()
+    found = _holders.holders(pool)
+    if not found:  # whoever looked saw holders, and they have all given back since
+        return f"{pool_name(pool)}: all its objects were with those that waited for it themselves, and are back now"
     held = Counter(map(_identity, found))
     one, kind = len(held) == 1, found[0]._kind
     objects = "its only object is" if len(found) == 1 else f"all {len(found)} objects are"
@@ -50,9 +65,7 @@ def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     places: dict[str, list[str]] = {}
     for key, holder in {_identity(holder): holder for holder in found}.items():
         here = " (this one)" if holder.task is None and is_caller(holder.thread_id) else ""
-        places.setdefault(_holders.stack_of(holder, frames), []).append(f"{holder.who}{here} holds {held[key]}")
-    # `frames` contains this frame: the cycle would keep the objects of all callers alive until the collector runs.
-    frames.clear()
+        places.setdefault(_holders.stack_of(holder), []).append(f"{holder.who}{here} holds {held[key]}")
     lines += [f"{_holders.join_some(names, ', ')}, at:\n{stack.rstrip()}" for stack, names in places.items()]
     return "\n".join(lines)
 
@@ -78,7 +91,7 @@ def _check(pool_ref: weakref.ref[Pool[Any]], event_loop: Any, leases: int) -> No
     if pool.stats().leases == leases and _is_stuck(pool):
         report_deadlock(pool)
         return
-    _opool._looks_again(pool)
+    _opool._note_deadlock_watch(pool)
     watch(pool, event_loop)
 
 

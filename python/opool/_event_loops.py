@@ -149,11 +149,6 @@ def is_stray_cancellation(error: BaseException, event_loop: Any) -> bool:
     return cancelling is not None and cancelling() == 0
 
 
-def has_running_loop() -> bool:
-    """Return whether an event loop runs in this thread."""
-    return running_loop() is not None
-
-
 def run_clock_soon(clock: Clock) -> None:
     """Run the jobs of a test's clock in the next step of the event loop: its tasks do not advance the clock."""
     event_loop = running_loop()

@@ -7,11 +7,11 @@ import sys
 from opool import _opool
 from opool._log import logger, pool_name
 from opool._text import duration, greenlets, is_caller, seconds, shown, thread_name, thread_names
+from opool._with_blocks import callers
 from opool.errors import PoolCloseTimeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from dataclasses import dataclass
     from types import FrameType
     from typing import Any
@@ -22,8 +22,20 @@ else:
 
 __all__ = ["Holder", "holders"]
 
-_HIDDEN_MODULES = {__name__, "opool._deadlock"}
-"""Their frames on top of a stack are those of the report itself."""
+_HIDDEN_MODULES = {
+    __name__,
+    "opool._closing",
+    "opool._deadlock",
+    "opool._event_loops",
+    "opool._interrupts",
+    "opool._log",
+    "opool._stacks",
+}
+"""Their frames, and those that they have called, are those of a report."""
+_IMPORTING_MODULES = {"_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap"}
+"""Their frames are the last ones where the extension imports one of those modules."""
+_ATTEMPTS = 20
+"""How often a stack is read anew that changes meanwhile."""
 
 _MAX_NAMED = 10
 """How many holders a message names."""
@@ -78,7 +90,7 @@ class Holder:
               File "...", line ..., in ...
             ...
         """
-        return stack_of(self, sys._current_frames())
+        return stack_of(self)
 
     @property
     def _kind(self) -> str:
@@ -98,22 +110,46 @@ class Holder:
         return f"{shown(self.obj)}, with {self.who} for {duration(self.age, self.exact)}{where}"
 
 
-def stack_of(holder: Holder, frames: Mapping[int, FrameType]) -> str:
-    """Format the stack of the task or the thread that holds the object; `frames` are those of all threads."""
+def stack_of(holder: Holder) -> str:
+    """Format the stack of the task or the thread that holds the object, without what a report has called."""
     if holder._task is not None:
         from opool import _task_holders
 
         stack = _task_holders.task_stack(holder._task)
         if stack:
             return stack
-    frame = frames.get(holder.thread_id) or _greenlet_frame(holder.thread_id)
-    while frame is not None and frame.f_globals.get("__name__") in _HIDDEN_MODULES:
-        frame = frame.f_back
-    if frame is None:
+    frames = _read_stack(holder.thread_id)
+    # Whatever such a frame has called describes holders as well: another thread may be doing that now.
+    hidden = [index for index, (module, _) in enumerate(frames) if module in _HIDDEN_MODULES]
+    if hidden:
+        frames = frames[hidden[-1] + 1 :]
+    while frames and frames[0][0] in _IMPORTING_MODULES:
+        frames.pop(0)
+    if not frames:
         return f"  {holder.thread} has no stack\n"
     import traceback
 
-    return "".join(traceback.format_stack(frame))
+    return "".join(traceback.format_list([place for _, place in reversed(frames)]))
+
+
+def _read_stack(ident: int) -> list[tuple[object, tuple[str, int, str, None]]]:
+    """List the frames of a thread or greenlet, the innermost first: the module of each, and its place in the source."""
+    innermost = None
+    try:
+        for _ in range(_ATTEMPTS):
+            innermost = sys._current_frames().get(ident) or _greenlet_frame(ident)
+            stack = [(frame.f_globals.get("__name__"), _place(frame)) for frame in callers(innermost)]
+            # A frame that has returned meanwhile has no caller any more, so there the list was cut short.
+            if innermost is (sys._current_frames().get(ident) or _greenlet_frame(ident)):
+                break
+        return stack
+    finally:
+        # It may be this frame: the cycle would keep the objects of all callers alive until the collector runs.
+        innermost = None
+
+
+def _place(frame: FrameType) -> tuple[str, int, str, None]:
+    return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, None
 
 
 def _greenlet_frame(ident: int) -> FrameType | None:
@@ -168,11 +204,32 @@ def join_some(names: list[str], separator: str) -> str:
 def close_timeout_error(pool: Pool[Any], timeout: float) -> PoolCloseTimeout:
     """Make the error of a `close` that timed out: it names who still holds what."""
     found = holders(pool)
-    who = join_some([str(holder) for holder in found], "; ") or "a thread that is giving it back now"
-    what = "1 object is" if len(found) == 1 else f"{len(found)} objects are"
-    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what} still out after {seconds(timeout)}: {who}")
+    if found:
+        what = f"{_out(found)} still out after {seconds(timeout)}: {_names(found)}"
+    else:
+        what = f"a hook still runs, or an object is just being given back, after {seconds(timeout)}"
+    return _close_timeout(pool, what, found)
+
+
+def closed_by_holder_error(pool: Pool[Any], slots: set[int], kind: str) -> PoolCloseTimeout:
+    """Make the error of a `close` in the `with` of a lease: the objects of `slots` cannot come back before it ends."""
+    found = [holder for holder in holders(pool) if holder._slot in slots]
+    what = f"{_out(found)} still out, and this {kind} itself is inside the with block: {_names(found)}"
+    return _close_timeout(pool, f"{what}. Leave it before you close, or use force=True.", found)
+
+
+def _close_timeout(pool: Pool[Any], what: str, found: list[Holder]) -> PoolCloseTimeout:
+    error = PoolCloseTimeout(f"{pool_name(pool)}: closed, but {what}")
     error.holders = found
     return error
+
+
+def _out(found: list[Holder]) -> str:
+    return "1 object is" if len(found) == 1 else f"{len(found)} objects are"
+
+
+def _names(found: list[Holder]) -> str:
+    return join_some([str(holder) for holder in found], "; ")
 
 
 def report_leak(pool: Pool[Any], slot: int) -> None:

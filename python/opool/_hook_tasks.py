@@ -10,11 +10,12 @@ import weakref
 from opool import _event_loops, _log, _opool
 from opool._event_loops import TrioLoop
 from opool._hooks import is_async_callable
+from opool._interrupts import is_interrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from opool._opool import Pool
@@ -72,13 +73,16 @@ class HookRunner:
             if event_loop is None or event_loop is avoid or not event_loop.is_running():
                 continue
             call = event_loop.call_soon if event_loop is here else event_loop.call_soon_threadsafe
-            self.scheduled = reference
             try:
+                self.scheduled = reference
                 # In an empty context: a job serves everybody, not the task that happens to schedule it.
                 contextvars.Context().run(call, ScheduledStart(pool, reference))
             except RuntimeError:  # it has just ended
                 self.scheduled = None
                 continue
+            except BaseException:
+                self.scheduled = None
+                raise
             return True
         return False
 
@@ -143,6 +147,19 @@ class JobTimer:
 
 
 _runners: weakref.WeakKeyDictionary[Pool[Any], HookRunner] = weakref.WeakKeyDictionary()
+
+
+_of_the_parent: list[object] = []
+"""In a forked child: tasks of its parent. To drop one would end its coroutine here as well."""
+
+
+def start_anew() -> None:
+    """Forget the event loops that have used the pools, in a forked child: they run in its parent only."""
+    for runner in list(_runners.values()):
+        _of_the_parent.append((runner.tasks, runner.timer))
+        if runner.timer is not None:
+            runner.timer.stop(None)
+        runner.__init__()  # type: ignore[misc]
 
 
 def _runner(pool: Pool[Any]) -> HookRunner:
@@ -213,16 +230,20 @@ async def run_job(job: Any, here: Any) -> None:
     """Run the hook of `job`, in the event loop or in a thread of its executor, and report the result to the pool."""
     hook = job.hook
     if hook is None or not is_async_callable(hook):
+        coroutine = None
         with contextlib.suppress(RuntimeError):  # the loop is ending and has no executor any more: the job is requeued
-            await _run_in_thread(here, job.run)
-        return
+            coroutine = await _run_in_thread(here, job.begin)
+        if coroutine is None:
+            return
+    else:
+        coroutine = None
     try:
-        result = await (hook() if job.obj is None else hook(job.obj))
-    except Exception as error:
-        job.fail(error)
+        result = await (coroutine or (hook() if job.obj is None else hook(job.obj)))
     except BaseException as error:
-        if _event_loops.is_stray_cancellation(error, here):
-            job.fail(error)
+        if _event_loops.is_stray_cancellation(error, here) or not is_interrupt(error):
+            # Without this frame, which tells a reader nothing.
+            traceback = error.__traceback__
+            job.fail(error.with_traceback(None if traceback is None else traceback.tb_next))
         else:
             job.break_off()
             raise
@@ -230,8 +251,17 @@ async def run_job(job: Any, here: Any) -> None:
         job.finish(result)
 
 
-async def _run_in_thread(here: Any, function: Callable[[], None]) -> None:
+async def _run_in_thread(here: Any, function: Callable[[], Any]) -> Any:
     if isinstance(here, TrioLoop):
-        await sys.modules["trio"].to_thread.run_sync(function, abandon_on_cancel=True)
-    else:
-        await here.run_in_executor(None, function)
+        return await sys.modules["trio"].to_thread.run_sync(function, abandon_on_cancel=True)
+    return await here.run_in_executor(None, function)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
+    """Run the coroutine that a hook has made, where no event loop runs, in one for itself."""
+    import asyncio
+
+    try:
+        return asyncio.run(coroutine)
+    finally:
+        coroutine.close()  # not begun if an event loop runs here

@@ -6,6 +6,8 @@ import sys
 from functools import partial, partialmethod
 from types import MethodType
 
+from opool._interrupts import is_interrupt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -48,6 +50,8 @@ def _may_be_coroutine_function(function: object) -> bool:
             else:
                 method = getattr(function, "__partialmethod__", None)
                 inner = method if isinstance(method, partialmethod) else None
-    except Exception:  # a strange object: inspect decides
+    except Exception as error:  # a strange object: inspect decides
+        if is_interrupt(error):
+            raise
         return True
     return False

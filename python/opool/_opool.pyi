@@ -1,5 +1,6 @@
 # Docstrings are copied from the extension by scripts/stub_docstrings.py; the rest is written by hand.
 
+import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -31,10 +32,14 @@ __all__ = [
     "_holders",
     "_is_over",
     "_last_error",
+    "_leases_here",
     "_lends_ids",
-    "_looks_again",
+    "_note_deadlock_watch",
+    "_note_deadlock_told",
+    "_note_suspended",
+    "_out",
     "_next_job",
-    "_no_closer",
+    "_remove_closer",
     "_pool",
     "_python_side",
     "_remove",
@@ -422,6 +427,12 @@ class Lease(Generic[_T]):
         ...     obj
         'a'
     """
+
+    # Each raises AttributeError, with a sentence that helps.
+    if sys.version_info >= (3, 14):
+        __aexit__: ClassVar[object]
+    else:
+        __aenter__: ClassVar[object]
     def __new__(cls, obj: _T, pool: Any) -> Self: ...
     @property
     def obj(self) -> _T:
@@ -479,6 +490,12 @@ class AsyncLease(AbstractAsyncContextManager[_T], Generic[_T]):
         a
     """
 
+    # As in Lease.
+    if sys.version_info >= (3, 14):
+        __exit__: ClassVar[object]
+    else:
+        __enter__: ClassVar[object]
+
     def __await__(self) -> Generator[Any, Any, Lease[_T]]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Any: ...
@@ -515,6 +532,8 @@ class Job:
         """The object in question, if there is one yet."""
     def run(self) -> None:
         """Calls the hook, and tells the pool how that ended."""
+    def begin(self) -> Coroutine[Any, Any, Any] | None:
+        """As `run`, but a coroutine that the hook has made is returned: the caller awaits it and ends the job."""
     def finish(self, result: Any) -> None:
         """The hook, called by the caller, has returned `result`."""
     def fail(self, error: BaseException) -> None:
@@ -560,10 +579,14 @@ def _has_work(pool: Pool[Any]) -> bool: ...
 def _holders(pool: Pool[Any]) -> list[_Held]: ...
 def _is_over(pool: Pool[Any]) -> tuple[bool, bool]: ...
 def _last_error(pool: Pool[Any]) -> BaseException | None: ...
+def _leases_here() -> list[tuple[Any, int]]: ...
 def _lends_ids(pool: Pool[Any]) -> bool: ...
-def _looks_again(pool: Pool[Any]) -> None: ...
+def _note_deadlock_watch(pool: Pool[Any]) -> None: ...
+def _out(pool: Pool[Any]) -> list[tuple[int, int, Any, bool, Any, int, bool]]: ...
+def _note_deadlock_told(pool: Pool[Any]) -> bool: ...
+def _note_suspended(leases: list[Any]) -> None: ...
 def _next_job(pool: Pool[Any]) -> Job | None: ...
-def _no_closer(pool: Pool[Any], future: Any) -> None: ...
+def _remove_closer(pool: Pool[Any], future: Any) -> None: ...
 def _pool(lease: AsyncLease[Any]) -> Pool[Any] | None: ...
 def _python_side() -> list[tuple[str, str, Any]]: ...
 def _remove(pool: Pool[_T], timeout: float | None) -> _T: ...

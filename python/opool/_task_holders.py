@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
+from collections import Counter
 
 from opool import _event_loops, _opool
+from opool._text import this_thread
 from opool._weaksets import snapshot
 
 TYPE_CHECKING = False
@@ -33,10 +34,27 @@ def tasks_holding(leases: list[Any]) -> dict[int, Any]:
     current = _event_loops.current_task()
     if current is not None:
         # It runs, so its stack cannot be read; those of all others have been.
-        here = threading.get_ident()
+        here = this_thread()
         mine = [lease for lease in leases if id(lease) not in found and _opool._thread(lease) == here]
         found.update({id(lease): current for lease in mine})
     return found
+
+
+def held_by_suspended(leases: list[tuple[Any, int]]) -> list[Any]:
+    """Find the leases that only suspended tasks can leave.
+
+    Args:
+        leases: each with the number of references to it, besides that of the tuple.
+    """
+    if not leases:
+        return []
+    seen: Counter[int] = Counter()
+    for task in {id(task): task for task in _all_tasks()}.values():
+        for coroutine in awaited_chain(task):
+            if not (getattr(coroutine, "cr_running", False) or getattr(coroutine, "gi_running", False)):
+                seen.update(map(id, _on_stack(coroutine)))
+    # Not if something else refers to it as well: that could be the task that runs.
+    return [lease for lease, references in leases if references and seen[id(lease)] == references]
 
 
 def _all_tasks() -> Iterator[Any]:

@@ -6,6 +6,8 @@ import gc
 import sys
 import threading
 
+from opool._interrupts import is_interrupt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,9 +35,33 @@ def shown(obj: object) -> str:
     """Return the beginning of the `repr` of a user's object, or its type where `repr` fails."""
     try:
         text = repr(obj)
-    except Exception:
+    except Exception as error:
+        if is_interrupt(error):
+            raise
         text = f"an object of type {type(obj).__name__}"
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+_OF_A_THREAD = "an object that only its own thread may use; opool runs the factory in a thread of its own"
+_OF_A_LOOP = "an object of another event loop, the one in which opool ran the factory"
+_BOUND = {
+    "created in a thread": _OF_A_THREAD,
+    "switch to a different thread": _OF_A_THREAD,
+    "attached to a different loop": _OF_A_LOOP,
+    "bound to a different event loop": _OF_A_LOOP,
+    "Event loop is closed": "an object of an event loop that has ended, the one in which opool ran the factory",
+}
+"""What the errors of objects say that are bound to a thread or an event loop, and what it means here."""
+
+
+def bound_hint(error: BaseException) -> str:
+    """Return what to add to a message if `error` is that of an object which is used where it was not made."""
+    try:
+        text = str(error)
+    except Exception:
+        return ""
+    hints = [hint for phrase, hint in _BOUND.items() if phrase in text]
+    return f" ({hints[0]})" if hints else ""
 
 
 def thread_names(idents: Iterable[int] = ()) -> dict[int, str]:
@@ -77,9 +103,16 @@ def _greenlet_name(found: Any) -> str:
     return f"greenlet {name!r}" if isinstance(name, str) else f"greenlet {id(found)}"
 
 
+def this_thread() -> int:
+    """Return the number of the calling thread, as pools know it: in a program that gevent has patched, the real one."""
+    monkey = sys.modules.get("gevent.monkey")
+    get_ident = threading.get_ident if monkey is None else monkey.get_original("_thread", "get_ident")
+    return int(get_ident())
+
+
 def is_caller(ident: int) -> bool:
     """Return whether this is the number of the calling thread, or the address of the greenlet that calls."""
-    if ident == threading.get_ident():
+    if ident == this_thread():
         return True
     current = getattr(sys.modules.get("greenlet"), "getcurrent", None)
     return current is not None and ident == id(current())

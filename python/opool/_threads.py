@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 
-from opool import _opool
+from opool import _log, _opool
 from opool._weaksets import snapshot
 
 TYPE_CHECKING = False
@@ -35,6 +35,7 @@ def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
     For a caller that is a greenlet it is another greenlet.
     """
     _pools.add(pool)
+    _log.keep_open()
     start_new_thread, launch = _thread.start_new_thread, _launch
     if "gevent" in sys.modules or "eventlet" in sys.modules:
         from opool import _greenlets
@@ -58,6 +59,10 @@ def start(worker: Callable[[], None], pool: Pool[Any]) -> bool:
         _opool._stop_background(snapshot(_pools))  # CPython 3.12 starts no thread once the main thread has ended
         return False
     return True
+
+
+def run_pending() -> None:
+    """Do nothing. At the call, the interpreter does what is pending for this thread, as before any Python function."""
 
 
 def _launch(worker: Callable[[], None], name: str, starting: object) -> None:
@@ -90,9 +95,19 @@ def _run(worker: Callable[[], None]) -> None:
         _starting.discard(running)
 
 
+_stopped = False
+
+
 @atexit.register
 def _stop(timeout: float = 1.0) -> None:
-    """Stop the worker threads at interpreter shutdown. A thread inside a hook is left behind after `timeout`."""
+    """Stop the worker threads at interpreter shutdown. A thread inside a hook is left behind after `timeout`.
+
+    It may be called twice: see `_log.keep_open`.
+    """
+    global _stopped
+    if _stopped:
+        return
+    _stopped = True
     _opool._stop_background(snapshot(_pools))
     end = time.monotonic() + timeout
     # A thread that is still starting must not begin during interpreter shutdown.
@@ -101,6 +116,9 @@ def _stop(timeout: float = 1.0) -> None:
     for thread in snapshot(_threads):
         if thread.is_alive():
             thread.join(max(0.0, end - time.monotonic()))
+
+
+_log.before_shutdown.append(_stop)
 
 
 def _pause(seconds: float) -> None:

@@ -127,6 +127,8 @@ class TimeoutFacts(NamedTuple):
     """Why the latest attempt to create an object failed, if it did."""
     of_ids: bool = False
     """Whether the pool leases the ids of an `ObjectMgr`."""
+    blocks_loop: bool = False
+    """Whether the thread that waited runs an event loop."""
 
     def explain(self) -> str:
         """Return the facts in words, and what to do about them."""
@@ -150,6 +152,8 @@ class TimeoutFacts(NamedTuple):
     def _advice(self) -> str:
         if self.failure is not None:
             return "Fix the factory error above (see __cause__)."
+        if self.blocks_loop:
+            return "This thread runs an event loop, which stood still meanwhile: use async with pool.lease_async()."
         if self.creating > self.timeout / 2:
             return "The factory is slow: keep more objects ready with min_size, or wait longer."
         if self.checking > self.timeout / 2:
@@ -195,7 +199,7 @@ def _timeout_error(*, cause: BaseException | None, oldest: Mapping[str, Any] | N
     failure = None if cause is None else shown(cause)
     error = PoolTimeout()
     error.facts = TimeoutFacts(failure=failure, oldest=None if oldest is None else _oldest(**oldest), **facts)
-    error.__cause__ = cause
+    _set_cause(error, cause)
     return error
 
 
@@ -207,12 +211,19 @@ def _oldest(*, thread_id: int, age: float, exact: bool, is_task: bool) -> Oldest
 
 def _factory_error(*, pool: str, cause: BaseException | None, failures: int, pause: float) -> FactoryError:
     """Make the error of a pool that has no object and cannot create one."""
-    often = f" ({failures} times in a row)" if failures > 1 else ""
+    often = f" {failures} times in a row" if failures > 1 else ""
     again = f" The next attempt may begin in {seconds(pause)}." if pause >= MOMENT else ""
-    why = "" if cause is None else f": {shown(cause)}"
+    # Its text is shown with the cause, and once is enough.
+    why = "" if cause is None else f" with {type(cause).__name__} (see __cause__)"
     error = FactoryError(f"{pool}: it has no object, and creating one failed{often}{why}.{again}")
-    error.__cause__ = cause
+    _set_cause(error, cause)
     return error
+
+
+def _set_cause(error: PoolError, cause: BaseException | None) -> None:
+    """As `raise error from cause`, but without a cause tracebacks show the context."""
+    if cause is not None:
+        error.__cause__ = cause
 
 
 def _create_timeout_error(limit: float) -> TimeoutError:

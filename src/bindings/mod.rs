@@ -39,10 +39,10 @@ fn refuse_subinterpreters() -> PyResult<()> {
     if id == 0 {
         return Ok(());
     }
-    Err(PyImportError::new_err(format!(
+    Err(PyImportError::new_err(ffi::values::Message::of(format!(
         "opool works in the main interpreter only, and this is subinterpreter {id}. Under mod_wsgi, set \
          WSGIApplicationGroup %{{GLOBAL}}; under uWSGI, set single-interpreter = true"
-    )))
+    ))))
 }
 
 #[pymodule(gil_used = false)]
@@ -55,9 +55,10 @@ mod _opool {
         #[cfg(not(Py_3_14))]
         ffi::exit_guard::install();
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        ffi::names::make(module.py())?;
         ffi::python_side::resolve_at_import(module.py())?;
         pool::fork::register()?;
-        args::timeout::register(module);
+        args::timeout::register(module)?;
         classes::private::register(module)?;
         classes::pool::register(module)?;
         classes::lease::register(module)?;

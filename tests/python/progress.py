@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 
@@ -38,11 +40,14 @@ def computing() -> Iterator[Callable[[], float]]:
     yield lambda: time.thread_time() - start
 
 
-def lets_others_run(call: Callable[[], object], times: int = 3) -> bool:
+def lets_others_run(call: partial[object], times: int = 3) -> bool:
     """Whether a thread that wakes every millisecond runs that often while one `call` does.
 
-    Nobody is made to give up the GIL meanwhile: who runs besides does so because `call` lets go of it. On a busy
-    machine a whole call may pass before the thread has its turn; so there are several.
+    `call` is of a function written in C or Rust, and so is all that runs between the two readings of the clock: nobody
+    takes the GIL from such code, so the thread runs there only because the function lets go of it. The switch interval
+    is short, so that the thread has asked for the GIL by then: CPython gives it to a thread that has asked, where it
+    could else take it back at once. On a busy machine a whole call may pass before the thread has its turn; so there
+    are several.
     """
     ticks: list[float] = []
     ready, done = threading.Event(), threading.Event()
@@ -57,12 +62,11 @@ def lets_others_run(call: Callable[[], object], times: int = 3) -> bool:
     thread.start()
     ready.wait()
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1000)
+    sys.setswitchinterval(0.0005)
+    clock = partial(time.perf_counter)
     try:
         for _ in range(20):
-            start = time.perf_counter()
-            call()
-            end = time.perf_counter()
+            start, _, end = map(methodcaller("__call__"), (clock, call, clock))
             if sum(start < moment < end for moment in ticks) >= times:
                 return True
         return False

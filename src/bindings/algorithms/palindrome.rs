@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
@@ -11,6 +10,7 @@ use pyo3::types::string::PyStringData;
 
 use crate::algorithms::palindrome::bytes::{self, Folds};
 use crate::algorithms::palindrome::wide::{self, BLOCK, Block, CONTEXT, Fold, FoldTable, SKIPPED, Stop};
+use crate::bindings::ffi::values::{Message, call_method, text};
 
 /// Shorter texts are read in one go, for less than it costs to give up the interpreter's lock and to take it back.
 const LONG: usize = 16 * 1024;
@@ -51,7 +51,7 @@ fn is_palindrome(p: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = p.py();
     let Ok(text) = p.cast::<PyString>() else {
         let kind = p.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("a palindrome must be a str, not {kind}")));
+        return Err(PyTypeError::new_err(Message::of(format!("a palindrome must be a str, not {kind}"))));
     };
     // SAFETY: a str never changes, and `text` is borrowed from the caller's reference until this function returns.
     // `data` reads the string by its layout, which is what this build was compiled for.
@@ -113,7 +113,7 @@ fn lower_then_compare<C: Copy + Into<u32>>(py: Python<'_>, units: &[C]) -> PyRes
             }
         }
     }
-    let lowered = PyString::new(py, &counted).call_method0(intern!(py, "lower"))?;
+    let lowered = call_method(&text(py, &counted)?, c"lower", &[])?;
     let lowered = lowered.cast::<PyString>()?;
     // SAFETY: as in `is_palindrome`; `lowered` is ours and lives to the end of the function.
     Ok(match unsafe { lowered.data()? } {
@@ -144,11 +144,11 @@ fn learn(py: Python<'_>, block: Block) -> PyResult<()> {
 fn ask_interpreter(py: Python<'_>, code_point: u32) -> PyResult<Fold> {
     // A surrogate is no character: no version of Unicode makes it a letter or a number.
     let Some(character) = char::from_u32(code_point) else { return Ok(SKIPPED) };
-    let text = PyString::new(py, character.encode_utf8(&mut [0; 4]));
-    if !text.call_method0(intern!(py, "isalnum"))?.is_truthy()? {
+    let text = text(py, character.encode_utf8(&mut [0; 4]))?;
+    if !call_method(&text, c"isalnum", &[])?.is_truthy()? {
         return Ok(SKIPPED);
     }
-    let lowered = text.call_method0(intern!(py, "lower"))?;
+    let lowered = call_method(&text, c"lower", &[])?;
     let mut lowered = lowered.cast::<PyString>()?.to_str()?.chars();
     Ok(match (lowered.next(), lowered.next()) {
         (Some(single), None) if character != CAPITAL_SIGMA => single.into(),

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::algorithms::triplets::{Hit, Search, Value};
+use crate::bindings::ffi::values::list_of_three;
 use numbers::Numbers;
 
 /// Steps between two looks at signals: some ten milliseconds' worth.
@@ -75,7 +76,7 @@ fn append(found: &Bound<'_, PyList>, values: &[Bound<'_, PyAny>], hits: &[Hit]) 
         py.check_signals()?;
         let _rest = collector::Rest::begin(py);
         for places in batch {
-            found.append(PyList::new(py, places.map(|place| &values[place]))?)?;
+            found.append(list_of_three(py, places.map(|place| values[place].clone()))?)?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 
+use crate::bindings::ffi::values::Value;
 use crate::pool::Nanos;
 
 /// Nanoseconds of the machine's monotonic clock, since the process first asked.
@@ -33,8 +34,8 @@ impl Clock {
     }
 
     /// The time, in nanoseconds.
-    fn _nanos(&self) -> u64 {
-        self.nanos()
+    fn _nanos(&self) -> Value {
+        self.nanos().into()
     }
 
     /// Sets the time forward.

@@ -2,12 +2,15 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyIterator, PyString, PyTuple};
 
 use crate::bindings::args::clock::Clock;
 use crate::bindings::args::hooks::Hooks;
 use crate::bindings::args::timeout::{Timeout, to_nanos};
+use crate::bindings::ffi::interrupt::failure;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::shown;
+use crate::bindings::ffi::values::{Message, attribute, text};
 use crate::pool::{Nanos, Order, Rules, TimeSlice};
 
 /// How long a thread with short bodies may take its object back, with `fairness="adaptive"`. `DESIGN.md` has the
@@ -92,12 +95,26 @@ pub(crate) fn objects<'py>(
     match (args.len(), named) {
         (0, named) => Ok(named),
         (1, None) => args.get_item(0).map(Some),
-        (1, Some(_)) => Err(PyTypeError::new_err("Pool() got multiple values for argument 'objects'")),
+        (1, Some(_)) => Err(PyTypeError::new_err(Message::of("Pool() got multiple values for argument 'objects'"))),
         (given, _) => {
             let message = format!("Pool() takes one positional argument, the objects, but {given} were given");
-            Err(PyTypeError::new_err(message))
+            Err(PyTypeError::new_err(Message::of(message)))
         }
     }
+}
+
+/// Iterates over the objects. Who has other pools in mind passes a factory first.
+pub(crate) fn iterate<'py>(objects: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    objects.try_iter().map_err(|error| {
+        if !(error.is_instance_of::<PyTypeError>(objects.py()) && objects.is_callable()) {
+            return error;
+        }
+        let Ok(shown) = objects.repr() else { return error };
+        let name = attribute(objects, c"__name__").map_or_else(|_| shown.to_string(), |name| name.to_string());
+        PyTypeError::new_err(Message::of(format!(
+            "objects must be iterable, not {shown}; did you mean factory={name}?"
+        )))
+    })
 }
 
 /// Reads the keyword arguments of the constructor.
@@ -189,10 +206,12 @@ impl Sizes {
     pub(crate) fn check(&self) -> PyResult<()> {
         let Sizes { makes, min, max } = self;
         if *makes && *max == 0 {
-            return Err(PyValueError::new_err("max_size must be at least 1, not 0"));
+            return Err(PyValueError::new_err(Message::of("max_size must be at least 1, not 0")));
         }
         if min > max {
-            return Err(PyValueError::new_err(format!("min_size must not exceed max_size, but {min} > {max}")));
+            return Err(PyValueError::new_err(Message::of(format!(
+                "min_size must not exceed max_size, but {min} > {max}"
+            ))));
         }
         Ok(())
     }
@@ -200,19 +219,19 @@ impl Sizes {
 
 /// A whole number that is not negative.
 pub(crate) fn count(option: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let wrong = |class: fn(String) -> PyErr| {
-        let shown = value.repr().map_or_else(|_| "that".to_owned(), |shown| shown.to_string());
-        class(format!("{option} must be an int >= 0, not {shown}"))
+    let wrong = |class: fn(Message) -> PyErr| match shown(value) {
+        Ok(shown) => class(Message::of(format!("{option} must be an int >= 0, not {shown}"))),
+        Err(raised) => raised.into(),
     };
     if value.is_instance_of::<PyBool>() {
-        return Err(wrong(PyTypeError::new_err::<String>));
+        return Err(wrong(PyTypeError::new_err::<Message>));
     }
     match value.extract::<isize>() {
-        Ok(number) => usize::try_from(number).map_err(|_| wrong(PyValueError::new_err::<String>)),
-        Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => Err(wrong(PyTypeError::new_err::<String>)),
-        Err(_) => match value.lt(0)? {
-            true => Err(wrong(PyValueError::new_err::<String>)),
-            false => Ok(usize::MAX),
+        Ok(number) => usize::try_from(number).map_err(|_| wrong(PyValueError::new_err::<Message>)),
+        Err(error) => match failure(value.py(), error)? {
+            error if error.is_instance_of::<PyTypeError>(value.py()) => Err(wrong(PyTypeError::new_err::<Message>)),
+            _ if value.lt(0)? => Err(wrong(PyValueError::new_err::<Message>)),
+            _ => Ok(usize::MAX),
         },
     }
 }
@@ -222,7 +241,7 @@ struct Arguments<'a, 'py>(Option<&'a Bound<'py, PyDict>>);
 
 impl<'py> Arguments<'_, 'py> {
     fn get(&self, option: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.0.map_or(Ok(None), |given| given.get_item(option))
+        self.0.map_or(Ok(None), |given| given.get_item(text(given.py(), option)?))
     }
 
     /// As `get`, where None means that the option is not given.
@@ -236,7 +255,7 @@ impl<'py> Arguments<'_, 'py> {
             if name != "objects" && !NAMES.contains(&name.as_ref()) {
                 let known = NAMES.join(", ");
                 let problem = format!("Pool() got an unexpected keyword argument '{name}'");
-                return Err(PyTypeError::new_err(format!("{problem}; the options are {known}")));
+                return Err(PyTypeError::new_err(Message::of(format!("{problem}; the options are {known}"))));
             }
         }
         Ok(())
@@ -246,7 +265,10 @@ impl<'py> Arguments<'_, 'py> {
         if let Some(value) = self.given(option)?
             && self.given(other)?.is_none()
         {
-            return Err(PyValueError::new_err(format!("{option}={} means nothing without {other}", value.repr()?)));
+            return Err(PyValueError::new_err(Message::of(format!(
+                "{option}={} means nothing without {other}",
+                value.repr()?
+            ))));
         }
         Ok(())
     }
@@ -262,7 +284,7 @@ impl<'py> Arguments<'_, 'py> {
     /// As `nanos`, but not 0: elsewhere that may mean "never", and here it would be "always".
     fn some_time(&self, option: &str, default: Option<f64>) -> PyResult<Option<Nanos>> {
         match self.nanos(option, default)? {
-            Some(0) => Err(PyValueError::new_err(format!("{option} must be seconds > 0 or None, not 0"))),
+            Some(0) => Err(PyValueError::new_err(Message::of(format!("{option} must be seconds > 0 or None, not 0")))),
             time => Ok(time),
         }
     }
@@ -270,7 +292,9 @@ impl<'py> Arguments<'_, 'py> {
     /// Not None, which could mean "always" or "never".
     fn check_after(&self) -> PyResult<Nanos> {
         if self.get("check_after")?.is_some_and(|value| value.is_none()) {
-            return Err(PyTypeError::new_err("check_after must be seconds, not None; 0 is always, math.inf is never"));
+            return Err(PyTypeError::new_err(Message::of(
+                "check_after must be seconds, not None; 0 is always, math.inf is never",
+            )));
         }
         Ok(self.nanos("check_after", Some(1.0))?.unwrap_or(Nanos::MAX))
     }
@@ -284,8 +308,8 @@ impl<'py> Arguments<'_, 'py> {
         let wrong = format!("{option} must be a number from 0 to 1, not {}", value.repr()?);
         match value.extract::<f64>() {
             Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
-            Ok(_) => Err(PyValueError::new_err(wrong)),
-            Err(_) => Err(PyTypeError::new_err(wrong)),
+            Ok(_) => Err(PyValueError::new_err(Message::of(wrong))),
+            Err(_) => Err(PyTypeError::new_err(Message::of(wrong))),
         }
     }
 
@@ -293,14 +317,16 @@ impl<'py> Arguments<'_, 'py> {
         let Some(value) = self.get(option)? else { return Ok(false) };
         match value.extract() {
             Ok(flag) => Ok(flag),
-            Err(_) => Err(PyTypeError::new_err(format!("{option} must be True or False, not {}", value.repr()?))),
+            Err(_) => {
+                Err(PyTypeError::new_err(Message::of(format!("{option} must be True or False, not {}", value.repr()?))))
+            }
         }
     }
 
     fn hook(&self, option: &str) -> PyResult<Option<Py<PyAny>>> {
         match self.given(option)? {
             Some(value) if !value.is_callable() => {
-                Err(PyTypeError::new_err(format!("{option} must be callable, not {}", value.repr()?)))
+                Err(PyTypeError::new_err(Message::of(format!("{option} must be callable, not {}", value.repr()?))))
             }
             value => Ok(value.map(Bound::unbind)),
         }
@@ -311,9 +337,13 @@ impl<'py> Arguments<'_, 'py> {
         match value.cast::<PyString>() {
             Ok(name) => match name.to_str() {
                 Ok(name) => Ok(Some(name.to_owned())),
-                Err(_) => Err(PyValueError::new_err(format!("name must be valid text, not {}", value.repr()?))),
+                Err(_) => {
+                    Err(PyValueError::new_err(Message::of(format!("name must be valid text, not {}", value.repr()?))))
+                }
             },
-            Err(_) => Err(PyTypeError::new_err(format!("name must be a str or None, not {}", value.repr()?))),
+            Err(_) => {
+                Err(PyTypeError::new_err(Message::of(format!("name must be a str or None, not {}", value.repr()?))))
+            }
         }
     }
 
@@ -323,7 +353,9 @@ impl<'py> Arguments<'_, 'py> {
             Ok(clock) => Ok(Some(clock.clone().unbind())),
             Err(_) => {
                 let shown = value.repr()?;
-                Err(PyTypeError::new_err(format!("clock must be an opool.testing.Clock or None, not {shown}")))
+                Err(PyTypeError::new_err(Message::of(format!(
+                    "clock must be an opool.testing.Clock or None, not {shown}"
+                ))))
             }
         }
     }
@@ -341,6 +373,10 @@ impl<'py> Arguments<'_, 'py> {
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
         let message = format!("{option} must be {}, not {}", names.join(" or "), value.repr()?);
-        Err(if text.is_ok() { PyValueError::new_err(message) } else { PyTypeError::new_err(message) })
+        Err(if text.is_ok() {
+            PyValueError::new_err(Message::of(message))
+        } else {
+            PyTypeError::new_err(Message::of(message))
+        })
     }
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
-use crate::bindings::ffi::exception::{Raised, Raises, shown, type_name};
+use crate::bindings::ffi::exception::{Raised, Raises};
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::{shown, type_name};
 use crate::pool::Nanos;
 
 /// The `timeout` of one call.
@@ -49,8 +49,12 @@ pub(crate) unsafe fn parse<'py>(
 /// An interned string, set when the module is made and never freed.
 static TIMEOUT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
-pub(crate) fn register(module: &Bound<'_, PyModule>) {
-    TIMEOUT.store(PyString::intern(module.py(), "timeout").into_ptr(), Relaxed);
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // SAFETY: attached; a C string.
+    let name =
+        unsafe { Bound::from_owned_ptr_or_err(module.py(), ffi::PyUnicode_InternFromString(c"timeout".as_ptr()))? };
+    TIMEOUT.store(name.into_ptr(), Relaxed);
+    Ok(())
 }
 
 #[inline(always)]

@@ -126,7 +126,7 @@ unsafe extern "C" fn call(
 }
 
 #[inline(always)]
-unsafe fn enter(lease: *mut AsyncLease) -> *mut PyObject {
+pub(crate) unsafe fn enter(lease: *mut AsyncLease) -> *mut PyObject {
     // SAFETY: the caller has a live object.
     unsafe {
         let py = Python::assume_attached();
@@ -139,7 +139,7 @@ unsafe fn enter(lease: *mut AsyncLease) -> *mut PyObject {
 }
 
 #[inline(always)]
-unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
+pub(crate) unsafe fn leave(lease: *mut AsyncLease) -> *mut PyObject {
     // SAFETY: as in `enter`. The one that moves the phase from HELD gives back.
     unsafe {
         let py = Python::assume_attached();

@@ -17,7 +17,7 @@ use crate::bindings::lease::hot::hand_out_to;
 use crate::bindings::objects::async_lease::{AsyncLease, HELD, Mode, OVER, Step, WAITING};
 use crate::bindings::objects::item::HolderTag;
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::pool::give_back::give_back;
+use crate::bindings::pool::give_back::give_back_quietly;
 use crate::bindings::pool::wake::leave_queue;
 use crate::pool::SlotId;
 use crate::sync::this_thread;
@@ -86,7 +86,7 @@ pub(crate) unsafe fn abandon(py: Python<'_>, lease: *mut AsyncLease) {
                 let this = (*lease).pool;
                 let pool = Pool::bound(py, &this);
                 forget_holder(py, pool.get(), (*lease).slot);
-                give_back(pool, (*lease).slot);
+                give_back_quietly(pool, (*lease).slot);
             }
             _ => return,
         }
@@ -104,7 +104,7 @@ unsafe fn stop_waiting(py: Python<'_>, lease: *mut AsyncLease) {
         if let Some(ticket) = wait.future.get(py).get().take_ticket(py)
             && let Some(slot) = leave_queue(pool, ticket)
         {
-            give_back(pool, slot);
+            give_back_quietly(pool, slot);
         }
     }
 }

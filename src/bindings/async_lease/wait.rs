@@ -4,13 +4,13 @@ use std::ptr;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::{self, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::Deadline;
 use crate::bindings::async_lease::transitions::{abandon, forget_holder, take};
 use crate::bindings::ffi::drop::discard;
 use crate::bindings::ffi::exception::{Raised, keeping_exception};
+use crate::bindings::ffi::names;
 use crate::bindings::ffi::python_side;
 use crate::bindings::ffi::refcount::{decref, none};
 use crate::bindings::lease::errors::used_twice;
@@ -63,7 +63,10 @@ pub(crate) unsafe fn begin(lease: *mut AsyncLease, pool: &Bound<'_, Pool>) -> St
         match slot {
             // Without asking for an event loop, which only a wait needs.
             Some(slot) => finish(lease, pool, slot),
-            None => queue(lease, pool, Waited { since: now, deadline: Deadline::after(seconds, now), spent }, now),
+            None => {
+                let deadline = Deadline::after(seconds, now);
+                queue(lease, pool, Waited { since: now, deadline, spent, blocks_loop: false }, now)
+            }
         }
     }
 }
@@ -187,7 +190,7 @@ pub(crate) unsafe fn go_on(lease: *mut AsyncLease, pool: &Bound<'_, Pool>, sent:
 /// One step of a coroutine.
 fn resume(coroutine: &Bound<'_, PyAny>, sent: &Bound<'_, PyAny>) -> Step {
     let py = coroutine.py();
-    match coroutine.call_method1(intern!(py, "send"), (sent,)) {
+    match coroutine.call_method1(names::SEND.get(py), (sent,)) {
         Ok(yielded) => Step::Yield(yielded.into_ptr()),
         // SAFETY: attached.
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Return(unsafe { none() }),
@@ -250,7 +253,7 @@ fn watch_for_deadlock(pool: &Bound<'_, Pool>, event_loop: &Bound<'_, PyAny>, now
 pub(crate) fn new_future<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>> {
     let py = pool.py();
     // First: trio may be the guest of an event loop of asyncio, which runs as well then.
-    if python_side::is_loaded(py, intern!(py, "trio")) {
+    if python_side::is_loaded(py, names::TRIO.get(py)) {
         let event_loop = python_side::RUNNING_TRIO_LOOP.call(py, &[])?;
         if !event_loop.is_none() {
             return PoolFuture::new(pool.as_any(), event_loop, Host::Trio);

@@ -13,6 +13,8 @@ use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::exception::keeping_exception;
 use crate::bindings::ffi::refcount::{decref, new_reference, none};
+use crate::bindings::ffi::refusal::refuse_method;
+#[cfg(not(Py_3_14))]
 use crate::bindings::ffi::self_method::{self, SelfMethod};
 use crate::bindings::ffi::slots::{TypeBuilder, visit_all};
 use crate::bindings::ffi::stop_iteration;
@@ -209,6 +211,35 @@ unsafe extern "C" fn new(_: *mut ffi::PyTypeObject, _: *mut PyObject, _: *mut Py
     }
 }
 
+/// `__aenter__` and `__aexit__` as ordinary methods: CPython 3.14 calls these without binding anything.
+#[cfg(Py_3_14)]
+mod ordinary {
+    use pyo3::ffi::{Py_ssize_t, PyObject};
+    use pyo3::prelude::*;
+
+    use crate::bindings::async_lease::step;
+    use crate::bindings::lease::errors;
+
+    pub(super) unsafe extern "C" fn enter(this: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+        // SAFETY: a method of `AsyncLease`.
+        unsafe { step::enter(this.cast()) }
+    }
+
+    pub(super) unsafe extern "C" fn exit(
+        this: *mut PyObject,
+        _: *mut *mut PyObject,
+        count: Py_ssize_t,
+    ) -> *mut PyObject {
+        // SAFETY: a method of `AsyncLease`; attached, as every method.
+        unsafe {
+            if count != 3 {
+                return errors::wrong_call(Python::assume_attached(), count).null();
+            }
+            step::leave(this.cast())
+        }
+    }
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let send_value = ffi::PyMethodDefPointer { PyCFunction: send_value };
     let throw = ffi::PyMethodDefPointer { PyCFunction: throw };
@@ -227,14 +258,34 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         .method(c"close", close, ffi::METH_NOARGS, docs::ASYNC_LEASE_CLOSE);
     #[cfg(Py_3_10)]
     let builder = builder.slot(ffi::Py_am_send, send as *mut c_void);
+    #[cfg(Py_3_14)]
+    let builder = {
+        let enter = ffi::PyMethodDefPointer { PyCFunction: ordinary::enter };
+        let exit = ffi::PyMethodDefPointer { PyCFunctionFast: ordinary::exit };
+        builder.method(c"__aenter__", enter, ffi::METH_NOARGS, docs::ASYNC_LEASE_ENTER).method(
+            c"__aexit__",
+            exit,
+            ffi::METH_FASTCALL,
+            docs::ASYNC_LEASE_EXIT,
+        )
+    };
     let class = builder.make(module.py())?;
+    #[cfg(not(Py_3_14))]
     let wrong_call = errors::wrong_call;
+    #[cfg(not(Py_3_14))]
     self_method::install(
         &class,
         [
             SelfMethod { name: c"__aenter__", arguments: 0, doc: docs::ASYNC_LEASE_ENTER, wrong_call },
             SelfMethod { name: c"__aexit__", arguments: 3, doc: docs::ASYNC_LEASE_EXIT, wrong_call },
         ],
+    )?;
+    // What the interpreter looks up first. Only that one: with both, it would count as such a context manager.
+    let first = if cfg!(Py_3_14) { c"__exit__" } else { c"__enter__" };
+    refuse_method(
+        &class,
+        first,
+        c"a lease of pool.lease_async() is for async with; in a thread write: with pool.lease() as obj",
     )?;
     set_type(class.clone().into_ptr().cast());
     module.add("AsyncLease", class)

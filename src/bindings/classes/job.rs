@@ -5,14 +5,23 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
+use crate::bindings::ffi::values::Message;
 use crate::bindings::pool::background;
-use crate::bindings::pool::job::{Job, Outcome};
+use crate::bindings::pool::job::{Job, Outcome, is_coroutine};
 
 #[pymethods]
 impl Job {
     /// Calls the hook, and tells the pool how that ended.
-    fn run(&self, py: Python<'_>) {
-        background::run(self, py);
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        background::run(self, py)
+    }
+
+    /// As `run`, but a coroutine that the hook has made is returned: the caller awaits it and ends the job.
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.call(py) {
+            Ok(returned) if is_coroutine(&returned) => Ok(Some(returned)),
+            result => background::conclude(self, py, result).map(|()| None),
+        }
     }
 
     /// The hook, called by the caller, has returned `result`.
@@ -41,7 +50,7 @@ impl Job {
 
 fn end<'py>(job: &Job, py: Python<'py>, outcome: Outcome<'py>) -> PyResult<()> {
     if job.is_ended(py) {
-        return Err(PyRuntimeError::new_err("this job is finished already"));
+        return Err(PyRuntimeError::new_err(Message::of("this job is finished already")));
     }
     background::finish(job, py, outcome);
     Ok(())

@@ -12,6 +12,7 @@ use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::drop::discard;
 use crate::bindings::ffi::exception::{Raises, keeping_exception, or_null};
 use crate::bindings::ffi::refcount::{new_reference, none};
+use crate::bindings::ffi::refusal::refuse_method;
 #[cfg(not(Py_3_14))]
 use crate::bindings::ffi::self_method::{self, SelfMethod};
 use crate::bindings::ffi::slots::{TypeBuilder, visit_all};
@@ -207,6 +208,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             SelfMethod { name: c"__exit__", arguments: 3, doc: docs::LEASE_EXIT, wrong_call: errors::wrong_call },
         ],
     )?;
+    // What the interpreter looks up first. Only that one: with both, it would count as such a context manager.
+    let first = if cfg!(Py_3_14) { c"__aexit__" } else { c"__aenter__" };
+    refuse_method(&class, first, c"a lease of pool.lease() or await pool.lease_async() is for a plain with; in a task write: async with pool.lease_async() as obj")?;
     set_type(class.clone().into_ptr().cast());
     module.add("Lease", class)
 }

@@ -4,27 +4,28 @@ use pyo3::PyTraverseError;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
-use pyo3::types::{PyBytes, PyDict, PyList, PyRange, PySet, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyList, PyRange, PySet, PyTuple, PyType};
 
 use crate::bindings::async_lease::step;
 use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::exception::{OrRaised, or_null};
 use crate::bindings::ffi::python_side;
-use crate::bindings::ffi::slots::{add_methods, call_init, method, show_method};
+use crate::bindings::ffi::slots::{add_methods, document_slot, method};
+use crate::bindings::ffi::values::{self, Value, class_name, list};
 use crate::bindings::ids::object::ObjectMgr;
 use crate::bindings::ids::range::{end_of, ids_of, ids_up_to, index, order_of};
 use crate::bindings::ids::{batch, dump, hot};
 use crate::bindings::lease::hot as lease_hot;
 use crate::bindings::objects::id_errors::refused;
-use crate::ids::{Ids, Order};
+use crate::ids::Ids;
 use crate::sync::Attached;
 
 #[pymethods]
 impl ObjectMgr {
     /// Takes anything, as the constructor of any class with an `__init__` does: a subclass may have its own arguments.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(n, *, inclusive=False, order='fifo', seed=None)")]
     fn py_new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         ObjectMgr::new()
     }
@@ -66,7 +67,7 @@ impl ObjectMgr {
     fn object_pool<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let fresh = self.ids.with(attached(py), |ids| ids.fresh());
         // Not `PyRange::new`: it counts in isize, and the end may be 2**63.
-        py.get_type::<PyRange>().call1((fresh.start, fresh.end))
+        values::range(py, fresh.start, fresh.end)
     }
 
     /// The ids that are given: a new set at each access.
@@ -106,9 +107,10 @@ impl ObjectMgr {
     #[getter]
     fn freed_objects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let freed = self.ids.with(attached(py), |ids| ids.freed());
-        let list = PyList::empty(py);
-        dump::fill(py, freed, |id| list.append(id))?;
-        python_side::DEQUE.get(py)?.call1((list,))
+        let ids = list(py, [])?;
+        let of_ids = ids.cast::<PyList>()?;
+        dump::fill(py, freed, |id| of_ids.append(id))?;
+        python_side::DEQUE.call(py, &[&ids])
     }
 
     /// All ids of the manager.
@@ -123,20 +125,16 @@ impl ObjectMgr {
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let range = self.ids.with(attached(py), |ids| ids.range());
-        py.get_type::<PyRange>().call1((range.start, range.end.max(range.start)))
+        values::range(py, range.start, range.end.max(range.start))
     }
 
     /// Which free id is given next: "fifo", "lowest" or "random".
     ///
     /// Type:
     ///     str
-    #[getter]
-    fn order(&self, py: Python<'_>) -> &'static str {
-        match self.ids.with(attached(py), |ids| ids.order()) {
-            Order::Fifo => "fifo",
-            Order::Lowest => "lowest",
-            Order::Random(_) => "random",
-        }
+    #[getter(order)]
+    fn get_order(&self, py: Python<'_>) -> Value {
+        self.order(py).into()
     }
 
     /// How many ids are free.
@@ -149,8 +147,8 @@ impl ObjectMgr {
     ///     >>> ObjectMgr(2**63).available == 2**63 - 1
     ///     True
     #[getter]
-    fn available(&self, py: Python<'_>) -> u64 {
-        self.ids.with(attached(py), |ids| ids.available())
+    fn available(&self, py: Python<'_>) -> Value {
+        self.ids.with(attached(py), |ids| ids.available()).into()
     }
 
     /// The excluded ids, as ranges, ascending: a new list at each access.
@@ -158,12 +156,9 @@ impl ObjectMgr {
     /// Type:
     ///     list[range]
     #[getter]
-    fn excluded<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let list = PyList::empty(py);
-        for span in self.ids.with(attached(py), |ids| ids.excluded()) {
-            list.append(py.get_type::<PyRange>().call1((span.start, span.end))?)?;
-        }
-        Ok(list)
+    fn excluded<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let spans = self.ids.with(attached(py), |ids| ids.excluded());
+        list(py, spans.into_iter().map(|span| values::range(py, span.start, span.end)))
     }
 
     /// Gives several ids at once, in the order in which `get_object` would.
@@ -344,8 +339,8 @@ impl ObjectMgr {
     /// Type:
     ///     int
     #[getter(waiting)]
-    fn get_waiting(&self, py: Python<'_>) -> usize {
-        self.waiting(py)
+    fn get_waiting(&self, py: Python<'_>) -> Value {
+        self.waiting(py).into()
     }
 
     /// Lists who holds which id by a lease, since when, and what the holder is doing: the longest first.
@@ -362,7 +357,7 @@ impl ObjectMgr {
     fn holders<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.existing_pool(py) {
             Some(pool) => python_side::HOLDERS.call(py, &[pool.as_any()]),
-            None => Ok(PyList::empty(py).into_any()),
+            None => list(py, []),
         }
     }
 
@@ -377,7 +372,7 @@ impl ObjectMgr {
     ///
     /// Raises:
     ///     MemoryError: there is no memory for them.
-    fn dump<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    fn dump<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         dump::dump(self, py)
     }
 
@@ -406,7 +401,7 @@ impl ObjectMgr {
         dump::load(cls, data)
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         dump::reduce(slf)
     }
 
@@ -446,15 +441,16 @@ impl ObjectMgr {
         let py = other.py();
         let Ok(other) = other.cast::<ObjectMgr>() else { return Ok(py.NotImplemented().into_bound(py)) };
         let equal = dump::equal(self, other.get(), py)?;
-        Ok(equal.into_pyobject(py)?.to_owned().into_any())
+        Ok(PyBool::new(py, equal).to_owned().into_any())
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let class = slf.get_type().fully_qualified_name()?;
+    fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let class = class_name(slf.as_any())?;
         let figures = |ids: &mut Ids| (ids.range(), ids.allocated_count(), ids.available());
         let (range, given, available) = slf.get().ids.with(attached(slf.py()), figures);
         let (start, end, order) = (range.start, range.end, slf.get().order(slf.py()));
-        Ok(format!("<{class} range({start}, {end}): order '{order}', given {given}, available {available}>"))
+        let text = format!("<{class} range({start}, {end}): order '{order}', given {given}, available {available}>");
+        values::text(slf.py(), &text)
     }
 }
 
@@ -498,12 +494,6 @@ unsafe extern "C" fn try_lease(slf: *mut PyObject, unused: *mut PyObject) -> *mu
     unsafe { with_pool(slf, |pool| lease_hot::try_lease(pool, unused)) }
 }
 
-/// `ObjectMgr.__init__`, where it is called as a method.
-unsafe extern "C" fn init(this: *mut PyObject, args: *mut PyObject, names: *mut PyObject) -> *mut PyObject {
-    // SAFETY: as above.
-    unsafe { call_init::<ObjectMgr>(this, args, names) }
-}
-
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ObjectMgr>()?;
     let class = module.py().get_type::<ObjectMgr>();
@@ -523,6 +513,5 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             method(c"lease_async", lease_async, with_timeout, docs::OBJECTMGR_LEASE_ASYNC),
         ],
     )?;
-    let init = ffi::PyMethodDefPointer { PyCFunctionWithKeywords: init };
-    show_method(&class, method(c"__init__", init, ffi::METH_VARARGS | ffi::METH_KEYWORDS, docs::OBJECTMGR_INIT))
+    document_slot(&class, c"__init__", docs::OBJECTMGR_INIT)
 }

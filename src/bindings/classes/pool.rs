@@ -14,13 +14,14 @@ use crate::bindings::async_lease::step::lease_async;
 use crate::bindings::classes::docs;
 use crate::bindings::ffi::call::finalizing;
 use crate::bindings::ffi::python_side;
-use crate::bindings::ffi::slots::{add_methods, call_init, method, show_method};
+use crate::bindings::ffi::slots::{add_methods, document_slot, method};
+use crate::bindings::ffi::values::{Message, Value, call_method, class_name, float, text};
 use crate::bindings::lease::hot;
 use crate::bindings::objects::greenlet;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::add::add;
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
-use crate::bindings::pool::close::close;
+use crate::bindings::pool::close::{close, close_after_error};
 use crate::bindings::pool::errors;
 use crate::pool::Counts;
 use crate::sync::Attached;
@@ -28,7 +29,10 @@ use crate::sync::Attached;
 #[pymethods]
 impl Pool {
     #[new]
-    #[pyo3(signature = (*_args, **_options))]
+    #[pyo3(signature = (*_args, **_options), text_signature = "(objects=(), *, factory=None, min_size=0, max_size=None, \
+name=None, timeout=30.0, max_waiting=None, order='fifo', fairness='adaptive', check=None, check_after=1.0, \
+check_timeout=5.0, reset=None, dispose=None, create_timeout=30.0, max_idle=None, max_lifetime=None, jitter=0.1, \
+leak_after=None, track=False, timing=False, clock=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _options: Option<&Bound<'_, PyDict>>) -> Self {
         Pool::default()
     }
@@ -41,13 +45,13 @@ impl Pool {
         let on_test_clock = configuration.options.clock.is_some();
         let seed = if on_test_clock { 1 } else { clock::monotonic() ^ slf.as_ptr() as u64 };
         if !this.configure(py, configuration, seed) {
-            return Err(PyRuntimeError::new_err("this pool is set up already; make a new one"));
+            return Err(PyRuntimeError::new_err(Message::of("this pool is set up already; make a new one")));
         }
         if greenlet::look(py)? {
             this.tell_greenlets_apart(py);
         }
         if let Some(clock) = this.clock() {
-            clock.bind(py).call_method1("_add_pool", (slf,))?;
+            call_method(clock.bind(py).as_any(), c"_add_pool", &[slf.as_any()])?;
         }
         // For metrics of all pools that have a name. Nobody reads them when the interpreter shuts down.
         if this.name().is_some() && !finalizing() {
@@ -55,7 +59,7 @@ impl Pool {
         }
         if let Some(objects) = objects {
             // All of them, before anything is created: else what is created for `min_size` could take their room.
-            for object in objects.try_iter()? {
+            for object in options::iterate(&objects)? {
                 add(slf, object?)?;
             }
         }
@@ -77,56 +81,56 @@ impl Pool {
 
     /// The number of objects: idle + leased.
     #[getter]
-    fn size(&self, py: Python<'_>) -> usize {
-        self.counts(py).size
+    fn size(&self, py: Python<'_>) -> Value {
+        self.counts(py).size.into()
     }
 
     /// How many objects can be leased at once, without waiting.
     #[getter]
-    fn idle(&self, py: Python<'_>) -> usize {
-        self.counts(py).idle
+    fn idle(&self, py: Python<'_>) -> Value {
+        self.counts(py).idle.into()
     }
 
     /// How many objects are out, by a lease or by `acquire`.
     #[getter]
-    fn leased(&self, py: Python<'_>) -> usize {
-        self.counts(py).leased
+    fn leased(&self, py: Python<'_>) -> Value {
+        self.counts(py).leased.into()
     }
 
     /// How many wait for an object.
     #[getter]
-    fn waiting(&self, py: Python<'_>) -> usize {
-        self.counts(py).waiting
+    fn waiting(&self, py: Python<'_>) -> Value {
+        self.counts(py).waiting.into()
     }
 
     /// The name given at construction, or None.
     #[getter(name)]
-    fn get_name(&self) -> Option<&str> {
-        self.name()
+    fn get_name(&self) -> Option<Value> {
+        self.name().map(Value::from)
     }
 
     /// As given at construction: "adaptive" or "strict".
     #[getter(fairness)]
-    fn get_fairness(&self) -> &'static str {
-        self.fairness()
+    fn get_fairness(&self) -> Value {
+        self.fairness().into()
     }
 
     /// How many seconds `lease` and `acquire` wait by default; None is no limit.
     #[getter]
-    fn timeout(&self) -> Option<f64> {
-        self.default_timeout()
+    fn timeout(&self) -> Option<Value> {
+        self.default_timeout().map(Value::from)
     }
 
     /// The minimum number of objects, once they are created. `resize` changes it.
     #[getter]
-    fn min_size(&self, py: Python<'_>) -> usize {
-        self.with(py, |core| core.rules().min_size)
+    fn min_size(&self, py: Python<'_>) -> Value {
+        self.with(py, |core| core.rules().min_size).into()
     }
 
     /// The maximum number of objects; None is no limit. `resize` changes it.
     #[getter]
-    fn max_size(&self, py: Python<'_>) -> Option<usize> {
-        Some(self.with(py, |core| core.rules().max_size)).filter(|&size| size < usize::MAX)
+    fn max_size(&self, py: Python<'_>) -> Option<Value> {
+        Some(self.with(py, |core| core.rules().max_size)).filter(|&size| size < usize::MAX).map(Value::from)
     }
 
     /// Whether `close` was called.
@@ -221,7 +225,10 @@ impl Pool {
         text_signature = "($self, timeout=opool._default.DEFAULT, *, force=False)")]
     fn aclose<'py>(slf: &Bound<'py, Self>, timeout: CloseTimeout, force: bool) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
-        let seconds = timeout.seconds(this.default_timeout()).into_pyobject(py)?;
+        let seconds = match timeout.seconds(this.default_timeout()) {
+            Some(seconds) => float(py, seconds)?,
+            None => py.None().into_bound(py),
+        };
         let force = PyBool::new(py, force).to_owned();
         let aclose = if this.clock().is_some() { &python_side::ACLOSE_ON_CLOCK } else { &python_side::ACLOSE };
         aclose.call(py, &[slf.as_any(), &seconds, force.as_any()])
@@ -229,6 +236,7 @@ impl Pool {
 
     /// Returns the pool itself; leaving the `async with` closes it, as `aclose`.
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        refuse_closed(slf.get(), slf.py())?;
         let in_tasks = PyBool::new(slf.py(), slf.get().works_in_tasks()).to_owned().into_any();
         python_side::ENTER_POOL.call(slf.py(), &[slf.as_any(), &in_tasks])
     }
@@ -236,17 +244,28 @@ impl Pool {
     /// Closes the pool, as `aclose`.
     #[pyo3(signature = (*_exception))]
     fn __aexit__<'py>(slf: &Bound<'py, Self>, _exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        Pool::aclose(slf, CloseTimeout::DEFAULT, false)
+        let closing = Pool::aclose(slf, CloseTimeout::DEFAULT, false)?;
+        if !has_raised(_exception) {
+            return Ok(closing);
+        }
+        python_side::ACLOSE_AFTER_ERROR.call(slf.py(), &[slf.as_any(), &closing])
     }
 
     /// Returns the pool itself; leaving the `with` closes it, as `close`.
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        if slf.get().needs_event_loop() { Err(errors::only_async_with(slf.get(), slf.py()).into()) } else { Ok(slf) }
+        if slf.get().needs_event_loop() {
+            return Err(errors::only_async_with(slf.get(), slf.py()).into());
+        }
+        refuse_closed(slf.get(), slf.py())?;
+        Ok(slf)
     }
 
     /// Closes the pool, as `close`.
     #[pyo3(signature = (*_exception))]
     fn __exit__(slf: &Bound<'_, Self>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        if has_raised(_exception) {
+            return close_after_error(slf);
+        }
         close(slf, slf.get().default_timeout(), false)
     }
 
@@ -277,20 +296,26 @@ impl Pool {
         self.with(obj.py(), |core| core.values().any(|(_, item, ..)| item.object.as_ptr() == obj.as_ptr()))
     }
 
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+    fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         if let Some(manager) = slf.get().id_source().and_then(|ids| ids.manager(slf.py())) {
-            return Ok(manager.repr()?.to_string());
+            return Ok(manager.repr()?.into_any());
         }
         let Counts { size, idle, leased, waiting, .. } = slf.get().counts(slf.py());
-        let class = slf.get_type().fully_qualified_name()?;
+        let class = class_name(slf.as_any())?;
         let name = slf.get().name().map_or_else(String::new, |name| format!(" '{name}'"));
-        Ok(format!("<{class}{name}: size {size}, idle {idle}, leased {leased}, waiting {waiting}>"))
+        let closed = if slf.get().with(slf.py(), |core| core.is_closed()) { "closed, " } else { "" };
+        text(
+            slf.py(),
+            &format!("<{class}{name}: {closed}size {size}, idle {idle}, leased {leased}, waiting {waiting}>"),
+        )
     }
 
     /// Raises TypeError: the objects of a pool belong to this process.
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let shown = slf.repr()?;
-        Err(PyTypeError::new_err(format!("cannot pickle or copy {shown}: it lends objects of this process")))
+        Err(PyTypeError::new_err(Message::of(format!(
+            "cannot pickle or copy {shown}: it lends objects of this process"
+        ))))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -304,6 +329,15 @@ impl Pool {
     }
 }
 
+fn refuse_closed(pool: &Pool, py: Python<'_>) -> PyResult<()> {
+    if pool.with(py, |core| core.is_closed()) { Err(errors::closed(pool, py).into()) } else { Ok(()) }
+}
+
+/// Whether these arguments of an `__exit__` say that the body has raised.
+fn has_raised(exception: &Bound<'_, PyTuple>) -> bool {
+    exception.iter().next().is_some_and(|kind| !kind.is_none())
+}
+
 fn needs_factory(pool: &Bound<'_, Pool>, what: &str) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
     let (makes, closed) = this.with(py, |core| (core.rules().makes, core.is_closed()));
@@ -312,7 +346,7 @@ fn needs_factory(pool: &Bound<'_, Pool>, what: &str) -> PyResult<()> {
     }
     if !makes {
         let message = format!("{}: {what} needs a factory; this pool only has what it was given", this.called(py));
-        return Err(PyValueError::new_err(message));
+        return Err(PyValueError::new_err(Message::of(message)));
     }
     Ok(())
 }
@@ -335,17 +369,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             method(c"release", release, ffi::METH_O, docs::POOL_RELEASE),
         ],
     )?;
-    let init = ffi::PyMethodDefPointer { PyCFunctionWithKeywords: init };
-    show_method(&class, method(c"__init__", init, ffi::METH_VARARGS | ffi::METH_KEYWORDS, docs::POOL_INIT))?;
+    document_slot(&class, c"__init__", docs::POOL_INIT)?;
     module.add("Pool", class)
-}
-
-/// `Pool.__init__`, where it is called as a method.
-unsafe extern "C" fn init(
-    this: *mut ffi::PyObject,
-    args: *mut ffi::PyObject,
-    names: *mut ffi::PyObject,
-) -> *mut ffi::PyObject {
-    // SAFETY: a method of `Pool`.
-    unsafe { call_init::<Pool>(this, args, names) }
 }

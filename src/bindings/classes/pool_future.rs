@@ -4,6 +4,7 @@ use pyo3::PyTraverseError;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
+use crate::bindings::ffi::exception::Raised;
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::pool_future::{PoolFuture, Progress};
 use crate::bindings::objects::ready::Ready;
@@ -66,10 +67,10 @@ impl PoolFuture {
         }
         let class = python_side::ASYNCIO_CANCELLED_ERROR.get(py)?;
         let error = match self.take_message(py) {
-            Some(message) => class.call1((message,))?,
-            None => class.call0()?,
+            Some(message) => class.call1((message,)),
+            None => class.call0(),
         };
-        Err(PyErr::from_value(error))
+        Err(Raised::made(py, error).into())
     }
 
     /// The task is about to wait.

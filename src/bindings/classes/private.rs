@@ -3,20 +3,22 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::PyBool;
 
 use crate::bindings::args::clock::Clock;
 use crate::bindings::args::timeout::{Timeout, to_seconds};
 use crate::bindings::async_lease::wait::new_future;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::values::{Message, Value, int, list, tuple};
+use crate::bindings::ids::dump::Given;
 use crate::bindings::objects::async_lease::{AsyncLease, async_lease_type};
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
+use crate::bindings::objects::ready::Ready;
 use crate::bindings::objects::waker::Waker;
-use crate::bindings::pool::background::{self, follow_up, follow_up_if_managed};
-use crate::bindings::pool::holders::Held;
+use crate::bindings::pool::background::{self, Worker, follow_up, follow_up_if_managed};
 use crate::bindings::pool::job::Job;
-use crate::bindings::pool::{add, close, errors, expire, holders, stats};
+use crate::bindings::pool::{add, close, errors, expire, fork, holders, stats};
 
 /// Takes an object out for good. For the queue that `design.opool.Pool` shows.
 #[pyfunction]
@@ -33,8 +35,10 @@ fn _begin_close(pool: &Bound<'_, Pool>, force: bool) -> PyResult<()> {
 
 /// Whether everything is back; and whether all background work is done, too.
 #[pyfunction]
-fn _is_over(pool: &Bound<'_, Pool>) -> (bool, bool) {
-    pool.get().with(pool.py(), |core| core.is_over())
+fn _is_over<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyAny>> {
+    let py = pool.py();
+    let (back, over) = pool.get().with(py, |core| core.is_over());
+    tuple(py, &[PyBool::new(py, back).as_any(), PyBool::new(py, over).as_any()])
 }
 
 /// A future that is woken at each step towards the end of the pool.
@@ -48,7 +52,7 @@ fn _add_closer<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PoolFuture>>
 
 /// Takes back the future of `_add_closer`.
 #[pyfunction]
-fn _no_closer(pool: &Bound<'_, Pool>, future: &Bound<'_, PoolFuture>) {
+fn _remove_closer(pool: &Bound<'_, Pool>, future: &Bound<'_, PoolFuture>) {
     drop(pool.get().with(pool.py(), |core| core.remove_closers(|closer| closer.is_future(future))));
 }
 
@@ -66,8 +70,8 @@ fn _lends_ids(pool: &Bound<'_, Pool>) -> bool {
 
 /// What messages call it.
 #[pyfunction]
-fn _called(pool: &Bound<'_, Pool>) -> String {
-    pool.get().called(pool.py())
+fn _called(pool: &Bound<'_, Pool>) -> Value {
+    pool.get().called(pool.py()).into()
 }
 
 /// Does what an earlier change may have left to do.
@@ -76,16 +80,16 @@ fn _settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
     follow_up_if_managed(pool)
 }
 
-/// Somebody looks for a deadlock again.
+/// Notes that somebody is going to look for a deadlock.
 #[pyfunction]
-fn _looks_again(pool: &Bound<'_, Pool>) {
+fn _note_deadlock_watch(pool: &Bound<'_, Pool>) {
     pool.get().note_deadlock_watch();
 }
 
 /// In how many seconds there is something to do in the background. The caller is going to look then.
 #[pyfunction]
-fn _seconds_to_work(pool: &Bound<'_, Pool>) -> Option<f64> {
-    background::until_work(pool.get(), pool.py()).map(to_seconds)
+fn _seconds_to_work(pool: &Bound<'_, Pool>) -> Option<Value> {
+    background::until_work(pool.get(), pool.py()).map(|left| to_seconds(left).into())
 }
 
 /// Whether there is something to do in the background now.
@@ -97,14 +101,39 @@ fn _has_work(pool: &Bound<'_, Pool>) -> bool {
 
 /// What is out, and who holds it.
 #[pyfunction]
-fn _holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held>>> {
+fn _holders<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyAny>> {
     holders::held(pool)
+}
+
+/// What is out, and the leases of it.
+#[pyfunction]
+fn _out<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyAny>> {
+    holders::out(pool)
+}
+
+/// The leases that this thread has of any pool, each with the number of references to it besides this one.
+#[pyfunction]
+fn _leases_here(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let leases = fork::leases_of_this_thread(py).into_iter();
+    list(py, leases.map(|(lease, references)| tuple(py, &[&lease, &int(py, references as i64)?])))
+}
+
+/// Before a fork: the leases that suspended tasks of this thread hold. In the child what they hold is free.
+#[pyfunction]
+fn _note_suspended(py: Python<'_>, leases: Vec<Bound<'_, PyAny>>) {
+    fork::note_suspended(py, &leases);
+}
+
+/// The log is about to tell of a deadlock. False if it has told already and nothing has been leased since.
+#[pyfunction]
+fn _note_deadlock_told(pool: &Bound<'_, Pool>) -> bool {
+    pool.get().note_deadlock_told(pool.py())
 }
 
 /// The statistics of one moment.
 #[pyfunction]
-fn _figures<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>> {
-    stats::read(pool)
+fn _figures<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyAny>> {
+    stats::read(pool).map(|read| read.as_dict().clone())
 }
 
 /// The next piece of background work.
@@ -115,8 +144,9 @@ fn _next_job(pool: &Bound<'_, Pool>) -> PyResult<Option<Job>> {
 
 /// When there is background work by time alone, or a task's time is up, in nanoseconds of the pool's clock.
 #[pyfunction]
-fn _due(pool: &Bound<'_, Pool>) -> Option<u64> {
-    pool.get().with(pool.py(), |core| core.due().into_iter().chain(core.next_deadline()).min())
+fn _due(pool: &Bound<'_, Pool>) -> Option<Value> {
+    let due = pool.get().with(pool.py(), |core| core.due().into_iter().chain(core.next_deadline()).min());
+    due.map(Value::from)
 }
 
 /// Ends the waits whose time is up. Called by the timer of an event loop, which this thread runs.
@@ -139,9 +169,9 @@ fn _stop_background(py: Python<'_>, pools: Vec<Bound<'_, Pool>>) {
 
 /// The number of the thread that asked for an async lease.
 #[pyfunction]
-fn _thread(lease: &Bound<'_, PyAny>) -> PyResult<usize> {
+fn _thread(lease: &Bound<'_, PyAny>) -> PyResult<Value> {
     // SAFETY: it is an async lease, and alive.
-    Ok(unsafe { (*async_lease(lease)?).thread })
+    Ok(unsafe { (*async_lease(lease)?).thread }.into())
 }
 
 /// The pool of an async lease; None once that is over.
@@ -153,15 +183,21 @@ fn _pool<'py>(lease: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> 
 
 fn async_lease(lease: &Bound<'_, PyAny>) -> PyResult<*mut AsyncLease> {
     if lease.get_type_ptr() != async_lease_type() {
-        return Err(PyTypeError::new_err(format!("expected an opool.AsyncLease, got {}", lease.get_type())));
+        return Err(PyTypeError::new_err(Message::of(format!(
+            "expected an opool.AsyncLease, got {}",
+            lease.get_type()
+        ))));
     }
     Ok(lease.as_ptr().cast())
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
     module.add_class::<Clock>()?;
-    module.add_class::<Held>()?;
+    module.add_class::<holders::Held>()?;
     module.add_class::<Job>()?;
+    // Nobody sees these. PyO3 makes a type at its first use, and panics if there is no memory for it then.
+    let _made = (py.get_type::<PoolFuture>(), py.get_type::<Ready>(), py.get_type::<Worker>(), py.get_type::<Given>());
     for function in [
         wrap_pyfunction!(_add_closer, module)?,
         wrap_pyfunction!(_begin_close, module)?,
@@ -174,10 +210,14 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(_holders, module)?,
         wrap_pyfunction!(_is_over, module)?,
         wrap_pyfunction!(_last_error, module)?,
+        wrap_pyfunction!(_leases_here, module)?,
         wrap_pyfunction!(_lends_ids, module)?,
-        wrap_pyfunction!(_looks_again, module)?,
+        wrap_pyfunction!(_note_deadlock_watch, module)?,
         wrap_pyfunction!(_next_job, module)?,
-        wrap_pyfunction!(_no_closer, module)?,
+        wrap_pyfunction!(_remove_closer, module)?,
+        wrap_pyfunction!(_note_deadlock_told, module)?,
+        wrap_pyfunction!(_note_suspended, module)?,
+        wrap_pyfunction!(_out, module)?,
         wrap_pyfunction!(_pool, module)?,
         wrap_pyfunction!(_remove, module)?,
         wrap_pyfunction!(_seconds_to_work, module)?,

@@ -46,9 +46,18 @@ impl<'py> Raised<'py> {
         Raised(py)
     }
 
-    /// Sets an exception that the Python side has made, or the one that it raised instead.
+    /// Raises an exception that the Python side has made, or the one that it raised instead.
+    ///
+    /// As by a `raise` statement, the exception that is being handled becomes its context; PyO3 would leave that out.
     pub(crate) fn made(py: Python<'py>, made: PyResult<Bound<'py, PyAny>>) -> Self {
-        Raised::from_error(py, made.map_or_else(|error| error, PyErr::from_value))
+        match made {
+            Ok(made) => {
+                // SAFETY: attached, and the exception is alive.
+                unsafe { ffi::PyErr_SetObject(made.get_type_ptr().cast(), made.as_ptr()) };
+                Raised(py)
+            }
+            Err(error) => Raised::from_error(py, error),
+        }
     }
 
     /// What a function of the C API returns then.
@@ -75,6 +84,13 @@ impl<'py, T> OrRaised<'py, T> for PyResult<T> {
     }
 }
 
+/// Drops an error. PyO3 does not know that this thread is attached, and would keep what the error refers to.
+pub(crate) fn forget(py: Python<'_>, error: PyErr) {
+    error.restore(py);
+    // SAFETY: attached; it is the one that was just set.
+    unsafe { ffi::PyErr_Clear() };
+}
+
 /// What a function of the C API returns: the reference, or null.
 pub(crate) fn or_null<T>(result: Raises<'_, *mut T>) -> *mut T {
     result.unwrap_or_else(Raised::null)
@@ -91,38 +107,4 @@ pub(crate) fn keeping_exception<R>(_: Python<'_>, act: impl FnOnce() -> R) -> R 
         ffi::PyErr_Restore(kind, value, traceback);
         result
     }
-}
-
-/// How much of a `repr` a message shows.
-const SHOWN: usize = 200;
-
-/// The object as `repr` shows it, or a stand-in where `repr` fails. What is not an `Exception`, such as Ctrl-C, comes
-/// out.
-pub(crate) fn shown<'py>(object: &Bound<'py, PyAny>) -> Raises<'py, String> {
-    let py = object.py();
-    // SAFETY: attached, and the object is alive; no exception is set.
-    unsafe {
-        let repr = ffi::PyObject_Repr(object.as_ptr());
-        let mut length = 0;
-        let text = if repr.is_null() { ptr::null() } else { ffi::PyUnicode_AsUTF8AndSize(repr, &raw mut length) };
-        let shown = if text.is_null() {
-            let failed = ffi::PyErr_ExceptionMatches(ffi::PyExc_Exception) != 0;
-            if failed {
-                ffi::PyErr_Clear();
-            }
-            failed.then(|| format!("an object of type {}", type_name(object)))
-        } else {
-            let text = String::from_utf8_lossy(std::slice::from_raw_parts(text.cast(), length as usize));
-            let cut = text.char_indices().nth(SHOWN).map(|(end, _)| end);
-            Some(cut.map_or_else(|| text.to_string(), |end| format!("{}...", &text[..end])))
-        };
-        ffi::Py_XDECREF(repr);
-        shown.ok_or(Raised::is_set(py))
-    }
-}
-
-/// The name of the object's type, as the type was defined.
-pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
-    // SAFETY: a living object has a type, and a type a name.
-    unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(object.as_ptr())).tp_name).to_string_lossy().into_owned() }
 }

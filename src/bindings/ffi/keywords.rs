@@ -67,15 +67,3 @@ impl<'py> Keywords<'py> {
         self.object(name, &value)
     }
 }
-
-/// A float of Python's.
-pub(crate) fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: attached; the reference is new, or null with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(value)) }
-}
-
-/// An int of Python's.
-pub(crate) fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: as above.
-    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLongLong(value)) }
-}

@@ -48,6 +48,8 @@ table! {
             TOO_MANY_WAITERS = c"TooManyWaiters";
         c"opool._default":
             DEFAULT = c"DEFAULT";
+        c"opool._interrupts":
+            HAS_STRUCK = c"has_struck";
     }
     at_first_use: {
         c"opool.errors":
@@ -56,13 +58,14 @@ table! {
             TIMEOUT_ERROR = c"_timeout_error";
         c"opool._closing":
             ACLOSE = c"aclose",
-            ACLOSE_ON_CLOCK = c"aclose_on_clock";
+            ACLOSE_AFTER_ERROR = c"aclose_after_error",
+            ACLOSE_ON_CLOCK = c"aclose_on_clock",
+            CLOSED_BY_HOLDER = c"closed_by_holder";
         c"opool._deadlock":
             DEADLOCK_ERROR = c"deadlock_error",
-            REPORT_DEADLOCK = c"report_deadlock",
+            EXAMINE_DEADLOCK = c"examine",
             WATCH_FOR_DEADLOCK = c"watch";
         c"opool._event_loops":
-            HAS_RUNNING_LOOP = c"has_running_loop",
             PARK_TRIO_TASK = c"park",
             RUNNING_TRIO_LOOP = c"running_trio_loop",
             RUN_CLOCK_SOON = c"run_clock_soon",
@@ -81,20 +84,24 @@ table! {
             ENTER_POOL = c"enter",
             HAS_NO_HOOK_LOOP = c"has_no_running_loop",
             REQUEUE_HOOKS = c"requeue",
+            RUN_COROUTINE = c"run_coroutine",
             SCHEDULE_HOOKS = c"schedule";
         c"opool._hooks":
             IS_ASYNC_CALLABLE = c"is_async_callable";
         c"opool._log":
+            LOG_BLOCKED_LOOP = c"blocked_loop",
             LOG_CLOSED_WITHOUT_LOOP = c"closed_without_loop",
             LOG_CREATE_FAILED = c"create_failed",
             LOG_DISPOSE_FAILED = c"dispose_failed",
             LOG_HOOK_STILL_RUNNING = c"hook_still_running",
+            LOG_NOT_CLOSED = c"not_closed",
             LOG_OBJECT_REJECTED = c"object_rejected";
         c"opool._registry":
             REGISTER_POOL = c"register";
         c"opool._stats":
             STATS = c"snapshot";
         c"opool._threads":
+            RUN_PENDING = c"run_pending",
             START_THREAD = c"start";
         c"asyncio":
             ASYNCIO_CANCELLED_ERROR = c"CancelledError",

@@ -11,8 +11,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use crate::bindings::ffi::exception::{Raised, type_name};
+use crate::bindings::ffi::exception::Raised;
 use crate::bindings::ffi::refcount::make_immortal;
+use crate::bindings::ffi::shown::type_name;
 use crate::bindings::ffi::slots::TypeBuilder;
 
 /// One method.

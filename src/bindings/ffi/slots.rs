@@ -7,8 +7,6 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::bindings::ffi::refcount::none;
-
 pub(crate) const fn method(
     name: &'static CStr,
     function: ffi::PyMethodDefPointer,
@@ -27,17 +25,41 @@ pub(crate) fn add_methods(class: &Bound<'_, PyType>, methods: Vec<ffi::PyMethodD
     Ok(())
 }
 
-/// Shows the method in place of the one that CPython makes of the slot of that name, whose docstring is nobody's own.
-/// The slot stays, and is called as before.
+unsafe extern "C" {
+    // pyo3-ffi leaves it out: it is in no limited API.
+    fn PyDescr_NewWrapper(
+        class: *mut ffi::PyTypeObject,
+        base: *mut ffi::wrapperbase,
+        wrapped: *mut c_void,
+    ) -> *mut PyObject;
+}
+
+/// Gives the method that CPython has made of a slot a docstring of its own. CPython's is the same for all classes.
 ///
-/// `class` is a class that is just being made.
-pub(crate) fn show_method(class: &Bound<'_, PyType>, method: ffi::PyMethodDef) -> PyResult<()> {
-    let definition = Box::leak(Box::new(method));
-    // SAFETY: as above. Nobody else has seen the class, and the cache of its attributes is told.
+/// The method stays what it was, a slot wrapper: `inspect` and the slots of subclasses go by that.
+///
+/// `class` is a class that is just being made; it has the slot.
+pub(crate) fn document_slot(class: &Bound<'_, PyType>, name: &CStr, doc: &'static CStr) -> PyResult<()> {
+    let old = class.getattr(name.to_string_lossy())?;
+    // SAFETY: a slot wrapper, whose type CPython does not let anybody derive from; its base is never freed, nor is the
+    // new one. Nobody else has seen the class, and the cache of its attributes is told.
     unsafe {
-        let descriptor = descriptor(class, definition)?;
+        debug_assert_eq!(ffi::Py_TYPE(old.as_ptr()), &raw mut ffi::PyWrapperDescr_Type);
+        let wrapper: *mut ffi::PyWrapperDescrObject = old.as_ptr().cast();
+        let base = &*(*wrapper).d_base;
+        let documented = Box::leak(Box::new(ffi::wrapperbase {
+            name: base.name,
+            offset: base.offset,
+            function: base.function,
+            wrapper: base.wrapper,
+            doc: doc.as_ptr(),
+            flags: base.flags,
+            name_strobj: base.name_strobj,
+        }));
         let kind: *mut ffi::PyTypeObject = class.as_ptr().cast();
-        if ffi::PyDict_SetItemString((*kind).tp_dict, definition.ml_name, descriptor.as_ptr()) != 0 {
+        let new = PyDescr_NewWrapper(kind, documented, (*wrapper).d_wrapped);
+        let new = Bound::from_owned_ptr_or_err(class.py(), new)?;
+        if ffi::PyDict_SetItemString((*kind).tp_dict, name.as_ptr(), new.as_ptr()) != 0 {
             return Err(PyErr::fetch(class.py()));
         }
         ffi::PyType_Modified(kind);
@@ -183,23 +205,4 @@ pub(crate) unsafe fn visit_all<const N: usize>(
         }
     }
     0
-}
-
-/// Calls the `__init__` that PyO3 has made for a class, for a method that is shown in its place.
-///
-/// # Safety
-/// As for a function that CPython calls with the flags VARARGS and KEYWORDS, on an instance of the class.
-pub(crate) unsafe fn call_init<T: pyo3::PyTypeInfo>(
-    this: *mut PyObject,
-    args: *mut PyObject,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: as promised; attached.
-    unsafe {
-        let class = T::type_object_raw(Python::assume_attached());
-        match (*class).tp_init {
-            Some(init) if init(this, args, names) == 0 => none(),
-            _ => ptr::null_mut(),
-        }
-    }
 }

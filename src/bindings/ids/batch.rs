@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyRange};
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::values::{self, Message, attribute};
 use crate::bindings::ids::object::ObjectMgr;
 use crate::bindings::ids::range::{index, shown};
 use crate::bindings::objects::id_errors::{raised, refused};
@@ -19,7 +20,7 @@ use crate::ids::{Error, Ids, Sink};
 pub(crate) fn count(k: &Bound<'_, PyAny>) -> PyResult<u64> {
     let k = index(k)?;
     if k.lt(0)? {
-        return Err(PyValueError::new_err(format!("k must not be negative: {}", shown(&k))));
+        return Err(PyValueError::new_err(Message::of(format!("k must not be negative: {}", shown(&k)))));
     }
     Ok(k.extract::<u64>().unwrap_or(u64::MAX))
 }
@@ -27,7 +28,7 @@ pub(crate) fn count(k: &Bound<'_, PyAny>) -> PyResult<u64> {
 /// The id that an object is; what is no int of 64 bits is none, and `fault` says so.
 fn id_of(obj: &Bound<'_, PyAny>, fault: &str) -> PyResult<i64> {
     let int = index(obj)?;
-    int.extract().map_err(|_| PyValueError::new_err(format!("{} {fault}", shown(&int))))
+    int.extract().map_err(|_| PyValueError::new_err(Message::of(format!("{} {fault}", shown(&int)))))
 }
 
 /// `k` ids as a list, or `None`.
@@ -142,7 +143,8 @@ macro_rules! with_ints {
 pub(crate) fn get_into(mgr: &ObjectMgr, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = buffer.py();
     let untyped = PyUntypedBuffer::get(buffer)?;
-    let unfit = || PyTypeError::new_err("the buffer must be writable, contiguous, and hold ints of 8 to 64 bits");
+    let unfit =
+        || PyTypeError::new_err(Message::of("the buffer must be writable, contiguous, and hold ints of 8 to 64 bits"));
     with_ints!(&untyped, typed => fill(mgr, py, typed)).and_then(PyResult::transpose).ok_or_else(unfit)?
 }
 
@@ -154,10 +156,10 @@ fn fill<T: Int>(mgr: &ObjectMgr, py: Python<'_>, buffer: &PyBuffer<T>) -> PyResu
     });
     match taken.map_err(|error| raised(py, error))? {
         Some(all) => Ok(Some(all)),
-        None => Err(PyOverflowError::new_err(format!(
+        None => Err(PyOverflowError::new_err(Message::of(format!(
             "the range of the ids does not fit the buffer's ints of {} bits",
             8 * size_of::<T>()
-        ))),
+        )))),
     }
 }
 
@@ -168,7 +170,7 @@ pub(crate) fn get_range<'py>(mgr: &ObjectMgr, py: Python<'py>, k: u64) -> PyResu
         _ => mgr.ids.with(attached(py), |ids| ids.take_range(k)).map_err(|error| raised(py, error))?,
     };
     let Some(first) = first else { return Ok(None) };
-    let made = py.get_type::<PyRange>().call1((first, i128::from(first) + i128::from(k)));
+    let made = values::range(py, i128::from(first), i128::from(first) + i128::from(k));
     made.map(Some).inspect_err(|_| {
         let ids = first..=first.saturating_add_unsigned(k.saturating_sub(1));
         let (Ok(()) | Err(_)) = mgr.ids.with(attached(py), |mine| mine.free_many(ids));
@@ -202,7 +204,7 @@ fn several(ids: &Bound<'_, PyAny>, fault: &str) -> PyResult<Several> {
         let copied = with_ints!(&untyped, typed => {
             list.try_reserve_exact(typed.item_count()).map_err(no_memory)?;
             for item in typed.to_vec(py)? {
-                let id = item.to_id().ok_or_else(|| PyValueError::new_err(format!("{item} {fault}")))?;
+                let id = item.to_id().ok_or_else(|| PyValueError::new_err(Message::of(format!("{item} {fault}"))))?;
                 list.push(id);
             }
         });
@@ -224,11 +226,11 @@ type Ends<'py> = Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 
 /// The first and the last of a range, if there are any; nothing if it goes in steps.
 fn ends_of<'py>(range: &Bound<'py, PyRange>) -> PyResult<Option<Ends<'py>>> {
-    let (start, stop) = (range.getattr("start")?, range.getattr("stop")?);
-    if start.ge(&stop)? && range.getattr("step")?.gt(0)? {
+    let (start, stop) = (attribute(range, c"start")?, attribute(range, c"stop")?);
+    if start.ge(&stop)? && attribute(range, c"step")?.gt(0)? {
         return Ok(Some(None));
     }
-    if !range.getattr("step")?.eq(1)? {
+    if !attribute(range, c"step")?.eq(1)? {
         return Ok(None);
     }
     Ok(Some(Some((start, stop.sub(1)?))))

@@ -1,7 +1,7 @@
 //! `ObjectMgr` as bytes and pickled, its snapshots, and iteration over the ids that are given.
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyMemoryError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyMemoryError, PyValueError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -9,18 +9,18 @@ use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::values::{Message, attribute, call_method, tuple};
 use crate::bindings::ids::object::ObjectMgr;
 use crate::bindings::objects::id_errors::raised;
 use crate::ids::{Error, Ids, Unreadable};
 use crate::sync::Guarded;
 
 /// The whole state, as bytes.
-pub(crate) fn dump<'py>(mgr: &ObjectMgr, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn dump<'py>(mgr: &ObjectMgr, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
     let bytes = mgr.ids.with(attached(py), |ids| ids.dump()).map_err(|error| raised(py, error))?;
-    PyBytes::new_with(py, bytes.len(), |into| {
-        into.copy_from_slice(&bytes);
-        Ok(())
-    })
+    let (start, length) = (bytes.as_ptr().cast(), bytes.len() as ffi::Py_ssize_t);
+    // SAFETY: attached; the bytes are as many as it says. The reference is new, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(start, length)) }
 }
 
 /// The ids that were dumped.
@@ -34,26 +34,31 @@ pub(crate) fn loaded(data: &Bound<'_, PyAny>) -> PyResult<Ids> {
         py.detach(|| Ids::load(&bytes))
     };
     ids.map_err(|unreadable| match unreadable {
-        Unreadable::OutOfMemory => PyMemoryError::new_err(()),
-        Unreadable::Broken(why) => PyValueError::new_err(format!("this is no dump of an ObjectMgr: {why}")),
+        Unreadable::OutOfMemory => PyMemoryError::new_err(()), // makes no text
+        Unreadable::Broken(why) => {
+            PyValueError::new_err(Message::of(format!("this is no dump of an ObjectMgr: {why}")))
+        }
     })
 }
 
 /// A new manager of this class; its `__init__` does not run.
 pub(crate) fn load<'py>(class: &Bound<'py, PyType>, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let ids = loaded(data)?;
-    let made = class.call_method1("__new__", (class,))?;
+    let made = call_method(class.as_any(), c"__new__", &[class.as_any()])?;
     made.cast::<ObjectMgr>()?.get().replace(class.py(), ids)?;
     Ok(made)
 }
 
 /// What `pickle` and `copy` keep: the bytes, and what a subclass has added to an instance.
-pub(crate) fn reduce<'py>(slf: &Bound<'py, ObjectMgr>) -> PyResult<Bound<'py, PyTuple>> {
+pub(crate) fn reduce<'py>(slf: &Bound<'py, ObjectMgr>) -> PyResult<Bound<'py, PyAny>> {
     let py = slf.py();
     let make = python_side::NEW_OBJECT.get(py)?;
-    let added = slf.getattr_opt("__dict__")?;
-    let state = (dump(slf.get(), py)?, added).into_pyobject(py)?;
-    (make, (slf.get_type(),), state).into_pyobject(py)
+    let added = match attribute(slf.as_any(), c"__dict__") {
+        Err(error) if error.is_instance_of::<PyAttributeError>(py) => py.None().into_bound(py),
+        added => added?,
+    };
+    let state = tuple(py, &[&dump(slf.get(), py)?, &added])?;
+    tuple(py, &[&make, &tuple(py, &[slf.get_type().as_any()])?, &state])
 }
 
 /// The other way.
@@ -61,7 +66,7 @@ pub(crate) fn set_state(slf: &Bound<'_, ObjectMgr>, state: &Bound<'_, PyTuple>) 
     let (data, added): (Bound<'_, PyAny>, Option<Bound<'_, PyDict>>) = state.extract()?;
     let ids = loaded(&data)?;
     if let Some(added) = added {
-        slf.getattr("__dict__")?.call_method1("update", (added,))?;
+        call_method(&attribute(slf.as_any(), c"__dict__")?, c"update", &[added.as_any()])?;
     }
     slf.get().replace(slf.py(), ids)
 }

@@ -11,11 +11,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::values::Message;
 use crate::bindings::objects::greenlet;
 use crate::bindings::objects::id_source::IdSource;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::background::{follow_up, follow_up_quietly};
-use crate::ids::Ids;
+use crate::ids::{Ids, Order};
 use crate::sync::Guarded;
 
 #[doc = include_str!("../classes/docs/objectmgr.txt")]
@@ -30,6 +31,15 @@ pub(crate) struct ObjectMgr {
 impl ObjectMgr {
     pub(crate) fn new() -> Self {
         ObjectMgr { ids: Arc::new(Guarded::new(Ids::default())), lease_pool: Guarded::new(None) }
+    }
+
+    /// What `order` says.
+    pub(crate) fn order(&self, py: Python<'_>) -> &'static str {
+        match self.ids.with(attached(py), |ids| ids.order()) {
+            Order::Fifo => "fifo",
+            Order::Lowest => "lowest",
+            Order::Random(_) => "random",
+        }
     }
 
     /// How many wait for an id.
@@ -47,7 +57,7 @@ impl ObjectMgr {
         replaced.map(drop).map_err(|lent| {
             let message =
                 format!("an ObjectMgr cannot start anew while it is in use: leased {lent}, waiting {waiting}");
-            PyRuntimeError::new_err(message)
+            PyRuntimeError::new_err(Message::of(message))
         })?;
         // Without a GIL a wait may have begun since. The new ids do not know of that, so it is checked here.
         self.existing_pool(py).map_or(Ok(()), |pool| follow_up(&pool))

@@ -7,6 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyRange;
 
+use crate::bindings::ffi::values::{Message, attribute};
 use crate::bindings::objects::id_errors::raised;
 use crate::ids::{Error, Ids, Order};
 
@@ -21,11 +22,15 @@ pub(crate) fn order_of(order: &str, seed: Option<&Bound<'_, PyAny>>) -> PyResult
             let seed = seed.map(|seed| seed.bitand(u64::MAX)?.extract::<u64>()).transpose()?;
             return Ok(Order::Random(seed.unwrap_or_else(by_chance)));
         }
-        _ => return Err(PyValueError::new_err(format!("order must be 'fifo', 'lowest' or 'random', not {order:?}"))),
+        _ => {
+            return Err(PyValueError::new_err(Message::of(format!(
+                "order must be 'fifo', 'lowest' or 'random', not {order:?}"
+            ))));
+        }
     };
     match seed {
         None => Ok(order),
-        Some(_) => Err(PyValueError::new_err("seed means nothing without order='random'")),
+        Some(_) => Err(PyValueError::new_err(Message::of("seed means nothing without order='random'"))),
     }
 }
 
@@ -43,13 +48,18 @@ pub(crate) fn index<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>
 /// The ids of a range.
 pub(crate) fn ids_of(range: &Bound<'_, PyRange>, inclusive: bool, order: Order) -> PyResult<Ids> {
     if inclusive {
-        return Err(PyValueError::new_err("inclusive means nothing with a range, which says itself where it ends"));
+        return Err(PyValueError::new_err(Message::of(
+            "inclusive means nothing with a range, which says itself where it ends",
+        )));
     }
-    let (start, stop, step) = (range.getattr("start")?, range.getattr("stop")?, range.getattr("step")?);
+    let (start, stop, step) = (attribute(range, c"start")?, attribute(range, c"stop")?, attribute(range, c"step")?);
     if !step.eq(1)? {
-        return Err(PyValueError::new_err(format!("the range must have a step of 1, not {}", shown(&step))));
+        return Err(PyValueError::new_err(Message::of(format!(
+            "the range must have a step of 1, not {}",
+            shown(&step)
+        ))));
     }
-    let reach = || PyOverflowError::new_err(format!("{}: not {}", Error::OutOfReach, range.as_any()));
+    let reach = || PyOverflowError::new_err(Message::of(format!("{}: not {}", Error::OutOfReach, range.as_any())));
     let first = start.extract::<i64>();
     let stop = if stop.le(&start)? { start.extract::<i128>() } else { stop.extract::<i128>() };
     let (Ok(first), Ok(stop)) = (first, stop) else { return Err(reach()) };
@@ -82,7 +92,9 @@ pub(crate) fn end_of(n: &Bound<'_, PyAny>, inclusive: bool) -> PyResult<i128> {
 fn too_large(n: &Bound<'_, PyAny>, inclusive: bool) -> PyErr {
     let n = shown(n);
     let most = if inclusive { "2**63 - 1 with inclusive=True" } else { "2**63" };
-    PyOverflowError::new_err(format!("n is too large: {n}; it can be {most}, as the greatest id is 2**63 - 1"))
+    PyOverflowError::new_err(Message::of(format!(
+        "n is too large: {n}; it can be {most}, as the greatest id is 2**63 - 1"
+    )))
 }
 
 /// An int in a message: Python refuses to write out one of many thousand digits.

@@ -6,6 +6,8 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::exception::forget;
+use crate::bindings::ffi::interrupt::failure;
 use crate::bindings::ffi::refcount::none;
 use crate::bindings::lease::errors;
 use crate::bindings::lease::hot;
@@ -70,8 +72,13 @@ unsafe fn leave_by_hand(lease: *mut Lease) -> *mut PyObject {
         }
         let mut put = ffi::PyObject_GetAttrString((*lease).pool, c"add_obj".as_ptr());
         if put.is_null() && ffi::PyErr_ExceptionMatches(ffi::PyExc_AttributeError) != 0 {
-            ffi::PyErr_Clear();
-            put = ffi::PyObject_GetAttrString((*lease).pool, c"put".as_ptr());
+            match failure(py, PyErr::fetch(py)) {
+                Ok(error) => {
+                    forget(py, error);
+                    put = ffi::PyObject_GetAttrString((*lease).pool, c"put".as_ptr());
+                }
+                Err(interrupt) => interrupt.restore(py),
+            }
         }
         let result = match put.is_null() {
             true => ptr::null_mut(),

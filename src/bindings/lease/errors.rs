@@ -5,8 +5,9 @@ use pyo3::ffi::{self, Py_ssize_t};
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::attached;
-use crate::bindings::ffi::exception::{Raised, Raises, shown};
+use crate::bindings::ffi::exception::{Raised, Raises};
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::shown;
 use crate::bindings::objects::lease::{ENTERED, FORKED, Lease};
 use crate::bindings::objects::pool::Pool;
 use crate::pool::SlotId;

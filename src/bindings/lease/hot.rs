@@ -448,7 +448,7 @@ pub(crate) unsafe fn abandon(lease: *mut Lease) {
             core.give_back_quickly(slot)
         });
         if !done {
-            give_back::give_back(Pool::bound(py, &this), slot);
+            give_back::give_back_quietly(Pool::bound(py, &this), slot);
         }
         decref(this);
     }

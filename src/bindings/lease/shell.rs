@@ -10,7 +10,7 @@ use crate::bindings::ffi::exception::{Raised, Raises};
 use crate::bindings::ffi::refcount::travel::Travel;
 use crate::bindings::objects::lease::{Lease, NEW, lease_type};
 use crate::bindings::objects::pool::Pool;
-use crate::bindings::pool::give_back::give_back;
+use crate::bindings::pool::give_back::give_back_quietly;
 use crate::pool::SlotId;
 use crate::sync::Phase;
 
@@ -38,7 +38,7 @@ pub(crate) unsafe fn new_shell(
         };
         if shell.is_null() {
             ffi::Py_XDECREF(home);
-            give_back(bound, slot);
+            give_back_quietly(bound, slot);
             return Err(Raised::is_set(py));
         }
         pool.with(py, |core| {

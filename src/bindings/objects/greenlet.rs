@@ -12,10 +12,10 @@ use std::sync::atomic::{
 };
 
 use pyo3::ffi::{self, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::names;
 use crate::bindings::ffi::python_side;
 
 /// `greenlet.getcurrent`, once a hub of gevent was seen. Never dropped.
@@ -56,7 +56,7 @@ pub(crate) fn current(py: Python<'_>) -> usize {
 /// # Errors
 /// If the caller must not wait: it is the hub itself, or a green thread of eventlet.
 pub(crate) fn hub_to_wait_in(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    if !(python_side::is_loaded(py, intern!(py, "gevent")) || python_side::is_loaded(py, intern!(py, "eventlet"))) {
+    if !(python_side::is_loaded(py, names::GEVENT.get(py)) || python_side::is_loaded(py, names::EVENTLET.get(py))) {
         return Ok(None);
     }
     let hub = python_side::HUB_TO_WAIT_IN.call(py, &[])?;
@@ -71,7 +71,7 @@ pub(crate) fn hub_to_wait_in(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>
 /// Whether the calling thread runs greenlets.
 pub(crate) fn look(py: Python<'_>) -> PyResult<bool> {
     if !HAS_HUB.get()
-        && python_side::is_loaded(py, intern!(py, "gevent"))
+        && python_side::is_loaded(py, names::GEVENT.get(py))
         && python_side::USES_GEVENT.call(py, &[])?.is_truthy()?
     {
         note(py)?;

@@ -5,6 +5,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::exception::Raised;
+use crate::bindings::ffi::values::Message;
 use crate::ids::{Error, Refusal};
 
 /// Sets the exception for an error of the core.
@@ -46,6 +47,6 @@ pub(crate) fn raised(py: Python<'_>, error: Error) -> PyErr {
 pub(crate) fn refused(py: Python<'_>, refusal: Refusal) -> PyErr {
     match refusal {
         Refusal::Other(error) => raised(py, error),
-        named => PyValueError::new_err(named.to_string()),
+        named => PyValueError::new_err(Message::of(named.to_string())),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::ptr::{self, NonNull};
 
-use pyo3::ffi::PyObject;
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::call::attached;
 use crate::bindings::ffi::drop::discard;
+use crate::bindings::ffi::refcount::try_incref;
 use crate::bindings::objects::async_lease::AsyncLease;
-use crate::bindings::objects::lease::{ENTERED, Lease};
+use crate::bindings::objects::lease::{ENTERED, Lease, RELEASED};
 use crate::bindings::objects::waker::Waker;
 use crate::pool::{Hold, Identity, State};
 use crate::sync::this_thread;
@@ -84,6 +85,28 @@ impl Item {
     /// Whether the lease of an object that is leased was entered. Only in a critical section.
     pub(crate) fn is_entered(&self, py: Python<'_>) -> bool {
         self.async_lease().is_some() || self.entered_by(py).is_some()
+    }
+
+    /// The lease of a thread that has an object which is leased. Only in a critical section.
+    pub(crate) fn thread_lease(&self, py: Python<'_>, hold: Hold) -> Option<*mut Lease> {
+        // SAFETY: as in `entered_by`.
+        let lease = unsafe { self.shell.as_ref()? };
+        (hold == Hold::Leased && lease.phase.get(attached(py)) < RELEASED).then_some(self.shell)
+    }
+
+    /// The lease that has an object which is leased, of a thread or of a task, and how many references to it there are
+    /// besides this one. Only in a critical section. Without a GIL none if another thread may be dropping it.
+    pub(crate) fn lease<'py>(&self, py: Python<'py>, hold: Hold) -> Option<(Bound<'py, PyAny>, isize)> {
+        let lease: *mut PyObject = match self.async_lease() {
+            Some(lease) => ptr::from_ref(lease).cast_mut().cast(),
+            None => self.thread_lease(py, hold)?.cast(),
+        };
+        // SAFETY: its memory is there: it takes a critical section to end it. The reference is new.
+        unsafe {
+            let lease = try_incref(lease).then(|| Bound::from_owned_ptr(py, lease))?;
+            let count = ffi::Py_REFCNT(lease.as_ptr()) as isize - 1;
+            Some((lease, count))
+        }
     }
 
     fn entered_by(&self, py: Python<'_>) -> Option<usize> {

@@ -2,9 +2,9 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::values::{attribute, text};
 use crate::pool::SlotId;
 use crate::sync::Guarded;
 
@@ -39,13 +39,13 @@ impl Places {
     }
 
     /// As "file:line in function".
-    pub(crate) fn get<'py>(&self, py: Python<'py>, slot: SlotId) -> Option<Bound<'py, PyString>> {
+    pub(crate) fn get<'py>(&self, py: Python<'py>, slot: SlotId) -> Option<Bound<'py, PyAny>> {
         let (code, line) = self.0.with(attached(py), |places| {
             places.get(slot.index())?.as_ref().map(|place| (place.code.clone_ref(py), place.line))
         })?;
         let code = code.bind(py);
-        let (file, name) = (code.getattr("co_filename").ok()?, code.getattr("co_name").ok()?);
-        Some(PyString::new(py, &format!("{file}:{line} in {name}")))
+        let (file, name) = (attribute(code, c"co_filename").ok()?, attribute(code, c"co_name").ok()?);
+        text(py, &format!("{file}:{line} in {name}")).ok()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use pyo3::PyTraverseError;
 use pyo3::ffi::{self, PyObject};
@@ -43,6 +43,12 @@ pub(crate) struct Pool {
     pub(crate) hooks_wake_at: AtomicTime,
     /// If tasks wait: when somebody looks for a deadlock, or should have.
     pub(crate) deadlock_watch_at: AtomicTime,
+    /// How many leases there had been, plus one, when the log told of a deadlock. Zero: it never did.
+    deadlock_told_at: AtomicU64,
+    /// Whether the log has told that a `lease` blocks an event loop.
+    blocked_loop: AtomicBool,
+    /// Whether `reset` turned out to make coroutines, although it is no coroutine function.
+    resets_by_coroutine: AtomicBool,
     /// The memory of an async lease that is over, for the next one.
     pub(crate) spare: Spare,
     membership: Membership,
@@ -63,6 +69,9 @@ impl Default for Pool {
             timers: Timers::default(),
             hooks_wake_at: AtomicTime::at(Nanos::MAX),
             deadlock_watch_at: AtomicTime::at(0),
+            deadlock_told_at: AtomicU64::new(0),
+            blocked_loop: AtomicBool::new(false),
+            resets_by_coroutine: AtomicBool::new(false),
             spare: Spare::default(),
             membership: Membership::default(),
             tells_greenlets_apart: AtomicBool::new(false),
@@ -207,6 +216,27 @@ impl Pool {
     /// again a while after.
     pub(crate) fn note_deadlock_watch(&self) {
         self.deadlock_watch_at.set(self.now().saturating_add(2_000_000_000));
+    }
+
+    /// The log is about to tell that an event loop is blocked. False if it has told before.
+    pub(crate) fn note_blocked_loop(&self) -> bool {
+        !self.blocked_loop.swap(true, Relaxed)
+    }
+
+    /// Whether `reset` takes an event loop, or a thread of its own: then it runs in the background.
+    pub(crate) fn resets_in_background(&self) -> bool {
+        self.resets_by_coroutine.load(Relaxed) || self.async_hooks().contains(&"reset")
+    }
+
+    /// `reset` has made a coroutine.
+    pub(crate) fn note_reset_by_coroutine(&self) {
+        self.resets_by_coroutine.store(true, Relaxed);
+    }
+
+    /// The log is about to tell of a deadlock. False if it has told since the last lease: then nothing has changed.
+    pub(crate) fn note_deadlock_told(&self, py: Python<'_>) -> bool {
+        let now = self.with(py, |core| core.statistics().leases) + 1;
+        self.deadlock_told_at.swap(now, Relaxed) != now
     }
 
     pub(crate) fn hooks(&self, py: Python<'_>) -> Hooks {

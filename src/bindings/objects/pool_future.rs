@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::values::Message;
 use crate::pool::Ticket;
 use crate::sync::{Attached, Guarded, this_thread};
 
@@ -145,7 +146,7 @@ impl PoolFuture {
         };
         // SAFETY: attached.
         if unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } == 0 {
-            return Err(PyRuntimeError::new_err("expected a contextvars.Context"));
+            return Err(PyRuntimeError::new_err(Message::of("expected a contextvars.Context")));
         }
         let resume = Some((callback, context.unbind()));
         let (progress, before) =

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi::PyObject;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 use pyo3::types::PyString;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::interrupt::Kept;
+use crate::bindings::ffi::names;
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::pool_future::{FutureRef, Host, PoolFuture};
 use crate::sync::{Attached, Guarded, this_thread};
@@ -49,7 +50,7 @@ impl Ready {
         if scheduled.is_some() {
             return Ok(());
         }
-        let futures = Ready::schedule(future, intern!(py, "call_soon"))?;
+        let futures = Ready::schedule(future, names::CALL_SOON.get(py))?;
         READY.with_borrow_mut(|ready| {
             ready.retain(|(_, futures)| futures.with(attached(py), |futures| futures.is_some()));
             ready.push((here, futures));
@@ -84,10 +85,12 @@ impl Ready {
         while let Some(future) = futures.next() {
             if let Err(error) = PoolFuture::resume(future.get(py)) {
                 // Ctrl-C, or the like: the others are resumed all the same.
+                let mut kept = Kept::default();
+                kept.add(py, error);
                 for future in futures {
-                    Ready::push(future.get(py))?;
+                    resume_soon(future.get(py), &mut kept);
                 }
-                return Err(error);
+                return kept.raise();
             }
         }
         Ok(())
@@ -100,27 +103,29 @@ impl Ready {
     }
 }
 
-/// Has the event loop of the task resume it. False if nobody runs that event loop.
-pub(crate) fn resume_soon(future: &Bound<'_, PoolFuture>) -> bool {
+/// Has the event loop of the task resume it, whatever signal handlers raise meanwhile: that is kept for the caller.
+/// False if nobody runs that event loop.
+pub(crate) fn resume_soon(future: &Bound<'_, PoolFuture>, kept: &mut Kept) -> bool {
     let py = future.py();
     let event_loop = future.get().event_loop(py);
-    let here = this_thread() == future.get().thread() && runs_here(future);
+    let here = this_thread() == future.get().thread() && kept.insist(py, || runs_here(future)).unwrap_or(false);
     if here {
-        return twice(future, || Ready::push(future));
+        return twice(future, kept, || Ready::push(future));
     }
-    let alive = event_loop.call_method0(intern!(py, "is_running")).and_then(|alive| alive.is_truthy());
+    let is_running = || event_loop.call_method0(names::IS_RUNNING.get(py)).and_then(|alive| alive.is_truthy());
+    let alive = kept.insist(py, is_running);
     // Scheduled in any case: should somebody run that loop later, the task finds itself without a ticket, and queues
     // again.
-    let scheduled = twice(future, || Ready::schedule(future, intern!(py, "call_soon_threadsafe")).map(drop));
+    let scheduled = twice(future, kept, || Ready::schedule(future, names::CALL_SOON_THREADSAFE.get(py)).map(drop));
     alive.unwrap_or(false) && scheduled
 }
 
-/// Calls an event loop, and once more if that fails: a signal handler may have raised in there, and nobody else would
-/// ever resume the task. False if both fail.
-fn twice(future: &Bound<'_, PoolFuture>, call: impl Fn() -> PyResult<()>) -> bool {
-    let Err(error) = call() else { return true };
-    let (well, py) = (call().is_ok(), future.py());
-    // A transient allocation failure may be ignored; what a handler raised would be lost here.
+/// Calls an event loop, and once more if that fails: there may have been no memory, and nobody else would ever resume
+/// the task. False if both fail.
+fn twice(future: &Bound<'_, PoolFuture>, kept: &mut Kept, call: impl Fn() -> PyResult<()>) -> bool {
+    let py = future.py();
+    let Err(error) = kept.insist(py, &call) else { return true };
+    let well = kept.insist(py, &call).is_ok();
     if well && !error.is_instance_of::<PyMemoryError>(py) {
         error.write_unraisable(py, Some(future.get().pool(py)));
     }
@@ -128,15 +133,15 @@ fn twice(future: &Bound<'_, PoolFuture>, call: impl Fn() -> PyResult<()>) -> boo
 }
 
 /// Whether its own thread, which is the calling one, runs its event loop now.
-fn runs_here(future: &Bound<'_, PoolFuture>) -> bool {
+fn runs_here(future: &Bound<'_, PoolFuture>) -> PyResult<bool> {
     let (this, py) = (future.get(), future.py());
     let running = match this.host() {
-        Host::Asyncio => running_loop(py),
-        Host::Trio => python_side::RUNNING_TRIO_LOOP.call(py, &[]),
+        Host::Asyncio => running_loop(py)?,
+        Host::Trio => python_side::RUNNING_TRIO_LOOP.call(py, &[])?,
         // A hub is a greenlet of that thread, whoever runs there now.
-        Host::Gevent => return true,
+        Host::Gevent => return Ok(true),
     };
-    running.is_ok_and(|running| running.is(this.event_loop(py)))
+    Ok(running.is(this.event_loop(py)))
 }
 
 /// The event loop of asyncio that this thread runs, or None.
@@ -146,4 +151,12 @@ pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         // Without its module no event loop can run.
         None => Ok(py.None().into_bound(py)),
     }
+}
+
+/// Whether this thread runs an event loop.
+pub(crate) fn runs_event_loop(py: Python<'_>) -> PyResult<bool> {
+    if python_side::is_loaded(py, names::TRIO.get(py)) && !python_side::RUNNING_TRIO_LOOP.call(py, &[])?.is_none() {
+        return Ok(true);
+    }
+    Ok(!running_loop(py)?.is_none())
 }

@@ -4,11 +4,11 @@
 //! off, every wait that is late ends, in whatever event loop.
 
 use pyo3::PyTraverseError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
 
 use crate::bindings::ffi::call::attached;
+use crate::bindings::ffi::names;
 use crate::pool::Nanos;
 use crate::sync::{Attached, Guarded};
 
@@ -73,7 +73,7 @@ impl Timers {
         let clone = |timer: &Timer| timer.event_loop.clone_ref(py);
         for event_loop in self.0.with(attached(py), |timers| timers.iter().map(clone).collect::<Vec<_>>()) {
             let event_loop = event_loop.into_bound(py);
-            if event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()? {
+            if event_loop.call_method0(names::IS_CLOSED.get(py))?.is_truthy()? {
                 self.remove(&event_loop);
             }
         }

@@ -10,4 +10,6 @@ pub(crate) struct Waited {
     pub(crate) deadline: Deadline,
     /// What the pool had done for its waiters when the wait began.
     pub(crate) spent: Spent,
+    /// Whether the thread that waits runs an event loop, which stands still meanwhile.
+    pub(crate) blocks_loop: bool,
 }

@@ -8,6 +8,7 @@ use pyo3::pyclass::PyVisit;
 
 use crate::bindings::ffi::call::unpark_without_gil;
 use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::interrupt::{Kept, raise_later};
 use crate::bindings::objects::pool_future::{FutureRef, PoolFuture};
 use crate::bindings::objects::ready::resume_soon;
 use crate::pool::Ticket;
@@ -50,18 +51,22 @@ impl Waker {
     }
 
     /// Wakes a waiter for which that takes Python. False if it will never run: then the caller ends its wait
-    /// (`take_ticket`). May run any code.
-    pub(crate) fn call(&self, py: Python<'_>) -> bool {
+    /// (`take_ticket`). May run any code; what signal handlers raise is kept for the caller.
+    pub(crate) fn call(&self, py: Python<'_>, kept: &mut Kept) -> bool {
         match self {
             Waker::Thread(_) => self.unpark(),
-            Waker::Task(future) => resume_soon(future.get(py)),
+            Waker::Task(future) => resume_soon(future.get(py), kept),
         }
     }
 
     /// As `unpark`, and for a waiter that takes Python as `call`. For background workers, whose wait nobody has to end.
     pub(crate) fn wake_worker(&self, py: Python<'_>) {
         if !self.unpark() {
-            keeping_exception(py, || self.call(py));
+            keeping_exception(py, || {
+                let mut kept = Kept::default();
+                self.call(py, &mut kept);
+                raise_later(py.None().bind(py), kept.raise());
+            });
         }
     }
 
@@ -78,12 +83,9 @@ impl Waker {
         }
     }
 
-    /// In a fork's child: the place in the queue is gone, unless the waiter runs in this thread. Never waits for a
-    /// lock.
-    pub(crate) fn forget_ticket(&self, py: Python<'_>, attached: Attached<'_>, survivor: usize) {
-        if let Waker::Task(future) = self
-            && future.get(py).get().thread() != survivor
-        {
+    /// In a fork's child: the place in the queue is gone. Never waits for a lock.
+    pub(crate) fn forget_ticket(&self, py: Python<'_>, attached: Attached<'_>) {
+        if let Waker::Task(future) = self {
             // A ticket of another process, which has nothing to end here.
             let (Some(_) | None) = future.get(py).get().try_take_ticket(attached);
         }
@@ -99,9 +101,12 @@ impl Waker {
         matches!(self, Waker::Task(mine) if mine.as_ptr() == future.as_ptr())
     }
 
-    /// Whether it wakes something that runs in this thread, and survives a fork that the thread itself does.
-    pub(crate) fn runs_in(&self, py: Python<'_>, thread: usize) -> bool {
-        matches!(self, Waker::Task(future) if future.get(py).get().thread() == thread)
+    /// Whether its waiter goes on in the child of a fork although it is not the forking thread itself. A task never
+    /// does: an event loop cannot be used on both sides of a fork, and asyncio's ends with it.
+    pub(crate) fn survives_fork(&self) -> bool {
+        match self {
+            Waker::Thread(_) | Waker::Task(_) => false,
+        }
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

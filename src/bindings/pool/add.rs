@@ -7,6 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::Timeout;
+use crate::bindings::ffi::values::Message;
 use crate::bindings::objects::item::Item;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::errors;
@@ -14,13 +15,16 @@ use crate::bindings::pool::wait::wait_for_slot;
 use crate::bindings::pool::wake::wake;
 
 /// Adds an object. The caller follows up.
+///
+/// # Errors
+/// If the pool does not take it, or a signal handler raised while a waiter was woken, which has the object then.
 pub(crate) fn add(pool: &Bound<'_, Pool>, object: Bound<'_, PyAny>) -> PyResult<()> {
     let (this, py) = (pool.get(), pool.py());
     this.join_registry(py);
     let Some(object) = NonNull::new(object.into_ptr()) else { return Ok(()) };
     let now = this.now();
     match this.with(py, |core| core.add(Item::new(object), now)) {
-        Ok(Some(waker)) => wake(pool, waker),
+        Ok(Some(waker)) => wake(pool, waker)?,
         Ok(None) => {}
         Err((item, refusal)) => {
             // SAFETY: the reference that was to be the slot's.
@@ -37,7 +41,8 @@ pub(crate) fn remove(pool: &Bound<'_, Pool>, timeout: Timeout) -> PyResult<Py<Py
     let slot = wait_for_slot(pool, timeout.into())?;
     let now = this.now();
     let item = this.with(py, |core| core.retire(slot, now));
-    let item = item.ok_or_else(|| PyRuntimeError::new_err("a leased slot without an object: a bug in opool"))?;
+    let item =
+        item.ok_or_else(|| PyRuntimeError::new_err(Message::of("a leased slot without an object: a bug in opool")))?;
     // SAFETY: the slot owned both, and is vacant now.
     unsafe {
         ffi::Py_XDECREF(item.shell.cast());

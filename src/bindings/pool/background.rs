@@ -14,6 +14,7 @@ use pyo3::types::PyWeakrefReference;
 
 use crate::bindings::ffi::call::{drop_reference, finalizing, is_true};
 use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::interrupt::{Kept, background_failure, raise_later};
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::item::drop_items;
 use crate::bindings::objects::pool::Pool;
@@ -31,24 +32,26 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 /// come up.
 ///
 /// # Errors
-/// If a thread had to be started and could not, or a signal handler raised meanwhile.
+/// If a thread had to be started and could not, or a signal handler raised meanwhile; then it is done all the same.
 pub(crate) fn follow_up(pool: &Bound<'_, Pool>) -> PyResult<()> {
-    settle(pool)?;
-    let (this, py) = (pool.get(), pool.py());
+    let (this, py, mut kept) = (pool.get(), pool.py(), Kept::default());
+    kept.keep(py, settle(pool));
     if let Some(clock) = this.clock() {
         if this.with(py, |core| core.has_work(clock.get().nanos())) {
-            python_side::RUN_CLOCK_SOON.call(py, &[clock.bind(py).as_any()])?;
+            let run = kept.insist(py, || python_side::RUN_CLOCK_SOON.call(py, &[clock.bind(py).as_any()]));
+            kept.keep(py, run);
         }
     } else if this.works_in_tasks() {
         let now = this.now();
         let (now, due) = this.with(py, |core| (core.has_work(now), core.due()));
         if now || due.is_some_and(|due| this.hooks_wake_at.is_later(due)) {
-            python_side::SCHEDULE_HOOKS.call(py, &[pool.as_any()])?;
+            let scheduled = kept.insist(py, || python_side::SCHEDULE_HOOKS.call(py, &[pool.as_any()]));
+            kept.keep(py, scheduled);
         }
     } else if STOPPING.load(Relaxed) {
-        work_here(pool);
+        work_here(pool, &mut kept);
     }
-    Ok(())
+    kept.raise()
 }
 
 /// As `follow_up`, for a pool where a change may leave nothing to do.
@@ -61,18 +64,15 @@ pub(crate) fn follow_up_quietly(pool: &Bound<'_, Pool>) {
     quietly(pool, follow_up);
 }
 
-fn quietly(pool: &Bound<'_, Pool>, act: impl FnOnce(&Bound<'_, Pool>) -> PyResult<()>) {
-    let py = pool.py();
-    keeping_exception(py, || {
-        if let Err(error) = act(pool) {
-            error.write_unraisable(py, Some(pool.as_any()));
-        }
-    });
+/// Does something where no exception may come out. What signal handlers raise meanwhile comes out later.
+pub(crate) fn quietly(pool: &Bound<'_, Pool>, act: impl FnOnce(&Bound<'_, Pool>) -> PyResult<()>) {
+    keeping_exception(pool.py(), || raise_later(pool.as_any(), act(pool)));
 }
 
-/// The part of a follow-up that the caller does itself, or threads.
+/// The part of a follow-up that the caller does itself, or threads. An error does not cut it short: others wait for
+/// what is left.
 fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
-    let (this, py) = (pool.get(), pool.py());
+    let (this, py, mut kept) = (pool.get(), pool.py(), Kept::default());
     let works = this.clock().is_none() && !this.works_in_tasks() && this.with(py, |core| core.uses_background());
     loop {
         if let Some(ids) = this.id_source() {
@@ -81,24 +81,30 @@ fn settle(pool: &Bound<'_, Pool>) -> PyResult<()> {
         let threads = (works && !STOPPING.load(Relaxed)).then(|| this.now());
         let Some(step) = this.with(py, |core| core.follow_up(threads)) else { break };
         match step {
-            FollowUp::Wake(waker) => wake(pool, waker),
+            FollowUp::Wake(waker) => {
+                kept.keep(py, wake(pool, waker));
+            }
             FollowUp::Drop(item) => match this.id_source() {
-                Some(ids) => ids.take_back(py, item)?,
+                Some(ids) => {
+                    kept.keep(py, ids.take_back(py, item));
+                }
                 // SAFETY: attached, and the item is out of the pool.
                 None => unsafe { drop_items([item]) },
             },
             // An item that is not given to `drop_items` keeps its references for ever.
             FollowUp::Leak(_) => {}
-            FollowUp::Start => match start(pool) {
-                Ok(true) => {}
-                failed => {
+            FollowUp::Start => {
+                let started = kept.insist(py, || start(pool));
+                if !matches!(started, Ok(true)) {
                     this.with(py, |core| core.worker_not_started());
-                    failed?;
                 }
-            },
+                if kept.keep(py, started).is_none() {
+                    break;
+                }
+            }
         }
     }
-    Ok(())
+    kept.raise()
 }
 
 thread_local! {
@@ -108,7 +114,7 @@ thread_local! {
 
 /// Does what background threads would do. They end before the last functions of `atexit` are called: what those need of
 /// a pool, and what they close, is created and disposed of by the caller.
-fn work_here(pool: &Bound<'_, Pool>) {
+fn work_here(pool: &Bound<'_, Pool>, kept: &mut Kept) {
     let (this, py) = (pool.get(), pool.py());
     if finalizing() || AT_WORK.replace(true) {
         return;
@@ -118,11 +124,11 @@ fn work_here(pool: &Bound<'_, Pool>) {
             let weak = weak.unbind();
             while let Some(work) = this.with(py, |core| core.take_work(this.now())) {
                 if let Some(job) = Job::new(pool, weak.clone_ref(py), work) {
-                    run(&job, py);
+                    kept.keep(py, run(&job, py));
                 }
             }
         }
-        Err(error) => error.write_unraisable(py, Some(pool.as_any())),
+        Err(error) => kept.add(py, error),
     }
     AT_WORK.set(false);
 }
@@ -148,7 +154,7 @@ pub(crate) fn stop(py: Python<'_>, pools: &[Bound<'_, Pool>]) {
 
 /// The body of a background thread.
 #[pyclass(frozen, module = "opool._opool", name = "_Worker")]
-struct Worker {
+pub(crate) struct Worker {
     pool: Py<PyWeakrefReference>,
 }
 
@@ -184,7 +190,7 @@ impl Worker {
                     follow_up_quietly(&pool);
                     drop(pool);
                     if let Some(job) = job {
-                        run(&job, py);
+                        raise_later(self.pool.bind(py), run(&job, py));
                     }
                 }
                 Next::Sleep(limit) => {
@@ -238,8 +244,30 @@ pub(crate) fn until_work(pool: &Pool, py: Python<'_>) -> Option<Nanos> {
 }
 
 /// Calls the hook of a job, and tells the pool how that ended.
-pub(crate) fn run(job: &Job, py: Python<'_>) {
-    finish(job, py, job.call(py).into());
+///
+/// # Errors
+/// If a signal handler raised inside the hook, which runs in the main thread then.
+pub(crate) fn run(job: &Job, py: Python<'_>) -> PyResult<()> {
+    conclude(job, py, job.call_and_await(py))
+}
+
+/// Tells the pool how the hook of a job ended.
+///
+/// # Errors
+/// As `run`.
+pub(crate) fn conclude<'py>(job: &Job, py: Python<'py>, result: PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
+    let outcome = match result {
+        Ok(returned) => Outcome::Returned(returned),
+        Err(error) => match background_failure(py, error) {
+            Ok(error) => Outcome::Raised(error),
+            Err(interrupt) => {
+                finish(job, py, Outcome::Interrupted);
+                return Err(interrupt);
+            }
+        },
+    };
+    finish(job, py, outcome);
+    Ok(())
 }
 
 /// Tells the pool how a job ended.
@@ -251,8 +279,11 @@ pub(crate) fn finish<'py>(job: &Job, py: Python<'py>, outcome: Outcome<'py>) {
     }
     // Perhaps its event loop ends: another one is asked first.
     quietly(&pool, |pool| {
-        settle(pool)?;
-        python_side::REQUEUE_HOOKS.call(pool.py(), &[pool.as_any()]).map(drop)
+        let (py, mut kept) = (pool.py(), Kept::default());
+        kept.keep(py, settle(pool));
+        let requeued = kept.insist(py, || python_side::REQUEUE_HOOKS.call(py, &[pool.as_any()]));
+        kept.keep(py, requeued);
+        kept.raise()
     });
 }
 

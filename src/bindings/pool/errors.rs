@@ -8,9 +8,13 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::bindings::args::timeout::to_seconds;
-use crate::bindings::ffi::exception::{Raised, shown};
-use crate::bindings::ffi::keywords::{Keywords, float};
+use crate::bindings::ffi::exception::Raised;
+use crate::bindings::ffi::keywords::Keywords;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::shown::shown;
+use crate::bindings::ffi::values::{Message, float};
+use crate::bindings::objects::async_lease::async_lease_type;
+use crate::bindings::objects::lease::lease_type;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waited::Waited;
 use crate::bindings::pool::holders::{Oldest, oldest};
@@ -70,7 +74,8 @@ fn timeout_error<'py>(
         .maybe_count(c"max_size", (rules.max_size < usize::MAX).then_some(rules.max_size))?
         .maybe(c"oldest", oldest.as_ref().map(Keywords::as_dict))?
         .maybe(c"cause", last_error(pool)?.as_ref())?
-        .flag(c"of_ids", this.id_source().is_some())?;
+        .flag(c"of_ids", this.id_source().is_some())?
+        .flag(c"blocks_loop", wait.blocks_loop)?;
     python_side::TIMEOUT_ERROR.call_by_name(py, &facts)
 }
 
@@ -197,7 +202,12 @@ pub(crate) fn shutting_down<'py>(pool: &Pool, py: Python<'py>, counts: Counts) -
 /// `release` of what is not out by `acquire`.
 #[cold]
 pub(crate) fn not_acquired<'py>(pool: &Pool, object: &Bound<'py, PyAny>, why: NotAcquired) -> Raised<'py> {
+    // SAFETY: attached, and alive.
+    let is_lease = unsafe { [lease_type(), async_lease_type()].contains(&ffi::Py_TYPE(object.as_ptr())) };
     let why = match why {
+        NotAcquired::Foreign if is_lease => {
+            "is a lease, and release is for what acquire returned: call lease.release(), or leave its `with`"
+        }
         NotAcquired::Foreign => {
             "is not an object of this pool: give it back to the one that it came from; add_obj adds new ones"
         }
@@ -216,5 +226,7 @@ pub(crate) fn not_acquired<'py>(pool: &Pool, object: &Bound<'py, PyAny>, why: No
 /// An `await` where no event loop runs that we know.
 #[cold]
 pub(crate) fn no_event_loop() -> PyErr {
-    PyRuntimeError::new_err("lease_async needs a running event loop, of asyncio or trio; in plain threads use lease()")
+    PyRuntimeError::new_err(Message::of(
+        "lease_async needs a running event loop, of asyncio or trio; in plain threads use lease()",
+    ))
 }

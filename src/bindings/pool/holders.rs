@@ -3,9 +3,11 @@
 use pyo3::PyTraverseError;
 use pyo3::prelude::*;
 use pyo3::pyclass::PyVisit;
+use pyo3::types::PyBool;
 
 use crate::bindings::args::timeout::to_seconds;
 use crate::bindings::ffi::refcount::try_incref;
+use crate::bindings::ffi::values::{Value, count, int, list, tuple};
 use crate::bindings::objects::greenlet;
 use crate::bindings::objects::item::Core;
 use crate::bindings::objects::pool::Pool;
@@ -16,11 +18,11 @@ use crate::pool::{Hold, Nanos};
 pub(crate) struct Held {
     obj: Py<PyAny>,
     /// The index of its slot.
-    slot: usize,
+    slot: Value,
     /// The number of the holder's thread, or the address of its greenlet.
-    thread_id: usize,
+    thread_id: Value,
     /// For how many seconds it has been out.
-    age: f64,
+    age: Value,
     /// Whether the age is exact; else it is a lower bound.
     exact: bool,
     /// Whether its lease was entered.
@@ -40,7 +42,7 @@ impl Held {
 }
 
 /// Every object that is out.
-pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held>>> {
+pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyAny>> {
     let (this, py) = (pool.get(), pool.py());
     let now = this.now();
     if greenlet::look(py)? {
@@ -67,11 +69,37 @@ pub(crate) fn held<'py>(pool: &Bound<'py, Pool>) -> PyResult<Vec<Bound<'py, Held
     });
     let held = out.into_iter().map(|(slot, object, thread_id, since, entered, lease)| {
         let age = to_seconds(now.saturating_sub(since));
-        let place = this.places.get(py, slot).map(|place| place.into_any().unbind());
+        let place = this.places.get(py, slot).map(Bound::unbind);
         let (obj, lease) = (object.unbind(), lease.map(Bound::unbind));
-        Bound::new(py, Held { obj, slot: slot.index(), thread_id, age, exact, entered, place, lease })
+        let (slot, thread_id, age) = (slot.index().into(), thread_id.into(), age.into());
+        Bound::new(py, Held { obj, slot, thread_id, age, exact, entered, place, lease }).map(Bound::into_any)
     });
-    held.collect()
+    list(py, held)
+}
+
+/// What is out, for `opool._stacks.Taken`: the index of its slot, the thread that took it or entered its lease, the
+/// object, whether the lease was entered; the lease, how many references to it there are besides this one, and whether it
+/// is a task's.
+///
+/// No lease for what `acquire` took; without a GIL also none for a lease that another thread may be dropping.
+pub(crate) fn out<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyAny>> {
+    let (this, py) = (pool.get(), pool.py());
+    let out: Vec<_> = this.with(py, |core| {
+        let held = core.values().filter(|(_, _, hold, _)| matches!(hold, Hold::Leased | Hold::Acquired));
+        let out = held.map(|(slot, item, hold, _)| {
+            let entered = hold == Hold::Leased && item.is_entered(py);
+            let (thread, lease) = (item.who(py, hold), item.lease(py, hold));
+            (slot.index(), thread, item.object(py), entered, lease, item.async_lease().is_some())
+        });
+        out.collect()
+    });
+    let flag = |flag| PyBool::new(py, flag).to_owned().into_any();
+    let rows = out.into_iter().map(|(slot, thread, object, entered, lease, is_task)| {
+        let (lease, references) = lease.unwrap_or_else(|| (py.None().into_bound(py), 0));
+        let (slot, thread) = (count(py, slot as u64)?, count(py, thread as u64)?);
+        tuple(py, &[&slot, &thread, &object, &flag(entered), &lease, &int(py, references as i64)?, &flag(is_task)])
+    });
+    list(py, rows)
 }
 
 /// Notes all holders: from now on it is known how long, at least, each object has been out.

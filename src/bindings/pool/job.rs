@@ -5,16 +5,17 @@ use std::ptr::NonNull;
 use pyo3::exceptions::{PyTimeoutError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyNone, PyWeakrefReference};
+use pyo3::types::{PyBool, PyNone, PyWeakrefReference};
 
 use crate::bindings::args::timeout::to_seconds;
-use crate::bindings::ffi::call::{attached, call, is_true};
-use crate::bindings::ffi::keywords::int;
+use crate::bindings::ffi::call::{attached, call, drop_reference, is_true};
+use crate::bindings::ffi::interrupt::{background_failure, raise_later};
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::values::{Message, call_method, int};
 use crate::bindings::objects::item::{Item, drop_items};
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::pool::errors;
-use crate::bindings::pool::log::{hook_name, tell};
+use crate::bindings::pool::log::{tell_quietly, tell_rejected};
 use crate::pool::{Attempt, Maintenance, Nanos, Report, SlotId, Task, Work};
 use crate::sync::Guarded;
 
@@ -52,22 +53,17 @@ pub(crate) enum Outcome<'py> {
 
 impl<'py> From<PyResult<Bound<'py, PyAny>>> for Outcome<'py> {
     fn from(result: PyResult<Bound<'py, PyAny>>) -> Self {
-        match result.and_then(no_coroutine) {
+        match result {
             Ok(returned) => Outcome::Returned(returned),
             Err(error) => Outcome::Raised(error),
         }
     }
 }
 
-/// What a hook has returned, unless it is a coroutine: a lambda around a coroutine function made it, or the like, and
-/// nothing would await it.
-pub(crate) fn no_coroutine(returned: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+/// Whether a hook has returned a coroutine: a lambda around a coroutine function does, or the like.
+pub(crate) fn is_coroutine(returned: &Bound<'_, PyAny>) -> bool {
     // SAFETY: attached, and alive.
-    if unsafe { ffi::PyCoro_CheckExact(returned.as_ptr()) } == 0 {
-        return Ok(returned);
-    }
-    returned.call_method0("close")?;
-    Err(PyTypeError::new_err("the hook returned a coroutine, but is no coroutine function: write it with async def"))
+    unsafe { ffi::PyCoro_CheckExact(returned.as_ptr()) != 0 }
 }
 
 /// The pool behind a weak reference, if it is alive.
@@ -110,6 +106,25 @@ impl Job {
         }
     }
 
+    /// What is to be done with a coroutine that the hook has made, where no event loop can await it. What a factory makes
+    /// would belong to an event loop that ends at once, so that is refused; everything else runs in one for itself.
+    fn run_coroutine<'py>(&self, coroutine: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = coroutine.py();
+        if self.obj.is_some() {
+            return python_side::RUN_COROUTINE.call(py, &[&coroutine]);
+        }
+        call_method(&coroutine, c"close", &[])?;
+        Err(PyTypeError::new_err(Message::of(
+            "the factory returned a coroutine, but is no coroutine function: write it with async def",
+        )))
+    }
+
+    /// Calls the hook, and awaits the coroutine that it may have made.
+    pub(crate) fn call_and_await<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let returned = self.call(py)?;
+        if is_coroutine(&returned) { self.run_coroutine(returned) } else { Ok(returned) }
+    }
+
     /// Whether it was ended.
     pub(crate) fn is_ended(&self, py: Python<'_>) -> bool {
         self.work.with(attached(py), |work| work.is_none())
@@ -145,9 +160,8 @@ impl Job {
     fn end_orphan(&self, py: Python<'_>, outcome: Outcome<'_>) {
         if let (Outcome::Returned(object), Some(dispose)) = (outcome, &self.dispose)
             && !object.is_none()
-            && let Err(error) = call(dispose.bind(py), &[&object])
         {
-            error.write_unraisable(py, Some(&object));
+            raise_later(&object, call(dispose.bind(py), &[&object]));
         }
     }
 
@@ -162,7 +176,7 @@ impl Job {
         match (outcome, pool) {
             (Outcome::NotBegun, Some(pool)) => return pool.get().with(py, |core| core.requeue_disposal(item, began)),
             (Outcome::Raised(error), Some(pool)) => {
-                tell(pool, &python_side::LOG_DISPOSE_FAILED, &[error.value(py).as_any()]);
+                tell_quietly(pool, &python_side::LOG_DISPOSE_FAILED, &[error.value(py).as_any()]);
             }
             _ => {}
         }
@@ -193,32 +207,48 @@ fn end_create(pool: &Bound<'_, Pool>, attempt: Attempt, outcome: Outcome<'_>) {
             }
             return;
         }
-        Outcome::Returned(_) => PyTypeError::new_err("the factory returned None instead of an object"),
+        Outcome::Returned(_) => PyTypeError::new_err(Message::of("the factory returned None instead of an object")),
         Outcome::Raised(error) => error,
         Outcome::Interrupted | Outcome::NotBegun => return this.with(py, |core| core.cancel_attempt(attempt, now)),
     };
-    tell(pool, &python_side::LOG_CREATE_FAILED, &[error.value(py).as_any()]);
-    this.set_last_error(py, Some(error.into_value(py).into_any()));
+    let error = error.into_value(py).into_any();
+    this.set_last_error(py, Some(error.clone_ref(py)));
     let now = this.now();
-    this.with(py, |core| core.fail_attempt(attempt, now));
+    let reached = this.with(py, |core| {
+        let waiting = core.counts().waiting;
+        core.fail_attempt(attempt, now);
+        core.counts().waiting < waiting
+    });
+    let reached = PyBool::new(py, reached).to_owned().into_any();
+    tell_quietly(pool, &python_side::LOG_CREATE_FAILED, &[error.bind(py), &reached]);
+    // SAFETY: attached. As in `Pool::set_last_error`.
+    unsafe { drop_reference(error.into_ptr()) };
 }
 
 fn end_care(pool: &Bound<'_, Pool>, task: Task, outcome: Outcome<'_>) {
     let (this, py) = (pool.get(), pool.py());
+    let unfit = || {
+        let now = this.now();
+        this.with(py, |core| core.finish_task(task, false, now));
+    };
     let fit = match outcome {
         // None is what a function returns that would have raised.
         Outcome::Returned(answer) if task.kind == Maintenance::Reset || answer.is_none() => Ok(true),
-        Outcome::Returned(answer) => is_true(&answer),
+        Outcome::Returned(answer) => match is_true(&answer) {
+            Ok(fit) => Ok(fit),
+            Err(error) => match background_failure(py, error) {
+                Ok(error) => Err(error),
+                Err(interrupt) => {
+                    raise_later::<()>(pool.as_any(), Err(interrupt));
+                    return unfit();
+                }
+            },
+        },
         Outcome::Raised(error) => Err(error),
-        Outcome::Interrupted => {
-            let now = this.now();
-            return this.with(py, |core| core.finish_task(task, false, now));
-        }
+        Outcome::Interrupted => return unfit(),
         Outcome::NotBegun => return this.with(py, |core| core.requeue_task(task)),
     };
-    let rejected = |why: &Bound<'_, PyAny>| {
-        tell(pool, &python_side::LOG_OBJECT_REJECTED, &[&hook_name(py, task.kind), why]);
-    };
+    let rejected = |why: &Bound<'_, PyAny>| raise_later(pool.as_any(), tell_rejected(pool, task.kind, why));
     match &fit {
         Ok(true) => {}
         Ok(false) => rejected(PyNone::get(py).as_any()),
@@ -233,19 +263,16 @@ fn write_report(pool: &Bound<'_, Pool>, report: Report) {
     let rules = pool.get().with(py, |core| *core.rules());
     let told = match report {
         Report::Leak(slot) => {
-            int(py, SlotId::index(slot) as i64).map(|slot| tell(pool, &python_side::REPORT_LEAK, &[&slot]))
+            int(py, SlotId::index(slot) as i64).map(|slot| tell_quietly(pool, &python_side::REPORT_LEAK, &[&slot]))
         }
-        Report::GaveUpMaking => errors::create_timeout(py, rules.make_limit)
-            .map(|error| tell(pool, &python_side::LOG_CREATE_FAILED, &[&error])),
+        Report::GaveUpMaking => errors::create_timeout(py, rules.make_limit).map(|error| {
+            tell_quietly(pool, &python_side::LOG_CREATE_FAILED, &[&error, PyBool::new(py, false).as_any()])
+        }),
         Report::GaveUpTask(kind) => {
             let limit = to_seconds(rules.check_limit.unwrap_or(0));
-            let error = PyTimeoutError::new_err(format!("it took longer than check_timeout ({limit} s)"));
-            let arguments = [&hook_name(py, kind), error.value(py).as_any()];
-            tell(pool, &python_side::LOG_OBJECT_REJECTED, &arguments);
-            Ok(())
+            let error = PyTimeoutError::new_err(Message::of(format!("it took longer than check_timeout ({limit} s)")));
+            tell_rejected(pool, kind, error.value(py).as_any())
         }
     };
-    if let Err(error) = told {
-        error.write_unraisable(py, Some(pool.as_any()));
-    }
+    raise_later(pool.as_any(), told);
 }

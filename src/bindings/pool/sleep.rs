@@ -9,8 +9,9 @@ use pyo3::types::PyBool;
 use crate::bindings::args::timeout::to_seconds;
 use crate::bindings::ffi::call::{check_signals, finalizing, park_detached};
 use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
-use crate::bindings::ffi::keywords::float;
+use crate::bindings::ffi::interrupt::sees_signals;
 use crate::bindings::ffi::python_side;
+use crate::bindings::ffi::values::{call_method, count, float};
 use crate::bindings::objects::greenlet;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::pool_future::{FutureRef, Host, PoolFuture};
@@ -23,6 +24,12 @@ use crate::sync::Parker;
 /// A signal that arrives after the last look and just before the system call that sleeps does not interrupt it; this
 /// bounds how late it is seen. CPython's own locks have the same gap, and no bound.
 const SIGNAL_BACKSTOP: Duration = Duration::from_millis(20);
+
+/// How often a waiting thread runs Python without a GIL.
+///
+/// There an object counts in the thread that made it. If another thread drops the last reference, the object dies when
+/// its own thread runs Python next: a lease that was dropped would not come back as long as that thread waits here.
+const MERGE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the caller sleeps on: a thread on a parker, a greenlet in its hub.
 pub(crate) enum Sleeper<'py> {
@@ -86,14 +93,24 @@ impl<'py> Sleeper<'py> {
         let (this, py) = (pool.get(), pool.py());
         if let Some(clock) = this.clock() {
             let until = limit.map(|limit| this.now().saturating_add(limit));
-            return clock.bind(py).call_method1("_advance_until", (pool, until)).map(drop).or_raised(py);
+            let until = match until {
+                Some(until) => count(py, until),
+                None => Ok(py.None().into_bound(py)),
+            };
+            let advance = |until| call_method(clock.bind(py).as_any(), c"_advance_until", &[pool.as_any(), &until]);
+            return until.and_then(advance).map(drop).or_raised(py);
         }
         match self {
             Sleeper::Thread(parker) => {
-                let limit = limit.map(Duration::from_nanos);
-                let backstop = || Some(limit.map_or(SIGNAL_BACKSTOP, |limit| limit.min(SIGNAL_BACKSTOP)));
-                park_detached(py, parker, if sees_signals() { backstop() } else { limit });
-                Ok(())
+                let most = if sees_signals() {
+                    Some(SIGNAL_BACKSTOP)
+                } else if cfg!(opool_gil) {
+                    None
+                } else {
+                    Some(MERGE_INTERVAL)
+                };
+                park_detached(py, parker, [limit.map(Duration::from_nanos), most].into_iter().flatten().min());
+                if cfg!(opool_gil) { Ok(()) } else { python_side::RUN_PENDING.call(py, &[]).map(drop).or_raised(py) }
             }
             Sleeper::Greenlet(future) => sleep_in_hub(future, limit, true).or_raised(py),
         }
@@ -183,13 +200,4 @@ pub(crate) fn reason_to_stop(py: Python<'_>, left: Option<Nanos>) -> Option<Stop
         return Some(Stop::Finalizing);
     }
     (left == Some(0)).then_some(Stop::TimedOut)
-}
-
-/// Whether the calling thread is the one that runs signal handlers.
-fn sees_signals() -> bool {
-    #[cfg(target_os = "linux")]
-    // SAFETY: neither call has preconditions.
-    return unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) };
-    #[cfg(not(target_os = "linux"))]
-    true
 }

@@ -1,62 +1,58 @@
 //! The statistics of a pool, as Python reads them.
 
+use std::ffi::CStr;
+
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::bindings::args::timeout::to_seconds;
+use crate::bindings::ffi::keywords::Keywords;
+use crate::bindings::ffi::values::{count, float, list, tuple};
 use crate::bindings::objects::pool::Pool;
 use crate::pool::{BOUNDS, Histogram, Reason};
 
-fn name(reason: Reason) -> &'static str {
+fn name(reason: Reason) -> &'static CStr {
     match reason {
-        Reason::Discarded => "discarded",
-        Reason::Unfit => "unfit",
-        Reason::NotReset => "not_reset",
-        Reason::Idle => "idle",
-        Reason::Lifetime => "lifetime",
-        Reason::Reloaded => "reloaded",
-        Reason::Surplus => "surplus",
-        Reason::Closed => "closed",
-        Reason::Forked => "forked",
+        Reason::Discarded => c"discarded",
+        Reason::Unfit => c"unfit",
+        Reason::NotReset => c"not_reset",
+        Reason::Idle => c"idle",
+        Reason::Lifetime => c"lifetime",
+        Reason::Reloaded => c"reloaded",
+        Reason::Surplus => c"surplus",
+        Reason::Closed => c"closed",
+        Reason::Forked => c"forked",
     }
 }
 
 /// Everything, of one moment.
-pub(crate) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn read<'py>(pool: &Bound<'py, Pool>) -> PyResult<Keywords<'py>> {
     let (py, this) = (pool.py(), pool.get());
     let (counts, figures, rules) = this.with(py, |core| (core.counts(), *core.statistics(), *core.rules()));
-    let dict = PyDict::new(py);
-    for (name, value) in [
-        ("size", counts.size),
-        ("idle", counts.idle),
-        ("leased", counts.leased),
-        ("waiting", counts.waiting),
-        ("creating", counts.creating),
-        ("checking", counts.checking),
-        ("min_size", rules.min_size),
-    ] {
-        dict.set_item(name, value)?;
+    let mut retired = Keywords::new(py)?;
+    for (reason, retired_so_far) in Reason::ALL.into_iter().zip(figures.retired) {
+        retired = retired.object(name(reason), &count(py, retired_so_far)?)?;
     }
-    dict.set_item("max_size", Some(rules.max_size).filter(|&size| size < usize::MAX))?;
-    for (name, value) in [
-        ("created", figures.created),
-        ("create_failures", figures.failed),
-        ("leases", figures.leases),
-        ("timeouts", figures.timeouts),
-        ("refused", figures.refused),
-    ] {
-        dict.set_item(name, value)?;
-    }
-    let retired = PyDict::new(py);
-    for (reason, count) in Reason::ALL.into_iter().zip(figures.retired) {
-        retired.set_item(name(reason), count)?;
-    }
-    dict.set_item("retired", retired)?;
+    let mut read = Keywords::new(py)?
+        .count(c"size", counts.size)?
+        .count(c"idle", counts.idle)?
+        .count(c"leased", counts.leased)?
+        .count(c"waiting", counts.waiting)?
+        .count(c"creating", counts.creating)?
+        .count(c"checking", counts.checking)?
+        .count(c"min_size", rules.min_size)?
+        .maybe_count(c"max_size", Some(rules.max_size).filter(|&size| size < usize::MAX))?
+        .object(c"created", &count(py, figures.created)?)?
+        .object(c"create_failures", &count(py, figures.failed)?)?
+        .object(c"leases", &count(py, figures.leases)?)?
+        .object(c"timeouts", &count(py, figures.timeouts)?)?
+        .object(c"refused", &count(py, figures.refused)?)?
+        .object(c"retired", retired.as_dict())?;
     for (name, Histogram { buckets, sum }) in
-        [("wait_time", figures.wait), ("create_time", figures.create), ("use_time", figures.hold)]
+        [(c"wait_time", figures.wait), (c"create_time", figures.create), (c"use_time", figures.hold)]
     {
-        dict.set_item(name, (buckets.to_vec(), to_seconds(sum)))?;
+        let buckets = list(py, buckets.iter().map(|&bucket| count(py, bucket)))?;
+        read = read.object(name, &tuple(py, &[&buckets, &float(py, to_seconds(sum))?])?)?;
     }
-    dict.set_item("bounds", BOUNDS.map(to_seconds).to_vec())?;
-    Ok(dict)
+    let bounds = list(py, BOUNDS.iter().map(|&bound| float(py, to_seconds(bound))))?;
+    read.object(c"bounds", &bounds)
 }

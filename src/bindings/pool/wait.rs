@@ -1,18 +1,23 @@
 //! What a thread or a greenlet does that finds nothing idle: the slow half of `lease/hot.rs`.
 
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use crate::bindings::args::timeout::{Deadline, Wait};
-use crate::bindings::ffi::exception::{OrRaised, Raises};
+use crate::bindings::ffi::call::is_true;
+use crate::bindings::ffi::exception::{OrRaised, Raised, Raises};
+use crate::bindings::ffi::interrupt::{Kept, failure};
 use crate::bindings::ffi::python_side;
 use crate::bindings::objects::greenlet;
+use crate::bindings::objects::item::Core;
 use crate::bindings::objects::pool::Pool;
+use crate::bindings::objects::ready::runs_event_loop;
 use crate::bindings::objects::waited::Waited;
 use crate::bindings::pool::asker::{Waiting, asker, held, who};
 use crate::bindings::pool::background::{follow_up, follow_up_if_managed};
 use crate::bindings::pool::borrow::{RETRY, borrow};
 use crate::bindings::pool::errors;
-use crate::bindings::pool::give_back::give_back;
+use crate::bindings::pool::give_back::{give_back, give_back_quietly};
 use crate::bindings::pool::holders::note_holders;
 use crate::bindings::pool::log::tell;
 use crate::bindings::pool::sleep::{Place, Sleeper, Stop, reason_to_stop};
@@ -62,8 +67,10 @@ pub(crate) fn taken<'py>(pool: &Bound<'py, Pool>, slot: SlotId) -> Raises<'py, S
     match follow_up(pool) {
         Ok(()) => Ok(slot),
         Err(error) => {
-            give_back(pool, slot);
-            Err(error).or_raised(py)
+            let mut kept = Kept::default();
+            kept.add(py, error);
+            kept.keep(py, give_back(pool, slot));
+            kept.raise().map(|()| slot).or_raised(py)
         }
     }
 }
@@ -100,12 +107,20 @@ fn queue<'py>(pool: &Bound<'py, Pool>, wait: Wait, first: Caller) -> Raises<'py,
     // Asked again: that this thread has a hub may have been news.
     let first = Caller { now: first.now, ..asker(this, py) };
     let spent = this.with(py, |core| core.spent(first.now));
+    let greenlet = sleeper.is_greenlet();
     let mut place = match join(pool, first, sleeper)? {
         Joined::Got(slot) => return taken(pool, slot),
         Joined::At(place) => place,
     };
     let _waiting = Waiting::begin(first.thread);
-    let mut queued = Queued { pool, waited: Waited { since: first.now, deadline, spent }, looked: false };
+    let waited = Waited { since: first.now, deadline, spent, blocks_loop: false };
+    let mut queued = Queued::new(pool, waited);
+    if !greenlet && deadline.left(first.now) != Some(0) {
+        match blocks_event_loop(pool).or_raised(py) {
+            Ok(blocks) => queued.waited.blocks_loop = blocks,
+            Err(raised) => return queued.stop(place.take(py), Stop::Raised(raised)),
+        }
+    }
     loop {
         // Each time: a signal handler may have forked, and what was under way for this wait is the other process's
         // then.
@@ -174,11 +189,19 @@ fn join<'py>(pool: &Bound<'py, Pool>, caller: Caller, sleeper: Sleeper<'py>) -> 
 struct Queued<'a, 'py> {
     pool: &'a Bound<'py, Pool>,
     waited: Waited,
-    /// Whether it has looked for a deadlock.
-    looked: bool,
+    /// When it is worth looking for a deadlock: never, after the last look.
+    look_at: Option<Nanos>,
+    /// Whether it has looked once, and was not certain.
+    looks_again: bool,
 }
 
-impl<'py> Queued<'_, 'py> {
+impl<'a, 'py> Queued<'a, 'py> {
+    fn new(pool: &'a Bound<'py, Pool>, waited: Waited) -> Self {
+        let makes = pool.get().with(pool.py(), |core| core.rules().makes);
+        let look_at = waited.since.saturating_add(if makes { DEADLOCK_AFTER } else { PROBABLE_DEADLOCK_AFTER });
+        Queued { pool, waited, look_at: Some(look_at), looks_again: false }
+    }
+
     fn stop(&self, ticket: Option<Ticket>, reason: Stop<'py>) -> Raises<'py, SlotId> {
         let (pool, this, py) = (self.pool, self.pool.get(), self.pool.py());
         // What the message is about, while this thread still waits.
@@ -193,7 +216,7 @@ impl<'py> Queued<'_, 'py> {
         });
         match (slot, reason) {
             (Some(slot), Stop::Raised(raised)) => {
-                give_back(pool, slot);
+                give_back_quietly(pool, slot);
                 Err(raised)
             }
             (Some(slot), _) => taken(pool, slot),
@@ -204,30 +227,20 @@ impl<'py> Queued<'_, 'py> {
         }
     }
 
-    /// When it is worth looking for a deadlock.
-    fn look_at(&self) -> Nanos {
-        let makes = self.pool.get().with(self.pool.py(), |core| core.rules().makes);
-        self.waited.since.saturating_add(if makes { DEADLOCK_AFTER } else { PROBABLE_DEADLOCK_AFTER })
-    }
-
     fn until_look(&self, now: Nanos) -> Option<Nanos> {
-        (!self.looked).then(|| self.look_at().saturating_sub(now))
+        self.look_at.map(|at| at.saturating_sub(now))
     }
 
     /// Once, after a while: whether every holder waits for this pool. The last of them to begin its wait sees it, so
-    /// one look each is enough.
+    /// one look each is enough; but if something else may hide that it is certain, it looks again, ever later.
     fn look_for_deadlock(&mut self, now: Nanos) -> Option<Stop<'py>> {
-        if self.looked || now < self.look_at() {
-            return None;
-        }
-        self.looked = true;
+        self.look_at.take_if(|at| *at <= now)?;
         let (this, py) = (self.pool.get(), self.pool.py());
         note_holders(this, py, now);
         let me = who(this, py);
         let (stuck, entered, makes) = this.with(py, |core| {
             // Only a holder can end it by giving up: the last of those to begin a wait looks as well.
-            let stuck = core.values().any(|(_, item, hold, _)| item.who(py, hold) == me)
-                && core.is_stuck(|item, hold| item.who(py, hold));
+            let stuck = core.values().any(|(_, item, hold, _)| item.who(py, hold) == me) && is_stuck(core, py);
             // Greenlets of one thread cannot be told apart by what was taken before the first of them was seen.
             let stuck = stuck && (!greenlet::any() || core.values().all(|(_, item, ..)| item.greenlet().is_some()));
             // What greenlet has entered a lease is not known, only which has taken it.
@@ -239,11 +252,63 @@ impl<'py> Queued<'_, 'py> {
             return None;
         }
         // A lease that was not entered, or a bare object, may be given back by any thread; and where the pool does not
-        // make its objects itself, somebody may add one. So that is only probable.
-        if makes && entered {
-            return Some(Stop::Deadlock);
+        // make its objects itself, somebody may add one. So that is only probable. And the thread that entered a lease
+        // need not be the one that leaves it: the Python side looks whether the lease is on its stack.
+        let may_be_certain = makes && entered;
+        // Whatever looks at the leases in another thread at the same moment hides it, such as this very look there.
+        let tells = self.looks_again || !may_be_certain;
+        match examine_deadlock(self.pool, may_be_certain, tells) {
+            // That ran Python, so the others may have gone on meanwhile.
+            Ok(true) => this.with(py, |core| is_stuck(core, py)).then_some(Stop::Deadlock),
+            Ok(false) => {
+                if may_be_certain {
+                    self.looks_again = true;
+                    self.look_at = Some(now.saturating_add(now.saturating_sub(self.waited.since).saturating_mul(2)));
+                }
+                None
+            }
+            Err(interrupt) => Some(Stop::Raised(Raised::from_error(py, interrupt))),
         }
-        tell(self.pool, &python_side::REPORT_DEADLOCK, &[]);
-        None
     }
+}
+
+/// Whether this thread, which is about to wait, runs an event loop: that stands still meanwhile. The log tells so once.
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+fn blocks_event_loop(pool: &Bound<'_, Pool>) -> PyResult<bool> {
+    let (this, py) = (pool.get(), pool.py());
+    let blocks = this.clock().is_none() && or_no(pool, runs_event_loop(py))?;
+    if blocks && this.note_blocked_loop() {
+        tell(pool, &python_side::LOG_BLOCKED_LOOP, &[])?;
+    }
+    Ok(blocks)
+}
+
+/// Whether all threads that hold something, as far as the pool knows, wait for it.
+fn is_stuck(core: &Core, py: Python<'_>) -> bool {
+    core.is_stuck(|item, hold| item.who(py, hold))
+}
+
+/// Whether it is certain that the waits of all holders never end. Writes to the log what is only probable, if that is
+/// to be told.
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+fn examine_deadlock(pool: &Bound<'_, Pool>, may_be_certain: bool, tells: bool) -> PyResult<bool> {
+    let py = pool.py();
+    let [may_be_certain, tells] = [may_be_certain, tells].map(|flag| PyBool::new(py, flag).to_owned().into_any());
+    let certain = python_side::EXAMINE_DEADLOCK.call(py, &[pool.as_any(), &may_be_certain, &tells]);
+    or_no(pool, certain.and_then(|certain| is_true(&certain)))
+}
+
+/// The answer; or no, if that failed, which is reported as unraisable.
+///
+/// # Errors
+/// If a signal handler raised meanwhile.
+fn or_no(pool: &Bound<'_, Pool>, answer: PyResult<bool>) -> PyResult<bool> {
+    let py = pool.py();
+    let Err(error) = answer else { return answer };
+    failure(py, error)?.write_unraisable(py, Some(pool.as_any()));
+    Ok(false)
 }

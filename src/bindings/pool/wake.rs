@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 use crate::bindings::ffi::exception::keeping_exception;
+use crate::bindings::ffi::interrupt::Kept;
 use crate::bindings::objects::pool::Pool;
 use crate::bindings::objects::waker::Waker;
 use crate::bindings::pool::asker::asker;
@@ -10,16 +11,19 @@ use crate::pool::{SlotId, Ticket};
 
 /// Wakes a waiter, of whatever kind. If it will never run, because its event loop is dead, what it was given goes to
 /// the next one.
-pub(crate) fn wake(pool: &Bound<'_, Pool>, waker: Waker) {
+///
+/// # Errors
+/// If a signal handler raised meanwhile. It is done all the same.
+pub(crate) fn wake(pool: &Bound<'_, Pool>, waker: Waker) -> PyResult<()> {
     if waker.unpark() {
-        return;
+        return Ok(());
     }
-    let py = pool.py();
+    let (py, mut kept) = (pool.py(), Kept::default());
     keeping_exception(py, || {
         // One after the other, however many of them are dead: not each from within the one before.
         let mut next = Some(waker);
         while let Some(waker) = next.take() {
-            if !waker.call(py) {
+            if !waker.call(py, &mut kept) {
                 if waker.is_worker_greenlet(py) {
                     // The follow-up that woke it has another one come.
                     pool.get().with(py, |core| core.worker_lost());
@@ -29,6 +33,7 @@ pub(crate) fn wake(pool: &Bound<'_, Pool>, waker: Waker) {
             }
         }
     });
+    kept.raise()
 }
 
 /// Ends a wait in place of the waiter. Returns what it was given.

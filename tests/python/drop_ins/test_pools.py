@@ -333,3 +333,20 @@ def test_many_threads_on_the_drop_in_lose_nothing():
     threads(8, target)
     assert pool.pool.qsize() == 3
     assert {pool.pool.get() for _ in objects} == set(objects)
+
+
+def test_a_singleton_may_be_set_up_again_while_nobody_has_an_object():
+    class Single(design_pool.Pool):
+        instance = None
+
+        def __new__(cls, objects):
+            cls.instance = cls.instance or super().__new__(cls)
+            return cls.instance
+
+    pool = Single(["a", "b"])
+    assert Single(["c"]) is pool and pool.pool.qsize() == 1
+    with pool.lease() as obj:
+        assert obj == "c"
+        with pytest.raises(RuntimeError, match="set up already"):
+            Single(["d"])
+    assert pool.get() == "c"

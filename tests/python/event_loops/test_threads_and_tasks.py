@@ -480,7 +480,7 @@ def test_stats_count_tasks_as_they_count_threads():
 
 
 @can_fork
-def test_after_a_fork_the_tasks_of_this_thread_hold_and_wait_on_and_those_of_others_are_gone():
+def test_after_a_fork_the_running_task_holds_on_and_all_others_are_gone():
     run_child(
         """
         import asyncio, concurrent.futures.thread, os, sys, threading, warnings  # the second: not beside the fork
@@ -524,12 +524,11 @@ def test_after_a_fork_the_tasks_of_this_thread_hold_and_wait_on_and_those_of_oth
             leases[1].release()
 
         def check(mine, keep, task):
-            # The object of the other thread's task went to mine, which was the only one left in the queue.
-            assert (pool.size, pool.idle, pool.leased, pool.waiting) == (2, 0, 2, 0), pool
+            # The object of the other thread's task is free: nobody is left in the queue.
+            assert (pool.size, pool.idle, pool.leased, pool.waiting) == (2, 1, 1, 0), pool
             assert [holder.obj for holder in pool.holders()] == [mine], pool.holders()
             theirs[0].close()  # ends nobody's wait but its own, which is over
-            assert (pool.idle, pool.waiting) == (0, 0), pool
-            task.get_coro().close()
+            task.get_coro().close()  # so does this
             assert (pool.idle, pool.waiting) == (1, 0), pool
             type(keep).__aexit__(keep, None, None, None)
             assert (pool.idle, pool.waiting) == (2, 0), pool
@@ -612,3 +611,68 @@ def test_a_lease_of_another_threads_task_is_over_in_the_child_and_says_so():
         assert pool.idle == 1
         """
     )
+
+
+@every_asyncio
+def test_holders_name_the_task_that_holds_the_object(loop):
+    pool = opool.Pool(things(3))
+
+    async def hold():
+        async with pool.lease_async():
+            await asyncio.sleep(60)
+
+    async def main():
+        tasks = [asyncio.create_task(hold(), name=f"holder {i}") for i in range(2)]
+        await until(loop, lambda: pool.leased == 2)
+        async with pool.lease_async():
+            names = sorted(holder.task for holder in pool.holders())
+            mine = asyncio.current_task().get_name()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert names == sorted(["holder 0", "holder 1", mine])
+
+    loop.run(main)
+
+
+@pytest.mark.skipif(not HAS_GIL, reason="the stacks of another thread's tasks cannot be read")
+def test_holders_name_the_tasks_of_another_threads_loop_in_which_nobody_waits():
+    pool, over = opool.Pool(things(2)), threading.Event()
+
+    async def hold():
+        async with pool.lease_async():
+            while not over.is_set():
+                await asyncio.sleep(0.001)
+
+    async def main():
+        await asyncio.gather(*(asyncio.create_task(hold(), name=f"holder {i}") for i in range(2)))
+
+    def names():
+        return sorted(str(holder.task) for holder in pool.holders())
+
+    crew = Crew(1, lambda _: asyncio.run(main()))
+    eventually(lambda: names() == ["holder 0", "holder 1"])  # one of them may run at the moment
+    over.set()
+    crew.join()
+
+
+def test_a_lease_that_another_thread_drops_comes_back_while_its_own_thread_waits():
+    # Without a GIL it dies in the thread that made it, when that runs Python.
+    run_child("""
+import threading, time
+import opool
+pool, box, ready = opool.Pool(["only"]), [], threading.Event()
+def owner():
+    box.append(pool.lease())
+    ready.set()
+    pool.lease(timeout=100).release()
+thread = threading.Thread(target=owner)
+thread.start()
+ready.wait()
+while not pool.waiting:
+    time.sleep(0.001)
+start = time.monotonic()
+box.clear()
+thread.join()
+assert time.monotonic() - start < 50
+""")

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import opool
-from opool import _task_holders
+from opool import _deadlock, _task_holders
 from opool.testing import Clock, Scripted
 from progress import computing
 from support import LIMIT, Crew, Thing, eventually, queue_up, things, threads
@@ -402,7 +402,6 @@ def test_the_background_speaks_on_the_logger_opool_and_names_the_pool(caplog):
     assert {record.name for record in caplog.records} == {"opool"}
     assert said == {
         ("INFO", "pool 'db': check failed: ScriptedError('call 0 of the script'); object discarded"),
-        ("WARNING", "pool 'db': creating an object failed: ScriptedError('call 1 of the script')"),
         ("WARNING", "pool 'db': reset failed: ScriptedError('call 1 of the script'); object discarded"),
         ("WARNING", "pool 'db': dispose failed: ScriptedError('call 0 of the script')"),
         ("WARNING", "pool 'db': dispose failed: ScriptedError('call 1 of the script')"),
@@ -419,3 +418,9 @@ def test_a_check_that_says_no_is_worth_a_word_and_no_traceback(caplog):
     (record,) = caplog.records
     assert (record.levelname, record.exc_info) == ("INFO", None)
     assert record.message == "pool: check returned False; object discarded"
+
+
+def test_a_deadlock_whose_objects_have_come_back_meanwhile_is_reported_without_holders():
+    pool = opool.Pool(things(1), name="letters")
+    message = str(_deadlock.deadlock_error(pool))
+    assert message.startswith("pool 'letters': all its objects were with those that waited for it themselves")

@@ -80,8 +80,9 @@ def test_a_coroutine_function_that_waits_for_something_is_told_that_no_time_pass
         await asyncio.sleep(1)
 
     pool = opool.Pool(factory=factory, clock=Clock())
-    with pytest.raises(opool.FactoryError, match="cannot be suspended on a test's clock"):
+    with pytest.raises(opool.FactoryError) as failure:
         ASYNCIO.run(enter, pool)
+    assert "cannot be suspended on a test's clock" in str(failure.value.__cause__)
 
 
 def test_what_is_due_at_the_same_time_happens_in_the_order_in_which_it_was_asked_for():
@@ -198,8 +199,9 @@ def test_a_hook_that_lets_too_much_time_pass_is_given_up_as_if_it_were_slow():
         return object()
 
     pool = opool.Pool(factory=factory, clock=clock, create_timeout=3)
-    with pytest.raises(opool.FactoryError, match="create_timeout"):
+    with pytest.raises(opool.FactoryError) as failure:
         pool.lease(timeout=5)
+    assert "create_timeout" in str(failure.value.__cause__)
     check_invariants(pool)
 
 

@@ -112,7 +112,7 @@ assert inside.wait(60)
 
 def test_what_a_log_an_object_and_an_answer_do_too_late():
     child("""
-import logging
+import contextlib, logging
 inside = []
 
 def slow(what, sleep=time.sleep, get_ident=threading.get_ident, main=threading.get_ident()):
@@ -129,8 +129,12 @@ class Undecided:
         slow("the answer")
 
 def wait_for(pool):
-    threading.Thread(target=pool.lease, daemon=True).start()
+    def wait():
+        with contextlib.suppress(opool.FactoryError):       # which may come before its record is written
+            pool.lease()
+    threading.Thread(target=wait, daemon=True).start()
 
+logging.getLogger("opool").setLevel(logging.DEBUG)
 logging.getLogger("opool").addFilter(lambda record: slow("the log"))
 fails = opool.Pool(factory=lambda: 1 / 0)
 wait_for(fails)
@@ -337,3 +341,41 @@ class Pool(opool.Pool):
 pool = Pool(factory=Thing, max_size=2, check=bool, reset=repr, dispose=repr, max_idle=60, track=True)
 {held}
 """)
+
+
+@pytest.mark.parametrize(
+    "load",
+    ["import logging", "pool.acquire(); fails()", "import opool"],
+    ids=["loaded by the program", "loaded for the first record", "loaded before"],
+)
+def test_logging_shuts_down_when_no_worker_could_write_a_record_any_more(load):
+    told = run_child(
+        ("import logging\n" if load == "import opool" else "")
+        + f"""
+import sys, threading
+import opool
+assert ("logging" in sys.modules) == {load == "import opool"}
+
+def fails():
+    try:
+        opool.Pool(factory=lambda: 1 / 0).lease()
+    except opool.FactoryError:
+        pass
+
+def workers():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("opool")]
+
+pool = opool.Pool(factory=object, max_idle=1000)
+{load}
+pool.lease().release()
+import logging
+assert workers()                        # it waits for the end of the idle time
+
+class Closing(logging.Handler):
+    def close(self):
+        print("shut down", workers())
+        super().close()
+handler = Closing()
+"""
+    ).stdout
+    assert told.splitlines() == ["shut down []"]

@@ -16,14 +16,15 @@ PACKAGE = Path(opool.__file__).parent
 SOURCE = Path(__file__).resolve().parents[3]
 
 LAYERS = [  # as in DESIGN.md: each may import those above it in this list
-    {"_default", "_hooks", "_records", "_text", "_weaksets"},
+    {"_default", "_interrupts", "_records", "_weaksets", "_with_blocks"},
+    {"_hooks", "_text"},
     {"errors"},
     {"_greenlets", "_opool"},
-    {"_log", "_registry", "_stats", "_threads"},
-    {"_event_loops"},
+    {"_log", "_registry", "_stacks", "_stats"},
+    {"_event_loops", "_threads"},
     {"_task_holders"},
     {"_holders", "_hook_tasks"},
-    {"_closing", "_deadlock"},
+    {"_closing", "_deadlock", "_forks"},
     {"__init__"},
     {"metrics", "testing", "bank", "__main__"},
     {"metrics._table"},

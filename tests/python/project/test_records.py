@@ -207,5 +207,5 @@ def test_a_named_tuple_is_one(kind):
 
 def test_the_facts_of_a_timeout_are_a_named_tuple():
     assert TimeoutFacts._fields == tuple(TimeoutFacts.__annotations__)
-    assert TimeoutFacts._field_defaults == {"of_ids": False}
+    assert TimeoutFacts._field_defaults == {"of_ids": False, "blocks_loop": False}
     assert TimeoutFacts.__module__ == "opool.errors"

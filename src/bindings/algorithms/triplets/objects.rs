@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::bindings::ffi::values::{count, int, list_of_three};
+
 pub(super) fn search(s: &Bound<'_, PyAny>, found: &Bound<'_, PyList>) -> PyResult<()> {
     let py = s.py();
-    let zero = 0_i32.into_pyobject(py)?;
+    let zero = int(py, 0)?;
     let mut pause = Pause::new();
     for (place, value) in s.try_iter()?.enumerate() {
         let value = value?;
-        let sum = |left, right| value.add(s.get_item(left)?)?.add(s.get_item(right)?);
+        let item = |place: usize| s.get_item(count(py, place as u64)?);
+        let sum = |left, right| value.add(item(left)?)?.add(item(right)?);
         let mut left = place + 1;
         let mut right = s.len()?.saturating_sub(1);
         while left < right {
             pause.consider(py)?;
             if sum(left, right)?.eq(&zero)? {
-                found.append(PyList::new(py, [&value, &s.get_item(left)?, &s.get_item(right)?])?)?;
+                found.append(list_of_three(py, [value.clone(), item(left)?, item(right)?])?)?;
                 left += 1;
                 right -= 1;
             } else if sum(left, right)?.lt(&zero)? {
