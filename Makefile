@@ -132,8 +132,8 @@ torture: develop others ## kill clients of a bank at random for an hour, and che
 	@$(BIN)/python bank/tests/python/killing.py $(SECONDS_OF_TORTURE) 10000
 
 .PHONY: bench-bank
-bench-bank: bench-env ## measure the bank against its peers (ARGS=--quick for less)
-	@$(BENCH_VENV)/bin/python scripts/wheels.py install
+bench-bank: bench-venv ## measure the bank against its peers (ARGS=--quick for less)
+	@$(BENCH_VENV)/bin/python scripts/wheels.py install --release
 	@$(BENCH_VENV)/bin/python bank/benches/run.py $(ARGS)
 
 .PHONY: interpreters
@@ -250,15 +250,21 @@ gate: develop ## hold a lease and an id to their number of instructions, counted
 	@$(BIN)/python benches/gate.py
 
 # The peers are no business of the tests: the benchmarks have an environment of their own.
-.PHONY: bench-env
-bench-env:
+.PHONY: bench-venv
+bench-venv:
 	@$(PYTHON) scripts/make_venv.py $(BENCH_VENV) --lock requirements/bench.lock --what-can-be-had
+
+.PHONY: bench-env
+bench-env: bench-venv
 	@$(BENCH_MATURIN) develop --release --locked --quiet
 	@$(BENCH_MATURIN) develop --release --locked --quiet --manifest-path benches/floor/Cargo.toml
 
 .PHONY: bench
-bench: bench-env ## measure against the peers (ARGS=--publish keeps the figures for the README)
+bench: bench-env ## measure against the peers, the bank too (ARGS=--publish keeps the figures for the README)
 	@$(BENCH_VENV)/bin/python benches/run.py $(ARGS)
+ifeq ($(filter --only,$(ARGS)),)
+	@$(MAKE) --no-print-directory bench-bank
+endif
 
 .PHONY: bench-quick
 bench-quick: bench-env ## the same in two minutes, less exact

@@ -10,9 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import opool
-from areas import peers, task_peers
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -38,6 +35,8 @@ def build() -> str:
 
 def versions() -> dict[str, str]:
     """The peers that are installed."""
+    from areas import peers, task_peers
+
     found = {}
     packages = {each.package for each in peers.SUBJECTS} | {each.package for each in task_peers.SUBJECTS} | {"uvloop"}
     for package in sorted(packages - {""}):
@@ -66,6 +65,8 @@ def revision() -> str:
 
 def facts() -> dict[str, Any]:
     """All of it."""
+    import opool  # the benchmarks of the bank use the rest of this module without it
+
     return {
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "python": platform.python_version(),

@@ -3,6 +3,7 @@
     python scripts/wheels.py build dist                    for the interpreter that runs this
     python scripts/wheels.py build dist --manylinux 2_17   for every interpreter here, linked by zig for that glibc
     python scripts/wheels.py install                       what the tests need beside the first package
+    python scripts/wheels.py install --release             the same as it is released, for the benchmarks
 
 Run by the interpreter of an environment that holds maturin (and, for the second, zig).
 """
@@ -97,14 +98,14 @@ def quick_interpreter() -> str:
     return note.read_text()
 
 
-def install() -> None:
-    """Builds every package but the first, quickly, and installs it in this environment unless that one is there."""
+def install(release: bool) -> None:
+    """Builds every package but the first, quickly or as released, and installs it here unless it is there."""
     free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
     for package in packages()[1:]:
         # One wheel serves all interpreters with a GIL. What has none needs a wheel of its own.
         python = sys.executable if free_threaded and package.kind != "program" else quick_interpreter()
-        target = target_of(package, python, "quick-")
-        wheel = build(package, python, target / "wheels", environment(target, **QUICK))
+        target = target_of(package, python, "" if release else "quick-")
+        wheel = build(package, python, target / "wheels", environment(target, **({} if release else QUICK)))
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         stamp = Path(sys.prefix) / f".installed-{package.name}"
         if not (stamp.exists() and stamp.read_text() == digest):
@@ -118,13 +119,14 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("install", help="into the environment of the interpreter that runs this")
+    installing = verbs.add_parser("install", help="into the environment of the interpreter that runs this")
+    installing.add_argument("--release", action="store_true", help="compiled as it is released, for the benchmarks")
     building = verbs.add_parser("build", help="wheels and source distributions")
     building.add_argument("out", type=Path, help="the folder that they go to")
     building.add_argument("--manylinux", metavar="X_Y", help="for each interpreter here, and for this glibc or newer")
     arguments = parser.parse_args()
     if arguments.verb == "install":
-        install()
+        install(arguments.release)
     elif arguments.manylinux:
         options = ["--zig", "--compatibility", f"manylinux_{arguments.manylinux}"]
         build_all(arguments.out, list(interpreters().values()), *options)

@@ -50,6 +50,12 @@ fn calls(path: &std::path::Path, syncs: i64) {
         };
         let answer = bank.settle_one(Settle { key: key.clone(), token, call, force: false });
         say(id, format!("{key} {token} {:?}", answer.map(|settled| settled.yes)));
+        if id == "release" || id == "reject" {
+            // Somebody else takes it: a repeat of the call above then finds another token on the row.
+            let pick = Pick::Key { key, create: None, same_payload: false };
+            let next = bank.take(Take { pick, ..long(&format!("after {id}")) }).unwrap();
+            say(&format!("after {id}"), format!("{:?}", key_of(&next)));
+        }
     }
     say("verify", format!("{:?}", bank.read(Query::Verify).unwrap().faults));
 }

@@ -7,7 +7,8 @@ Errors derive from `BankError`.
 """
 
 from opool_bank._bank import Item, __version__
-from opool_bank._client import Bank, Counts
+from opool_bank._client import Bank
+from opool_bank._counts import Counts
 from opool_bank._ids import SharedObjectMgr
 from opool_bank._lease import Lease, Leases
 from opool_bank._once import Once, once

@@ -70,6 +70,7 @@ async def take(
     ticket, number = sent
     waits = look is not None
     timer: asyncio.TimerHandle | None = None
+    begun = loop.time()
 
     def time_up() -> None:
         nonlocal ticket, number, timer, waits
@@ -86,7 +87,7 @@ async def take(
             ticket, number = look((queue, future))
             timer = loop.call_later(BUSY_LIMIT, time_up)
         else:
-            future.set_exception(core.busy_error())
+            future.set_exception(core.busy_error(loop.time() - begun))
 
     def closed() -> None:
         if not future.done() and core.cancel(ticket) != 0:

@@ -1,11 +1,10 @@
 """The compiled half of `opool_bank`: parses, waits, converts. `Bank` and its kin are the public side."""
 
 from asyncio import Future
-from collections.abc import Iterator
 from os import PathLike
 from typing import Any, final
 
-__all__ = ["BankCore", "Completions", "Item", "LeaseCore", "ManualClock", "__version__"]
+__all__ = ["AtomicPut", "BankCore", "Completions", "Item", "LeaseCore", "ManualClock", "__version__"]
 
 __version__: str
 
@@ -66,6 +65,14 @@ class Completions:
 
     def forget(self, number: int) -> None:
         """Forget a request that was taken back."""
+
+@final
+class AtomicPut:
+    def add(self, items: list[Any]) -> None:
+        """Collect items; takes no lock that others wait for."""
+
+    def commit(self) -> int:
+        """Store all, or nothing; how many were new."""
 
 @final
 class LeaseCore:
@@ -133,8 +140,8 @@ class BankCore:
     def waiting(self) -> int:
         """How many calls of this process wait for an item of this file."""
 
-    def busy_error(self) -> BaseException:
-        """The error that says that another process has had the lock for too long."""
+    def busy_error(self, waited: float) -> BaseException:
+        """The error that says that another process has had the lock for too long: for `waited` seconds."""
 
     def put(
         self,
@@ -147,10 +154,8 @@ class BankCore:
     ) -> Any:
         """Store one chunk; how many were new."""
 
-    def put_atomic(
-        self, items: Iterator[Any], keep: bool, priority: int, delay: float, max_attempts: int | None
-    ) -> int:
-        """Store all of an iterable, or nothing. It is read before the lock is taken."""
+    def atomic_put(self, keep: bool, priority: int, delay: float, max_attempts: int | None) -> AtomicPut:
+        """Begin a put that stores all or nothing."""
 
     def take(
         self,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opool_bank import _async, _tx
 from opool_bank._address import Address, path_of
 from opool_bank._bank import BankCore, Item
+from opool_bank._counts import Counts, counts_of
 from opool_bank._lease import AsyncLease, Lease, Leases, pairs
 from opool_bank.errors import BankTimeout, BankUsageError
 
@@ -21,24 +22,6 @@ if TYPE_CHECKING:
 _CHUNK = 1_000
 _PAGE = 500
 _DEFAULT: Any = ...  # the bank's own timeout
-
-
-class Counts(NamedTuple):
-    """How many items of a bank are in which state, from counters that every change keeps.
-
-    Attributes:
-        free: can be claimed, now or after their delay.
-        leased: are held for a time; those whose lease ran out and that nobody took since are among them.
-        given: were given for good.
-        dead: used up their attempts.
-        put: were ever put; those that were not to be kept are in no other number.
-    """
-
-    free: int
-    leased: int
-    given: int
-    dead: int
-    put: int
 
 
 class Bank:
@@ -149,7 +132,10 @@ class Bank:
         if tx is not None:
             return _tx.put(self._core, tx, found, atomic, keep, priority, delay, max_attempts)
         if atomic:
-            return self._core.put_atomic(found, keep, priority, delay, max_attempts)
+            whole = self._core.atomic_put(keep, priority, delay, max_attempts)
+            while chunk := list(itertools.islice(found, _CHUNK)):
+                whole.add(chunk)
+            return whole.commit()
         new = 0
         while chunk := list(itertools.islice(found, _CHUNK)):
             new += self._core.put(chunk, keep, priority, delay, max_attempts)
@@ -159,17 +145,28 @@ class Bank:
         self,
         items: Iterable[Any],
         *,
+        atomic: bool = False,
         on_conflict: str = "error",
         priority: int = 0,
         delay: float = 0.0,
         max_attempts: int | None = None,
         tx: Any = None,
     ) -> int:
-        """As `put` in chunks, for event loops. `tx` may be a connection of asyncpg, too."""
+        """As `put`, for event loops. With `atomic=True` it writes in the loop's threads (`run_in_executor`).
+
+        The iterable is read in the loop's thread. A cancelled put may have been carried out; the same call tells, since
+        it adds what is missing. `tx` may be a connection of asyncpg, too.
+        """
         keep = _keep(on_conflict)
         found = _iterate(items)
         if tx is not None:
-            return await _tx.put_async(self._core, tx, found, keep, priority, delay, max_attempts)
+            return await _tx.put_async(self._core, tx, found, atomic, keep, priority, delay, max_attempts)
+        if atomic:
+            in_thread = partial(asyncio.get_running_loop().run_in_executor, None)
+            whole = await in_thread(self._core.atomic_put, keep, priority, delay, max_attempts)
+            while chunk := list(itertools.islice(found, _CHUNK)):
+                await in_thread(whole.add, chunk)
+            return await in_thread(whole.commit)
         new = 0
         while chunk := list(itertools.islice(found, _CHUNK)):
             send = partial(self._core.put, chunk, keep, priority, delay, max_attempts)
@@ -446,11 +443,11 @@ class Bank:
 
     def counts(self) -> Counts:
         """Return how many items are in which state."""
-        return _counts(self._core.counts())
+        return counts_of(self._core.counts())
 
     async def counts_async(self) -> Counts:
         """As `counts`, for event loops."""
-        return _counts(await _async.answer(self._core, self._core.counts))
+        return counts_of(await _async.answer(self._core, self._core.counts))
 
     def items(self, state: str | None = None) -> Iterator[Item]:
         """Iterate over the items in the order in which they were put, or those in one state.
@@ -547,29 +544,3 @@ def _answers(answers: list[Any], single: bool) -> Any:
         if isinstance(answer, BaseException):
             raise answer
     return answers[0] if single else answers
-
-
-def _counts(counts: dict[str, int]) -> Counts:
-    return Counts(*(counts[name] for name in Counts._fields))
-
-
-def export(bank: Bank) -> Iterator[str]:
-    """Yield the items of a bank as lines of JSON, for `import_lines`."""
-    for item in bank.items():
-        yield json.dumps(
-            {
-                "key": _plain(item.key),
-                "payload": _plain(item.payload),
-                "state": item.state,
-                "priority": item.priority,
-                "attempts": item.attempts,
-                "max_attempts": item.max_attempts,
-                "token": item.token,
-                "claim_id": _plain(item.claim_id),
-                "result": _plain(item.result),
-            }
-        )
-
-
-def _plain(value: Any) -> Any:
-    return {"bytes": value.hex()} if isinstance(value, bytes) else value

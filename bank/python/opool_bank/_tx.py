@@ -163,10 +163,10 @@ def put(core: BankCore, tx: Any, items: Iterator[Any], atomic: bool, keep: bool,
         rows = run(text, values)
 
 
-async def put_async(core: BankCore, tx: Any, items: Iterator[Any], keep: bool, *options: Any) -> int:
+async def put_async(core: BankCore, tx: Any, items: Iterator[Any], atomic: bool, keep: bool, *options: Any) -> int:
     """As `put`, for event loops."""
     run = await run_async(tx)
-    steps = _steps(core, items, False, keep, options)
+    steps = _steps(core, items, atomic, keep, options)
     rows: Any = None
     while True:
         try:

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 from opool_bank import __version__
 from opool_bank._address import is_database
-from opool_bank._client import Bank, export
+from opool_bank._client import Bank
+from opool_bank._export import export, plain
 from opool_bank._progress import progress
 from opool_bank.errors import BankError
 
@@ -34,7 +35,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         return made
 
     put = command("put", "store items that are not there yet")
-    put.add_argument("keys", metavar="CODE", nargs="*", help="the items; - reads one a line from standard input")
+    put.add_argument("keys", metavar="CODE", nargs="*", help="the items; none, or -: one a line from standard input")
     put.add_argument("--priority", type=int, default=0, help="0 (first) to 9")
     put.add_argument("--delay", type=float, default=0.0, help="seconds until they can be had")
     put.add_argument("--max-attempts", type=int, default=None, help="how often an item is handed out before it is dead")
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "opool bank") -> int:
     """Run a command; returns the exit code: 0, 1 if there was nothing or something is wrong, 2 for errors."""
     options = _parser(prog).parse_args(argv)
     try:
-        made = options.command in ("put", "import", "claim") or is_database(options.file)
+        made = options.command in ("put", "import") or is_database(options.file)
         if not made and not os.path.exists(options.file):
             raise FileNotFoundError(f"{options.file}: there is no such file")
         with Bank(options.file, name=options.name) as bank:
@@ -71,6 +72,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "opool bank") -> int:
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)
         return 130
+    except UnicodeError as error:
+        text = getattr(error, "object", "")
+        print(f"{prog}: expected UTF-8, not {text[:80]!r}", file=sys.stderr)
+        return 2
     except (BankError, OSError, ValueError, TypeError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2
@@ -80,22 +85,20 @@ def _say(options: argparse.Namespace, text: str, **values: Any) -> None:
     print(json.dumps(values) if options.json else text)
 
 
-def _plain(value: Any) -> Any:
-    return {"bytes": value.hex()} if isinstance(value, bytes) else value
-
-
 def _value(value: Any) -> Any:
     return bytes.fromhex(value["bytes"]) if isinstance(value, dict) and set(value) == {"bytes"} else value
 
 
 def _shown(item: Any) -> dict[str, Any]:
     fields = ("key", "payload", "state", "token", "priority", "attempts", "claim_id", "result", "remaining")
-    return {field: _plain(getattr(item, field)) for field in fields}
+    return {field: plain(getattr(item, field)) for field in fields}
 
 
 def _put(bank: Bank, options: argparse.Namespace) -> int:
     keys: Iterable[str] = options.keys
     total: int | None = len(options.keys)
+    if not options.keys and sys.stdin.isatty():
+        raise ValueError("no CODE was given, and standard input is a terminal")
     if options.keys in (["-"], []):
         keys, total = (line.rstrip("\r\n") for line in sys.stdin), None
     seen = 0
@@ -194,9 +197,8 @@ def _record(number: int, line: str) -> dict[str, Any]:
             "key": _value(record["key"]),
         }
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"line {number} is not what export writes ({type(error).__name__}: {error}): {line[:80]!r}"
-        ) from None
+        why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"line {number} is not what export writes ({why}): {line[:80]!r}") from None
 
 
 async def _restore(bank: Bank, record: dict[str, Any]) -> str:

@@ -135,7 +135,8 @@ class RangeMismatch(SizeMismatch):
 class BankFileError(BankError, OSError):
     """The operating system or the database refused. Also an `OSError`.
 
-    Whether the call had an effect is not known: repeat it with the same claim id.
+    If it was a commit that failed, the call may have had its effect, and the message says so: repeat it with the same
+    claim id.
     """
 
     def __str__(self) -> str:

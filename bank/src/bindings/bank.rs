@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyList};
+use pyo3::types::{PyDict, PyList};
 
+use super::atomic_put::AtomicPut;
 use super::convert::{self, Defaults, from_payload, payload, priority, span, ttl, value};
 use super::handle::{Current, Handle, Options, Place};
 use super::item::{Item, seconds};
@@ -19,7 +20,7 @@ use crate::core::error::{Error, Result};
 use crate::core::ids::{HeldIds, in_range};
 use crate::core::lease::Lease;
 use crate::core::model::{
-    CHUNK, Call, Found, Kind, NEVER, New, Pick, Put, PutDone, Query, Settle, Settled, State, Take, Taken, Term,
+    Call, Found, Kind, NEVER, New, Pick, Put, PutDone, Query, Settle, Settled, State, Take, Taken, Term,
 };
 use crate::core::once::{self, Verdict};
 use crate::core::store::{Cancelled, Ticket};
@@ -170,10 +171,11 @@ impl BankCore {
         Ok(self.current(py)?.bank.store.waiting())
     }
 
-    /// The error that says that another process has had the lock for too long.
-    fn busy_error(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let store = &self.current(py)?.bank.store;
-        Ok(errors::raise(py, &self.title, &busy(&**store, BUSY_LIMIT)).into_value(py).into_any())
+    /// The error that says that another process has had the lock for too long: for `waited` seconds.
+    fn busy_error(&self, py: Python<'_>, waited: f64) -> PyResult<Py<PyAny>> {
+        let store = &or_raise(py, &self.title, self.handle.even_closed())?.bank.store;
+        let waited = Duration::try_from_secs_f64(waited).unwrap_or_default();
+        Ok(errors::raise(py, &self.title, &busy(&**store, waited)).into_value(py).into_any())
     }
 
     /// Store one chunk; how many were new.
@@ -231,32 +233,19 @@ impl BankCore {
         errors::raise(py, &self.title, &error).into_value(py).into_any()
     }
 
-    /// Store all of an iterable, or nothing. It is read before the lock is taken.
-    fn put_atomic(
+    /// Begin a put that stores all or nothing.
+    fn atomic_put(
         &self,
         py: Python<'_>,
-        items: &Bound<'_, PyIterator>,
         keep: bool,
         priority: i64,
         delay: f64,
         max_attempts: Option<i64>,
-    ) -> PyResult<u64> {
+    ) -> PyResult<AtomicPut> {
         let defaults = defaults(priority, delay, max_attempts)?;
         let bank = self.current(py)?.bank.clone();
-        let mut spool = or_raise(py, &self.title, py.detach(|| bank.store.atomic_put(bank.number, keep)))?;
-        let mut items = items.clone();
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            for item in items.by_ref().take(CHUNK) {
-                chunk.push(convert::new(&item?, &defaults)?);
-            }
-            if chunk.is_empty() {
-                break;
-            }
-            or_raise(py, &self.title, py.detach(|| spool.add(&chunk)))?;
-            py.check_signals()?;
-        }
-        Ok(or_raise(py, &self.title, py.detach(|| spool.commit()))?.new)
+        let spool = or_raise(py, &self.title, py.detach(|| bank.store.atomic_put(bank.number, keep)))?;
+        Ok(AtomicPut::new(spool, defaults, self.title.clone()))
     }
 
     /// Claim (`given`) or lease. A list of items or leases; (ticket, number) with a sink.
@@ -310,7 +299,7 @@ impl BankCore {
             }
         };
         let limit = if wait { limit.map(|limit| Duration::from_micros(limit as u64)) } else { Some(BUSY_LIMIT) };
-        let first = take.clone();
+        let (begin, first) = (Instant::now(), take.clone());
         let closed = || self.handle.is_closed();
         let taken = match block(py, store, limit, |answer| store.take(bank.number, first, answer), closed, undo)? {
             Ok(taken) => taken,
@@ -318,9 +307,9 @@ impl BankCore {
             Err(Nothing::TimeUp) => Ok(Taken::default()),
             Err(Nothing::NotBegun) if wait => {
                 let take = Take { wait: false, ..take };
-                block_briefly(py, store, |answer| store.take(bank.number, take, answer))?
+                block_briefly(py, store, begin, |answer| store.take(bank.number, take, answer))?
             }
-            Err(Nothing::NotBegun) => Err(busy(store, BUSY_LIMIT)),
+            Err(Nothing::NotBegun) => Err(busy(store, begin.elapsed())),
         };
         taker.convert(py, taken).map(|taken| taken.into_bound(py))
     }

@@ -64,7 +64,13 @@ pub fn named(py: Python<'_>, class: &str, bank: &str, message: &str) -> PyErr {
 
 /// The exception for an error of the core.
 pub fn raise(py: Python<'_>, bank: &str, error: &Error) -> PyErr {
-    let raised = named(py, class(error), bank, &error.to_string());
+    let message = error.to_string();
+    // The title is `"name" (path)`; a message that begins with the path needs the name alone.
+    let name = match bank.rsplit_once(" (") {
+        Some((name, path)) if path.strip_suffix(')').is_some_and(|path| message.starts_with(path)) => name,
+        _ => bank,
+    };
+    let raised = named(py, class(error), name, &message);
     let dress = || -> PyResult<()> {
         let value = raised.value(py);
         match error {

@@ -1,5 +1,6 @@
 //! Python's side: parses arguments, converts values, raises errors. Decides nothing.
 
+mod atomic_put;
 mod bank;
 mod completions;
 mod convert;
@@ -42,6 +43,7 @@ impl ManualClock {
 #[pymodule(gil_used = false)]
 fn _bank(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<atomic_put::AtomicPut>()?;
     module.add_class::<bank::BankCore>()?;
     module.add_class::<completions::Completions>()?;
     module.add_class::<item::Item>()?;

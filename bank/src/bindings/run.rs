@@ -1,12 +1,12 @@
 //! One request from Python: waited for in this thread, or sent to an event loop.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
 use super::completions::Completions;
 use super::errors;
-use crate::core::bank::{BUSY_LIMIT, Waited, busy, channel, wait};
+use crate::core::bank::{BUSY_LIMIT, Waited, ask, busy};
 use crate::core::error::{Error, Result};
 use crate::core::store::{Answer, Store, Ticket};
 
@@ -49,9 +49,7 @@ pub fn block<T: Send + 'static>(
     let limit = limit.unwrap_or(Duration::from_secs(1 << 40));
     let mut signal = None;
     let waited = py.detach(|| {
-        let (answer, waiter) = channel();
-        let ticket = submit(answer);
-        wait(store, ticket, &waiter, limit, &mut || {
+        ask(store, limit, submit, &mut || {
             signal = Python::attach(|py| py.check_signals().err());
             signal.is_some() || closed()
         })
@@ -69,13 +67,15 @@ pub fn block<T: Send + 'static>(
     }
 }
 
-/// As `block`, for a request that waits for nothing but the lock.
+/// As `block`, for a request that waits for nothing but the lock. `begin`: since when its caller waits.
 pub fn block_briefly<T: Send + 'static>(
     py: Python<'_>,
     store: &dyn Store,
+    begin: Instant,
     submit: impl FnOnce(Answer<T>) -> Ticket + Send,
 ) -> PyResult<Result<T>> {
-    Ok(block(py, store, Some(BUSY_LIMIT), submit, || false, drop)?.unwrap_or_else(|_| Err(busy(store, BUSY_LIMIT))))
+    Ok(block(py, store, Some(BUSY_LIMIT), submit, || false, drop)?
+        .unwrap_or_else(|_| Err(busy(store, begin.elapsed()))))
 }
 
 /// Ends a conversion with the error of the core.
@@ -93,6 +93,6 @@ pub fn run<'py, T: Send + 'static>(
 ) -> PyResult<Bound<'py, PyAny>> {
     match sink {
         Some(sink) => Ok(send(sink, submit, convert).into_pyobject(py)?.into_any()),
-        None => convert(py, block_briefly(py, store, submit)?).map(|value| value.into_bound(py)),
+        None => convert(py, block_briefly(py, store, Instant::now(), submit)?).map(|value| value.into_bound(py)),
     }
 }

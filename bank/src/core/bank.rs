@@ -8,7 +8,7 @@ use crate::core::sync::{Condvar, Mutex};
 use super::claim_id;
 use super::error::{Error, Result};
 use super::model::{Found, Kind, Put, PutDone, Query, Settle, Settled, Take, Taken, Value};
-use super::store::{Answer, Cancelled, Store, Ticket};
+use super::store::{Answer, Cancelled, Store, Ticket, staying};
 
 /// How long a call waits for the lock that another process has.
 pub const BUSY_LIMIT: Duration = Duration::from_secs(30);
@@ -17,52 +17,71 @@ pub const BUSY_LIMIT: Duration = Duration::from_secs(30);
 const SLICE: Duration = Duration::from_millis(50);
 
 struct Slot<T> {
-    answer: Mutex<Option<Result<T>>>,
+    state: Mutex<State<T>>,
     came: Condvar,
 }
 
+struct State<T> {
+    answer: Option<Result<T>>,
+    /// A thread waits on `came`; none does if it carried out its request itself.
+    parked: bool,
+}
+
+impl<T> Slot<T> {
+    fn give(&self, result: Result<T>) {
+        let mut state = self.state.lock();
+        state.answer = Some(result);
+        let parked = state.parked;
+        drop(state);
+        if parked {
+            self.came.notify_one();
+        }
+    }
+}
+
 /// Where a thread waits for one answer.
-pub struct Waiter<T>(Arc<Slot<T>>);
+struct Waiter<T>(Arc<Slot<T>>);
 
 /// The other end; dropped without an answer it says `Closed`, so that nobody waits for ever.
-struct Giver<T>(Arc<Slot<T>>);
+struct Giver<T> {
+    slot: Arc<Slot<T>>,
+    gave: bool,
+}
 
 impl<T> Drop for Giver<T> {
     fn drop(&mut self) {
-        let mut answer = self.0.answer.lock();
-        if answer.is_none() {
-            *answer = Some(Err(Error::Closed));
-            drop(answer);
-            self.0.came.notify_one();
+        if !self.gave {
+            self.slot.give(Err(Error::Closed));
         }
     }
 }
 
 /// An answer for a store, and where to wait for it.
-pub fn channel<T: Send + 'static>() -> (Answer<T>, Waiter<T>) {
-    let slot = Arc::new(Slot { answer: Mutex::new(None), came: Condvar::new() });
-    let giver = Giver(slot.clone());
+fn channel<T: Send + 'static>() -> (Answer<T>, Waiter<T>) {
+    let slot = Arc::new(Slot { state: Mutex::new(State { answer: None, parked: false }), came: Condvar::new() });
+    let mut giver = Giver { slot: slot.clone(), gave: false };
     let answer = Box::new(move |result| {
-        *giver.0.answer.lock() = Some(result);
-        giver.0.came.notify_one();
+        giver.gave = true;
+        giver.slot.give(result);
     });
     (answer, Waiter(slot))
 }
 
 impl<T> Waiter<T> {
     /// The answer, if it comes within the limit.
-    pub fn wait(&self, limit: Option<Duration>) -> Option<Result<T>> {
+    fn wait(&self, limit: Option<Duration>) -> Option<Result<T>> {
         let end = limit.map(|limit| Instant::now() + limit);
-        let mut answer = self.0.answer.lock();
+        let mut state = self.0.state.lock();
         loop {
-            if let Some(result) = answer.take() {
+            if let Some(result) = state.answer.take() {
                 return Some(result);
             }
+            state.parked = true;
             match end {
-                None => self.0.came.wait(&mut answer),
+                None => self.0.came.wait(&mut state),
                 Some(end) => {
-                    if self.0.came.wait_until(&mut answer, end) {
-                        return answer.take();
+                    if self.0.came.wait_until(&mut state, end) {
+                        return state.answer.take();
                     }
                 }
             }
@@ -95,9 +114,7 @@ pub struct Bank {
 impl Bank {
     /// Opens a bank, and makes it if it is not there.
     pub fn open(store: Arc<dyn Store>, name: &str, kind: Kind) -> Result<Bank> {
-        let (answer, waiter) = channel();
-        let ticket = store.open(name, kind, answer);
-        let info = match wait(&*store, ticket, &waiter, BUSY_LIMIT, &mut || false) {
+        let info = match ask(&*store, BUSY_LIMIT, |answer| store.open(name, kind, answer), &mut || false) {
             Waited::Answer(info) => info?,
             _ => return Err(busy(&*store, BUSY_LIMIT)),
         };
@@ -110,9 +127,7 @@ impl Bank {
     }
 
     fn call<T: Send + 'static>(&self, submit: impl FnOnce(Answer<T>) -> Ticket) -> Result<T> {
-        let (answer, waiter) = channel();
-        let ticket = submit(answer);
-        match wait(&*self.store, ticket, &waiter, BUSY_LIMIT, &mut || false) {
+        match ask(&*self.store, BUSY_LIMIT, submit, &mut || false) {
             Waited::Answer(answer) => answer,
             _ => Err(busy(&*self.store, BUSY_LIMIT)),
         }
@@ -131,9 +146,8 @@ impl Bank {
 
     /// Takes, and waits until something is free or the time is up.
     pub fn take_within(&self, take: Take, limit: Duration) -> Result<Taken> {
-        let (answer, waiter) = channel();
-        let ticket = self.store.take(self.number, Take { wait: true, ..take.clone() }, answer);
-        match wait(&*self.store, ticket, &waiter, limit, &mut || false) {
+        let waiting = Take { wait: true, ..take.clone() };
+        match ask(&*self.store, limit, |answer| self.store.take(self.number, waiting, answer), &mut || false) {
             Waited::Answer(answer) => answer,
             Waited::TimeUp { begun: false } => self.take(take),
             _ => Ok(Taken::default()),
@@ -173,16 +187,18 @@ pub fn busy(store: &dyn Store, waited: Duration) -> Error {
     }
 }
 
-/// Waits for an answer until the limit, or until `interrupted` says so. A request that was begun is waited for: that takes
-/// as long as the disk needs.
-pub fn wait<T>(
+/// Sends a request and waits for its answer until the limit, or until `interrupted` says so. A request that was begun is
+/// waited for: that takes as long as the disk needs.
+pub fn ask<T: Send + 'static>(
     store: &dyn Store,
-    ticket: Ticket,
-    waiter: &Waiter<T>,
     limit: Duration,
+    submit: impl FnOnce(Answer<T>) -> Ticket,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Waited<T> {
+    let (answer, waiter) = channel();
     let begin = Instant::now();
+    let ticket = staying(|| submit(answer));
+    store.help();
     loop {
         let left = limit.saturating_sub(begin.elapsed());
         if let Some(answer) = waiter.wait(Some(left.min(SLICE))) {

@@ -46,8 +46,8 @@ pub enum Error {
     Refused { path: String, why: String },
     /// Damaged.
     Corrupt { path: String, why: String },
-    /// The operating system or the database said no. Whether the call had an effect is not known: make it again, under
-    /// the same claim id.
+    /// The operating system or the database said no. After a commit that failed so, `why` says that the call may have
+    /// had its effect (see `unsure`).
     Io { path: String, why: String },
 }
 
@@ -109,12 +109,21 @@ impl std::fmt::Display for Error {
             Error::Unreachable { path, why } => write!(f, "{path} cannot be reached ({why})"),
             Error::Refused { path, why } => write!(f, "{path} refused the call ({why}); nothing was done"),
             Error::Corrupt { path, why } => write!(f, "{path} is damaged ({why})"),
+            Error::Io { path, why } => write!(f, "{path}: {why}"),
+        }
+    }
+}
+
+impl Error {
+    /// What a commit failed with: it may have happened.
+    pub fn unsure(self) -> Error {
+        match self {
             Error::Io { path, why } => {
-                write!(
-                    f,
-                    "{path}: {why}. Whether the call had an effect is not known: repeat it with the same claim id"
-                )
+                let why =
+                    format!("{why}. Whether the call had an effect is not known: repeat it with the same claim id");
+                Error::Io { path, why }
             }
+            other => other,
         }
     }
 }

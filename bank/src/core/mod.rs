@@ -12,7 +12,7 @@ pub mod once;
 pub mod store;
 pub mod sync;
 
-pub use bank::{Bank, Waited, Waiter};
+pub use bank::{Bank, Waited};
 pub use error::{Error, Result};
 pub use lease::Lease;
 pub use model::*;

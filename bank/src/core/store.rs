@@ -1,5 +1,7 @@
 //! What a database must be able to do.
 
+use std::cell::Cell;
+
 use super::error::Result;
 use super::model::{BankInfo, Found, Kind, New, Put, PutDone, Query, Settle, Settled, Take, Taken};
 
@@ -9,6 +11,29 @@ pub type Answer<T> = Box<dyn FnOnce(Result<T>) + Send>;
 /// Names a request that was handed to a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
+
+thread_local! {
+    static STAYS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Submits a request that this thread then offers to carry out, with `Store::help`: the store need not wake a thread of
+/// its own for it.
+pub fn staying<T>(submit: impl FnOnce() -> T) -> T {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            STAYS.set(false);
+        }
+    }
+    STAYS.set(true);
+    let _reset = Reset;
+    submit()
+}
+
+/// Whether the request that is being submitted is followed by `Store::help` in the same thread.
+pub fn stays() -> bool {
+    STAYS.get()
+}
 
 /// What became of a request that was taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +78,10 @@ pub trait Store: Send + Sync {
 
     /// Reads what every call that was answered before has left.
     fn read(&self, bank: i64, query: Query, answer: Answer<Found>) -> Ticket;
+
+    /// Offers this thread, which is about to wait for its own request: the store may carry out in it what is queued,
+    /// and give the answers. It never waits here for another process; only for the disk.
+    fn help(&self) {}
 
     /// Takes a request back, unless it is too late for that.
     fn cancel(&self, ticket: Ticket) -> Cancelled;

@@ -9,7 +9,8 @@ import tempfile
 import time
 
 CLIENT = """
-import random, sys
+import ctypes, random, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: none outlives the run
 from opool_bank import Bank, StaleLease, AlreadySettled
 path, number, begin, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 choose = random.Random(seed)

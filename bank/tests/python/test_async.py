@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from opool_bank import Bank, BankClosed, BankTimeout, Semaphore, SharedObjectMgr, once
+from opool_bank import Bank, BankClosed, BankTimeout, KeyConflict, Semaphore, SharedObjectMgr, once
 
 try:
     import uvloop
@@ -32,6 +32,46 @@ def run(request):
             loop.close()
 
     return run
+
+
+def test_an_atomic_put_stores_all_or_nothing(bank, run):
+    async def main():
+        assert await bank.put_async(range(2_500), atomic=True) == 2_500
+        assert await bank.put_async(range(2_600), atomic=True) == 100
+        with pytest.raises(KeyConflict):
+            await bank.put_async([*range(5_000, 7_000), (1, "another payload")], atomic=True)
+        with pytest.raises(TypeError):
+            await bank.put_async([*range(5_000, 7_000), 1.5], atomic=True)
+        return await bank.counts_async()
+
+    assert run(main()).put == 2_600
+
+
+def test_the_loop_runs_on_during_an_atomic_put(bank, run):
+    async def main():
+        ticks, seen = 0, []
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        def items():
+            for number in range(10_000):
+                if number % 1_000 == 0:
+                    seen.append(ticks)
+                yield number
+
+        ticking = asyncio.ensure_future(tick())
+        await bank.put_async(items(), atomic=True)
+        ticking.cancel()
+        return seen
+
+    # Each chunk is written in another thread.
+    seen = run(main())
+    assert len(seen) == 10
+    assert all(before < after for before, after in zip(seen, seen[1:]))
 
 
 def test_every_call_has_a_twin(bank, run):

@@ -84,6 +84,9 @@ def test_export_and_import_keep_who_was_given_what(path, run, tmp_path):
         (["put", "redis://x", "a"], "not supported by this version"),
         (["import", "PATH", "/nothing"], "No such file"),
         (["counts", sys.executable], "is not a bank"),
+        (["claim", "nothing.opool", "alice"], "there is no such file"),
+        (["put", "/nothing/x.opool", "a"], 'bank "default": /nothing/x.opool: its folder cannot be found'),
+        (["put", "PATH", "\udcff"], "expected UTF-8, not '\\udcff'"),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(path, run, arguments, message):
@@ -100,6 +103,15 @@ def test_a_line_that_is_not_ours_is_named(path, run, tmp_path):
     lines.write_text('{"key": "a", "state": "free"}\nnonsense\n')
     code, _, err = run("import", path, lines)
     assert (code, "line 2 is not what export writes" in err) == (2, True)
+    lines.write_text('{"key": "a"}\n')
+    code, _, err = run("import", path, lines)
+    assert (code, "it has no 'state'" in err) == (2, True)
+
+
+def test_a_terminal_is_not_waited_for(path, run, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    code, _, err = run("put", path)
+    assert (code, "no CODE was given" in err) == (2, True)
 
 
 def test_unknown_commands_end_with_the_usage(capsys):

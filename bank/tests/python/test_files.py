@@ -210,6 +210,19 @@ def test_bad_arguments_are_refused_and_change_nothing(bank, call, error, message
     assert bank.counts() == (1, 0, 0, 0, 1)
 
 
+def test_sqlite_is_compiled_to_sync_the_data_and_not_the_times():
+    from opool_bank import _bank
+
+    # A build that did not see the flags of .cargo/config.toml calls `fsync`: twice the writes for each commit.
+    with open(_bank.__file__, "rb") as file:
+        assert b"\0fdatasync\0" in file.read()
+
+
+def test_errors_are_what_somebody_expects_who_never_heard_of_them():
+    assert issubclass(BankUsageError, ValueError)
+    assert issubclass(BankFileError, OSError)
+
+
 def test_the_address_may_be_a_path_or_an_sqlite_url(tmp_path):
     with Bank(tmp_path / "a.opool") as first, Bank(f"sqlite:///{tmp_path}/a.opool") as second:
         first.put(["a"])

@@ -260,5 +260,5 @@ pub async fn is_behind_a_pooler(
 
 /// An error of a call that nobody answered.
 pub fn unknown(place: &str, why: &str) -> Error {
-    Error::Io { path: place.to_owned(), why: format!("the connection was lost ({why})") }
+    Error::Io { path: place.to_owned(), why: format!("the connection was lost ({why})") }.unsure()
 }

@@ -37,6 +37,21 @@ pub fn lock(fd: i32, byte: i64) -> std::io::Result<()> {
     }
 }
 
+/// Locks some bytes for this open file if nobody else has one of them. False: somebody has.
+pub fn try_lock(fd: i32, first: i64, number: i64) -> std::io::Result<bool> {
+    let request = describe(libc::F_WRLCK, first, number);
+    // SAFETY: `request` outlives the call.
+    #[allow(unsafe_code)]
+    if unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &request) } == 0 {
+        return Ok(true);
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES | libc::EINTR) => Ok(false),
+        _ => Err(error),
+    }
+}
+
 /// Unlocks one byte.
 pub fn unlock(fd: i32, byte: i64) {
     let request = describe(libc::F_UNLCK, byte, 1);
@@ -64,7 +79,15 @@ struct Carrier {
 }
 
 type Inode = (u64, u64);
-static CARRIERS: PerProcess<Mutex<HashMap<Inode, Carrier>>> = PerProcess::new();
+
+#[derive(Default)]
+struct Carriers {
+    files: HashMap<Inode, Carrier>,
+    /// The inode behind each descriptor of SQLite's that has locked something; it is SQLite's until our `close`.
+    known: HashMap<c_int, Inode>,
+}
+
+static CARRIERS: PerProcess<Mutex<Carriers>> = PerProcess::new();
 
 fn inode(fd: c_int) -> Option<Inode> {
     // SAFETY: `stat` is plain data, for which zeros are a value.
@@ -90,6 +113,34 @@ fn reopen(fd: c_int) -> Option<ClosedInChild> {
     None
 }
 
+impl Carriers {
+    /// The open file that carries the locks of the file behind a descriptor.
+    fn of(&mut self, fd: c_int) -> Option<c_int> {
+        if let Some(carrier) = self.known.get(&fd).and_then(|inode| self.files.get(inode)) {
+            return Some(carrier.file.fd());
+        }
+        let inode = inode(fd)?;
+        let carrier = match self.files.entry(inode) {
+            Entry::Occupied(carrier) => carrier.into_mut(),
+            Entry::Vacant(place) => place.insert(Carrier { file: reopen(fd)?, users: Vec::new() }),
+        };
+        carrier.users.push(fd);
+        self.known.insert(fd, inode);
+        Some(carrier.file.fd())
+    }
+
+    /// A descriptor is about to be closed. With the last one of a file the open file with the locks goes, too.
+    fn forget(&mut self, fd: c_int) {
+        let Some(inode) = self.known.remove(&fd) else { return };
+        if let Entry::Occupied(mut carrier) = self.files.entry(inode) {
+            carrier.get_mut().users.retain(|user| *user != fd);
+            if carrier.get().users.is_empty() {
+                carrier.remove();
+            }
+        }
+    }
+}
+
 /// SQLite's `fcntl`. Its locks are POSIX locks, which the kernel drops when any descriptor of the file is closed in this
 /// process, for example by another copy of SQLite (Python's). Here they are put on one open file per inode instead: that
 /// behaves as the POSIX locks of a process do, conflicts with those of others, and only we can undo it.
@@ -105,18 +156,7 @@ extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
         #[allow(unsafe_code)]
         _ => return unsafe { libc::fcntl(fd, command, argument) },
     };
-    let carrier = inode(fd).and_then(|inode| {
-        let mut carriers = CARRIERS.get().lock();
-        let carrier = match carriers.entry(inode) {
-            Entry::Occupied(carrier) => carrier.into_mut(),
-            Entry::Vacant(place) => place.insert(Carrier { file: reopen(fd)?, users: Vec::new() }),
-        };
-        if !carrier.users.contains(&fd) {
-            carrier.users.push(fd);
-        }
-        Some(carrier.file.fd())
-    });
-    let Some(carrier) = carrier else {
+    let Some(carrier) = CARRIERS.get().lock().of(fd) else {
         // SAFETY: without /proc it stays what it would have been.
         #[allow(unsafe_code)]
         return unsafe { libc::fcntl(fd, command, argument) };
@@ -130,18 +170,9 @@ extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
     }
 }
 
-/// SQLite's `close`: with the last of its descriptors of a file, the open file with the locks goes too.
+/// SQLite's `close`.
 extern "C" fn close(fd: c_int) -> c_int {
-    if let Some(inode) = inode(fd) {
-        let mut carriers = CARRIERS.get().lock();
-        if let Some(carrier) = carriers.get_mut(&inode) {
-            let known = carrier.users.len();
-            carrier.users.retain(|user| *user != fd);
-            if known > 0 && carrier.users.is_empty() {
-                carriers.remove(&inode);
-            }
-        }
-    }
+    CARRIERS.get().lock().forget(fd);
     // SAFETY: the descriptor is SQLite's, which closes it.
     #[allow(unsafe_code)]
     unsafe {

@@ -19,16 +19,18 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::core::sync::{Condvar, Mutex};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::core::boottime;
 use crate::core::error::{Error, Result};
 use crate::core::fork::{PerProcess, generation, inside};
 use crate::core::model::{BankInfo, Found, Kind, Micros, Put, PutDone, Query, Settle, Settled, Take, Taken};
-use crate::core::store::{Answer, AtomicPut, Cancelled, Store, Ticket};
+use crate::core::store::{Answer, AtomicPut, Cancelled, Store, Ticket, stays};
 use failure::Context;
 use queue::{Queue, Read, Request};
 use side::Side;
+use writer::Writer;
 
 /// How long SQLite itself waits for writers that do not pass through the turnstile: other programs.
 const BUSY: Duration = Duration::from_secs(10);
@@ -68,6 +70,14 @@ impl Shared {
     fn now(&self) -> Micros {
         self.clock.as_ref().map_or_else(|| self.base + boottime::now(), |clock| clock.load(Ordering::Relaxed))
     }
+
+    /// Has the threads end.
+    fn stop(&self) {
+        self.queue.lock().stop = true;
+        for condition in [&self.work, &self.watch, &self.reading] {
+            condition.notify_all();
+        }
+    }
 }
 
 fn inode(path: &Path) -> Option<(u64, u64)> {
@@ -93,6 +103,8 @@ fn connect(path: &Path, vfs: Option<&str>, context: &Context, reads: bool) -> Re
     let connection = opened.map_err(|error| context.explain(&error))?;
     connection.set_prepared_statement_cache_capacity(100);
     connection.busy_timeout(BUSY).map_err(|error| context.explain(&error))?;
+    // Plans that do not depend on what is bound: else each statement on a partial index is prepared anew at each use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|error| context.explain(&error))?;
     if reads {
         connection.execute_batch("PRAGMA query_only = 1").map_err(|error| context.explain(&error))?;
     }
@@ -184,6 +196,7 @@ static OPEN: PerProcess<Mutex<HashMap<PathBuf, Weak<SqliteStore>>>> = PerProcess
 /// A file and its threads. They end when the last `Arc` is dropped, or with `close`.
 pub struct SqliteStore {
     shared: Arc<Shared>,
+    writer: Arc<Mutex<Option<Writer>>>,
     generation: u64,
     fast: bool,
 }
@@ -239,16 +252,22 @@ impl SqliteStore {
             threads: Mutex::new(0),
             ended: Condvar::new(),
         });
-        let store = SqliteStore { shared: shared.clone(), generation: generation(), fast: options.fast };
-        let writer = writer::Writer {
+        let writer = Arc::new(Mutex::new(Some(Writer {
             shared: shared.clone(),
             db,
             memory: Default::default(),
             boot,
             seen_version: -1,
             look_by_id: false,
+        })));
+        let store = SqliteStore {
+            shared: shared.clone(),
+            writer: writer.clone(),
+            generation: generation(),
+            fast: options.fast,
         };
-        store.spawn("opool-bank-write", move || writer.run())?;
+        let writing = shared.clone();
+        store.spawn("opool-bank-write", move || writer::run(&writing, &writer))?;
         let watched = shared.clone();
         store.spawn("opool-bank-wake", move || writer::watch(&watched))?;
         store.spawn("opool-bank-read", move || writer::read(&shared))?;
@@ -261,10 +280,7 @@ impl SqliteStore {
         let body = move || {
             // A panic must not leave callers waiting: their answers are dropped with the thread, which tells them.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            shared.queue.lock().stop = true;
-            shared.work.notify_all();
-            shared.watch.notify_all();
-            shared.reading.notify_all();
+            shared.stop();
             *shared.threads.lock() -= 1;
             shared.ended.notify_all();
         };
@@ -280,10 +296,7 @@ impl SqliteStore {
         if self.generation != generation() {
             return;
         }
-        self.shared.queue.lock().stop = true;
-        for condition in [&self.shared.work, &self.shared.watch, &self.shared.reading] {
-            condition.notify_all();
-        }
+        self.shared.stop();
         self.shared.side.lock().wake_all();
         let own = std::thread::current().name().is_some_and(|name| name.starts_with("opool-bank-"));
         let mut threads = self.shared.threads.lock();
@@ -302,10 +315,11 @@ impl SqliteStore {
             return Ticket(0);
         }
         let ticket = queue.ticket();
-        let first = queue.jobs.is_empty();
+        let wake = !stays() && !queue.told;
+        queue.told |= wake;
         queue.jobs.insert(ticket, request);
         drop(queue);
-        if first {
+        if wake {
             self.shared.work.notify_one();
         }
         Ticket(ticket)
@@ -374,6 +388,13 @@ impl Store for SqliteStore {
         drop(queue);
         self.shared.reading.notify_one();
         Ticket(ticket)
+    }
+
+    fn help(&self) {
+        let work = || writer::help(&self.shared, &self.writer);
+        if self.generation == generation() && std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+            self.shared.stop();
+        }
     }
 
     fn cancel(&self, Ticket(ticket): Ticket) -> Cancelled {

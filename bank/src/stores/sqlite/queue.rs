@@ -55,6 +55,8 @@ pub struct Queue {
     /// Something outside may have freed an item: the waiting takes must look.
     pub look: bool,
     pub stop: bool,
+    /// The writer thread is awake, or was woken, and looks at the queue before it sleeps.
+    pub told: bool,
     pub accept_rewind: bool,
     /// The writer has drained requests and not answered yet.
     pub busy: bool,

@@ -148,10 +148,27 @@ impl Side {
         let second = locks::lock(fd, B);
         locks::unlock(fd, A);
         second.map_err(|error| failed(&self.path, &error))?;
+        self.tell();
+        Ok(())
+    }
+
+    /// Passes the turnstile if nobody is in it. False: somebody is, or waits; then one queues with `enter`.
+    pub fn try_enter(&self) -> Result<bool> {
+        let fd = self.file.fd();
+        let entered = locks::try_lock(fd, A, B - A + 1).map_err(|error| failed(&self.path, &error))?;
+        if entered {
+            // At once: who comes now has A when this thread comes again, which then queues behind.
+            locks::unlock(fd, A);
+            self.tell();
+        }
+        Ok(entered)
+    }
+
+    /// Says for messages who is inside, and since when.
+    fn tell(&self) {
         let (pid, since) = self.writer();
         pid.store(std::process::id(), Ordering::Relaxed);
         since.store(boottime::now(), Ordering::Relaxed);
-        Ok(())
     }
 
     /// Leaves the turnstile.

@@ -55,7 +55,7 @@ impl Spool {
         });
         let ended = self.db.execute_batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).map_err(fail);
         let done = done?;
-        ended.map(|()| done)
+        ended.map_err(Error::unsure).map(|()| done)
     }
 
     fn copy_all(&self, transaction: &mut Transaction<'_>) -> Result<u64> {

@@ -1,19 +1,21 @@
-//! The writer thread: one transaction for all that came while it waited for the lock.
+//! The writer: one transaction for all that came while it waited for the lock. A thread of its own, or, when nothing else
+//! is going on, the thread of the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::apply::Took;
 use super::failure::Context;
 use super::queue::Request;
 use super::side::Side;
 use super::transaction::{Memory, Transaction, dead_owners};
-use super::{Shared, connect, same_file};
+use super::{BUSY, Shared, connect, same_file};
 use crate::core::error::{Error, Result};
 use crate::core::fork::inside;
 use crate::core::model::{BankInfo, Pick, PutDone, Settled, Taken};
+use crate::core::sync::Mutex;
 
 /// The most rows in one transaction, so that others wait for milliseconds.
 const BATCH: usize = 2_000;
@@ -25,8 +27,33 @@ enum Outcome {
     Took(Result<Taken>),
     Settled(Result<Vec<Result<Settled>>>),
     Waits,
+    /// The whole transaction failed.
+    Refused(Error),
 }
 
+/// What is to be told to callers, without the writer's lock: an answer may drop the store.
+#[must_use]
+pub struct Answers(Vec<(Request, Outcome)>);
+
+impl Answers {
+    pub fn give(self) {
+        for (request, outcome) in self.0 {
+            match (request, outcome) {
+                (Request::Open { answer, .. } | Request::Resize { answer, .. }, Outcome::Opened(result)) => {
+                    answer(result)
+                }
+                (Request::Put { answer, .. }, Outcome::Put(result)) => answer(result),
+                (Request::Take { answer, .. }, Outcome::Took(result)) => answer(result),
+                (Request::Settle { answer, .. }, Outcome::Settled(result)) => answer(result),
+                (request, Outcome::Refused(error)) => request.refuse(&error),
+                (request, _) => request.refuse(&Error::Closed),
+            }
+        }
+    }
+}
+
+/// Who has it locked carries out what is queued, and looks at the queue once more after unlocking: so nothing that comes
+/// meanwhile is left lying, though whoever brought it found the lock taken.
 pub struct Writer {
     pub shared: Arc<Shared>,
     pub db: Connection,
@@ -38,60 +65,83 @@ pub struct Writer {
     pub look_by_id: bool,
 }
 
-impl Writer {
-    pub fn run(mut self) {
-        while self.wait_for_work() {
-            self.round();
+/// The writer thread. The connection is closed at its end, and never in a forked child, which has no such thread.
+pub fn run(shared: &Shared, writer: &Mutex<Option<Writer>>) {
+    let mut due = None;
+    while let Some(look) = sleep(shared, due.take()) {
+        let mut held = writer.lock();
+        let Some(writer) = held.as_mut() else { break };
+        if look {
+            // An error is left to the writing transaction, which runs into it as well and tells.
+            if let Ok((false, next)) = writer.anything_for_waiters() {
+                due = next;
+                continue;
+            }
         }
-        let error = Error::Closed;
-        let left = {
-            let mut queue = self.shared.queue.lock();
-            let jobs = std::mem::take(&mut queue.jobs);
-            let waiting = std::mem::take(&mut queue.waiting);
-            jobs.into_values().chain(waiting.into_values()).collect::<Vec<_>>()
-        };
-        left.into_iter().for_each(|request| request.refuse(&error));
-        let _inside = inside();
-        drop(self.db);
+        let answers = writer.round(true);
+        drop(held);
+        if let Some(answers) = answers {
+            answers.give();
+        }
     }
+    let left = {
+        let mut queue = shared.queue.lock();
+        let jobs = std::mem::take(&mut queue.jobs);
+        let waiting = std::mem::take(&mut queue.waiting);
+        jobs.into_values().chain(waiting.into_values()).collect::<Vec<_>>()
+    };
+    left.into_iter().for_each(|request| request.refuse(&Error::Closed));
+    let writer = writer.lock().take();
+    let _inside = inside();
+    drop(writer);
+}
 
-    /// Sleeps until there is a request, or until a waiting take could get something. False: stop.
-    fn wait_for_work(&mut self) -> bool {
-        let mut due = None;
-        loop {
-            {
-                let mut queue = self.shared.queue.lock();
-                loop {
-                    if queue.stop {
-                        return false;
-                    }
-                    if !queue.jobs.is_empty() {
-                        return true;
-                    }
-                    if queue.look && !queue.waiting.is_empty() {
-                        queue.look = false;
-                        break;
-                    }
-                    match due {
-                        // A lease ends or a delay is over: as good as a wake-up from outside.
-                        Some(limit) if !queue.waiting.is_empty() => {
-                            if self.shared.work.wait_for(&mut queue, limit) {
-                                break;
-                            }
-                        }
-                        _ => self.shared.work.wait(&mut queue),
-                    }
+/// Sleeps until there is a request (false), or until a waiting take could get something (true). None: stop.
+fn sleep(shared: &Shared, due: Option<Duration>) -> Option<bool> {
+    let mut queue = shared.queue.lock();
+    loop {
+        if queue.stop {
+            return None;
+        }
+        if !queue.jobs.is_empty() {
+            return Some(false);
+        }
+        if queue.look && !queue.waiting.is_empty() {
+            queue.look = false;
+            return Some(true);
+        }
+        queue.told = false;
+        match due {
+            // A lease ends or a delay is over: as good as a wake-up from outside.
+            Some(limit) if !queue.waiting.is_empty() => {
+                if shared.work.wait_for(&mut queue, limit) {
+                    return Some(true);
                 }
             }
-            match self.anything_for_waiters() {
-                Ok((true, _)) => return true,
-                Ok((false, next)) => due = next,
-                // The writing transaction runs into it as well, and tells.
-                Err(_) => return true,
-            }
+            _ => shared.work.wait(&mut queue),
         }
     }
+}
 
+/// A caller's thread carries out what is queued, if no thread is at it and no other process is in the way.
+pub fn help(shared: &Shared, writer: &Mutex<Option<Writer>>) {
+    let Some(mut held) = writer.try_lock() else { return };
+    let answers = held.as_mut().and_then(|writer| writer.round(false));
+    drop(held);
+    // The writer thread takes what came meanwhile, and all of it if this thread would have had to wait.
+    {
+        let mut queue = shared.queue.lock();
+        if !queue.jobs.is_empty() {
+            queue.told = true;
+            shared.work.notify_one();
+        }
+    }
+    if let Some(answers) = answers {
+        answers.give();
+    }
+}
+
+impl Writer {
     /// A look without a lock: is there anything that a waiting take could get, and if not, when is the next due?
     fn anything_for_waiters(&mut self) -> rusqlite::Result<(bool, Option<Duration>)> {
         let _inside = inside();
@@ -149,81 +199,107 @@ impl Writer {
         Ok((false, next))
     }
 
-    /// One passage through the turnstile.
-    fn round(&mut self) {
-        if let Err(error) = self.renew_side() {
-            return self.refuse_queued(&error);
+    /// One passage through the turnstile. None: another process is in the way, and this was not to wait for it.
+    fn round(&mut self, patient: bool) -> Option<Answers> {
+        let side = match self.enter(patient) {
+            Ok(side) => side?,
+            Err(error) => return Some(self.refuse_queued(&error)),
+        };
+        let done = self.transact(&side, patient);
+        side.leave();
+        let (answers, freed) = done?;
+        if freed {
+            side.wake_all();
         }
-        let side = self.shared.side.lock().clone();
-        if let Err(error) = side.enter() {
-            return self.refuse_queued(&error);
+        Some(answers)
+    }
+
+    /// Passes the turnstile of the side file that is there.
+    fn enter(&mut self, patient: bool) -> Result<Option<Arc<Side>>> {
+        let mut side = self.shared.side.lock().clone();
+        if !side.is_current() {
+            if !patient {
+                return Ok(None);
+            }
+            // It was removed or replaced: open the one that is there, with a new number for new leases.
+            side = Arc::new(Side::open(self.shared.side_path.clone())?);
+            self.memory.former.extend(self.memory.owner.take());
+            *self.shared.side.lock() = side.clone();
+        }
+        if patient {
+            side.enter()?;
+            return Ok(Some(side));
+        }
+        Ok(side.try_enter()?.then_some(side))
+    }
+
+    /// One transaction for all that is queued once it is begun; takes that wait go back into the queue.
+    fn transact(&mut self, side: &Side, patient: bool) -> Option<(Answers, bool)> {
+        let _inside = inside();
+        let begun = self.begin(patient);
+        if let Ok(false) = begun {
+            return None;
         }
         // Only now, so that all that came while this waited is in the same commit.
-        let (batch, waited, accept_rewind) = self.drain();
-        self.memory.accept_rewind |= accept_rewind;
-        let waited = if std::mem::take(&mut self.look_by_id) { 0 } else { waited };
-        let done = self.commit(&side, &batch, waited);
-        side.leave();
-        match done {
-            Ok((outcomes, freed)) => {
-                if freed {
-                    side.wake_all();
-                }
-                self.answer(batch, outcomes);
-            }
-            Err(error) => batch.into_iter().for_each(|(_, request)| request.refuse(&error)),
-        }
-        let mut queue = self.shared.queue.lock();
-        queue.busy = false;
-        queue.cancelled.clear();
-    }
-
-    fn refuse_queued(&self, error: &Error) {
-        let jobs = {
-            let mut queue = self.shared.queue.lock();
-            let mut jobs = std::mem::take(&mut queue.jobs);
-            jobs.append(&mut queue.waiting);
-            jobs
+        let (batch, waited) = self.drain();
+        let (outcomes, freed) = match begun.and_then(|_| self.commit(side, &batch, waited)) {
+            Ok(done) => done,
+            Err(error) => (batch.iter().map(|_| Outcome::Refused(error.clone())).collect(), false),
         };
-        jobs.into_values().for_each(|request| request.refuse(error));
+        Some((self.keep_waiting(batch, outcomes), freed))
     }
 
-    /// The waiting takes and the requests, in the order in which they came.
-    fn drain(&self) -> (Vec<(u64, Request)>, usize, bool) {
+    /// Begins the transaction. False: another program writes, and this was not to wait for it.
+    fn begin(&mut self, patient: bool) -> Result<bool> {
+        let context = &self.shared.context;
+        if !same_file(&self.shared) {
+            return Err(Error::Moved { path: context.path.clone() });
+        }
+        let begin = || self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+        let wait = |limit| self.db.busy_timeout(limit).map_err(|error| context.explain(&error));
+        if !patient {
+            wait(Duration::ZERO)?;
+        }
+        let begun = begin();
+        if !patient {
+            wait(BUSY)?;
+        }
+        match begun {
+            Ok(_) => Ok(true),
+            Err(error) if !patient && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+            Err(error) => Err(context.explain(&error)),
+        }
+    }
+
+    fn refuse_queued(&self, error: &Error) -> Answers {
+        let mut queue = self.shared.queue.lock();
+        let mut jobs = std::mem::take(&mut queue.jobs);
+        jobs.append(&mut queue.waiting);
+        Answers(jobs.into_values().map(|request| (request, Outcome::Refused(error.clone()))).collect())
+    }
+
+    /// The waiting takes and the requests, in the order in which they came, and how many waited.
+    fn drain(&mut self) -> (Vec<(u64, Request)>, usize) {
         let mut queue = self.shared.queue.lock();
         queue.busy = true;
         let mut batch: Vec<(u64, Request)> = std::mem::take(&mut queue.waiting).into_iter().collect();
-        let waited = batch.len();
+        let waited = if std::mem::take(&mut self.look_by_id) { 0 } else { batch.len() };
         let mut weight = 0;
         while weight < BATCH {
             let Some((ticket, request)) = queue.jobs.pop_first() else { break };
             weight += request.weight();
             batch.push((ticket, request));
         }
-        (batch, waited, std::mem::take(&mut queue.accept_rewind))
+        self.memory.accept_rewind |= std::mem::take(&mut queue.accept_rewind);
+        (batch, waited)
     }
 
-    /// A side file that was removed or replaced: open the one that is there, with a new number for new leases.
-    fn renew_side(&mut self) -> Result<()> {
-        let current = self.shared.side.lock().clone();
-        if current.is_current() {
-            return Ok(());
-        }
-        let side = Arc::new(Side::open(self.shared.side_path.clone())?);
-        self.memory.former.extend(self.memory.owner.take());
-        *self.shared.side.lock() = side;
-        Ok(())
-    }
-
-    /// One transaction. Ok: it is on the disk.
+    /// Applies the batch and commits. Ok: it is on the disk.
     fn commit(&mut self, side: &Side, batch: &[(u64, Request)], waited: usize) -> Result<(Vec<Outcome>, bool)> {
-        let _inside = inside();
         let context = &self.shared.context;
-        if !same_file(&self.shared) {
-            return Err(Error::Moved { path: context.path.clone() });
-        }
-        let fail = |error: rusqlite::Error| context.explain(&error);
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
+        let end = |db: &Connection, sql: &str| {
+            db.prepare_cached(sql).and_then(|mut end| end.execute([])).map_err(|error| context.explain(&error))
+        };
         let now = self.shared.now();
         let mut transaction = Transaction::new(&self.db, context, side, &self.boot, &mut self.memory, now);
         transaction.wanted = batch
@@ -236,7 +312,7 @@ impl Writer {
         let give_up = |db: &Connection, error: Error| {
             if !db.is_autocommit() {
                 // What fails here has rolled back by itself.
-                let _ = db.execute_batch("ROLLBACK");
+                let _ = end(db, "ROLLBACK");
             }
             if let Some(number) = new_owner {
                 side.stop_being_owner(number);
@@ -244,52 +320,43 @@ impl Writer {
             Err(error)
         };
         match done {
-            Ok((outcomes, true)) => match self.db.execute_batch("COMMIT") {
-                Ok(()) => {
+            Ok((outcomes, true)) => match end(&self.db, "COMMIT") {
+                Ok(_) => {
                     let freed = transaction.freed;
                     transaction.committed();
                     Ok((outcomes, freed))
                 }
-                Err(error) => give_up(&self.db, context.explain(&error)),
+                Err(error) => give_up(&self.db, error.unsure()),
             },
             Ok((outcomes, false)) => {
-                self.db.execute_batch("ROLLBACK").map_err(fail)?;
+                end(&self.db, "ROLLBACK")?;
                 Ok((outcomes, false))
             }
             Err(error) => give_up(&self.db, error),
         }
     }
 
-    /// Hands out the answers; takes that wait go back into the queue.
-    fn answer(&self, batch: Vec<(u64, Request)>, outcomes: Vec<Outcome>) {
-        let mut waits = Vec::new();
+    /// Puts the takes that go on waiting back into the queue; the answers of the others.
+    fn keep_waiting(&self, batch: Vec<(u64, Request)>, outcomes: Vec<Outcome>) -> Answers {
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut queue = self.shared.queue.lock();
+        queue.busy = false;
         for ((ticket, request), outcome) in batch.into_iter().zip(outcomes) {
-            match (request, outcome) {
-                (request, Outcome::Waits) => waits.push((ticket, request)),
-                (Request::Open { answer, .. } | Request::Resize { answer, .. }, Outcome::Opened(result)) => {
-                    answer(result)
+            match outcome {
+                Outcome::Waits if queue.cancelled.contains(&ticket) => {
+                    answers.push((request, Outcome::Took(Ok(Taken::default()))));
                 }
-                (Request::Put { answer, .. }, Outcome::Put(result)) => answer(result),
-                (Request::Take { answer, .. }, Outcome::Took(result)) => answer(result),
-                (Request::Settle { answer, .. }, Outcome::Settled(result)) => answer(result),
-                (request, _) => request.refuse(&Error::Closed),
+                Outcome::Waits => {
+                    queue.waiting.insert(ticket, request);
+                }
+                outcome => answers.push((request, outcome)),
             }
         }
-        if !waits.is_empty() {
-            let mut queue = self.shared.queue.lock();
-            let mut nothing = Vec::new();
-            for (ticket, request) in waits {
-                match request {
-                    Request::Take { answer, .. } if queue.cancelled.contains(&ticket) => nothing.push(answer),
-                    request => {
-                        queue.waiting.insert(ticket, request);
-                    }
-                }
-            }
-            drop(queue);
+        queue.cancelled.clear();
+        if !queue.waiting.is_empty() {
             self.shared.watch.notify_one();
-            nothing.into_iter().for_each(|answer| answer(Ok(Taken::default())));
         }
+        Answers(answers)
     }
 }
 
