@@ -26,7 +26,8 @@ class Proxy:
         self.server = server
         self.folder = str(folder)
         self._lock = threading.Lock()
-        self._left = None
+        self._left = self._kind = None
+        self._text = b""
         self.cut = None
         self.seen = []
         self.sent = b""
@@ -37,10 +38,10 @@ class Proxy:
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
-    def arm(self, count):
-        """Cuts the connection whose answer is the `count`-th message from now on."""
+    def arm(self, count, kind=None, text=b""):
+        """Cuts the connection whose answer is the `count`-th message from now on; of a kind, with a text, if given."""
         with self._lock:
-            self._left, self.cut, self.seen = count, None, []
+            self._left, self._kind, self._text, self.cut, self.seen = count, kind, text, None, []
 
     def disarm(self):
         """Whether it has cut; nothing is cut from now on."""
@@ -101,7 +102,7 @@ class Proxy:
             if self._left is None:
                 return False
             self.seen.append((kind, body.rstrip(b"\0") if kind == b"C" else b""))
-            self._left -= 1
+            self._left -= self._kind in (None, kind) and body.startswith(self._text)
             if self._left > 0:
                 return False
             self._left, self.cut = None, self.seen[-1]
