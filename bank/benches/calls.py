@@ -25,9 +25,12 @@ CREATE UNIQUE INDEX users ON item(user) WHERE user IS NOT NULL;
 """
 
 
+_serial = itertools.count()
+
+
 def _users(place: int) -> Any:
-    """Ids that nobody else has."""
-    prefix = f"{os.getpid()}-{place}-"
+    """Ids that nobody else has, nor an earlier thread of this process."""
+    prefix = f"{os.getpid()}-{next(_serial)}-{place}-"
     return (f"{prefix}{number}" for number in itertools.count())
 
 

@@ -182,7 +182,7 @@ def _referrers(things: list[Any], frames: Mapping[int, FrameType]) -> list[Any]:
     """List what the collector sees to refer to any of `things`, but for running frames and what this module made."""
     if not things:
         return []
-    arguments = tuple(things)  # CPython 3.15 shows the tuple that it makes of a list
+    arguments = tuple(things)  # CPython 3.13 and later show the tuple that it makes of a list
     ours = {id(things), id(arguments)}
     running = {id(frame) for innermost in frames.values() for frame in callers(innermost)}
     running.update(id(frame) for frame in callers(sys._getframe()))

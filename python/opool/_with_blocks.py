@@ -12,9 +12,11 @@ LEASE, LEASE_ASYNC, VARIABLE, OTHER = "lease", "lease_async", "variable", "other
 """What a block is entered with: a call of `lease` or `try_lease`, one of `lease_async`, a local variable, the rest."""
 
 _BY_NAME = {"lease": LEASE, "try_lease": LEASE, "lease_async": LEASE_ASYNC}
-_ENTERING = {"BEFORE_WITH", "BEFORE_ASYNC_WITH", "SETUP_WITH", "SETUP_ASYNC_WITH", "LOAD_SPECIAL"}
-_BETWEEN = {"COPY", "SWAP", "LOAD_SPECIAL", "CACHE"}
-"""What stands between the expression of a `with` and the instruction that enters it (3.14)."""
+_SETTING_UP = {"SETUP_WITH", "SETUP_ASYNC_WITH"}
+"""What begins a `with` block, until Python 3.10."""
+_ENTERING = {"BEFORE_WITH", "BEFORE_ASYNC_WITH", "LOAD_SPECIAL", "SETUP_WITH"}
+_BETWEEN = {"COPY", "SWAP", "LOAD_SPECIAL", "CACHE", "EXTENDED_ARG"}
+"""What may stand between the expression of a `with` and the instruction that enters it."""
 _STATEMENT_ENDS = (
     "BEFORE",
     "FOR_ITER",
@@ -67,9 +69,13 @@ def _has_with_block(code: CodeType) -> bool:
 def _begins(code: CodeType, instructions: list[Any], at: int) -> Iterator[int]:
     """Yield where each `with` block begins that the instruction at the offset `at` is in, the innermost first."""
     if not hasattr(code, "co_exceptiontable"):  # until Python 3.10
-        setups = [step for step in instructions if step.opname in _ENTERING and step.offset < at < step.argval]
-        for step in reversed(setups):
-            yield step.offset + 1
+        for index in reversed(range(len(instructions))):
+            step = instructions[index]
+            if step.opname in _SETTING_UP and step.offset < at < step.argval:
+                # An `async with` awaits `__aenter__` between the expression and the block.
+                while step.opname == "SETUP_ASYNC_WITH" and instructions[index].opname != "BEFORE_ASYNC_WITH":
+                    index -= 1
+                yield instructions[index].offset + 1
         return
     import dis
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from opool_bank import __version__
-from opool_bank._address import is_database
+from opool_bank._address import is_database, path_of
 from opool_bank._client import Bank
 from opool_bank._export import export, plain
 from opool_bank._progress import progress
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "opool bank") -> int:
     options = _parser(prog).parse_args(argv)
     try:
         made = options.command in ("put", "import") or is_database(options.file)
-        if not made and not os.path.exists(options.file):
+        if not made and not os.path.exists(path_of(options.file)):
             raise FileNotFoundError(f"{options.file}: there is no such file")
         with Bank(options.file, name=options.name) as bank:
             return _COMMANDS[options.command](bank, options)

@@ -357,32 +357,54 @@ def test_a_task_is_cancelled_while_the_hook_runs_that_its_own_wait_began():
     pool.close()
 
 
-def test_an_exception_in_what_follows_a_hand_over_does_not_keep_the_object(monkeypatch):
-    from opool import _threads
+def test_an_exception_in_what_follows_a_hand_over_does_not_keep_the_object():
+    run_child(
+        """
+        import asyncio
+        import opool
+        from opool import _threads
 
-    pool = opool.Pool(["a"], leak_after=1000.0)
+        broken, raised, start = [], [], _threads.start
 
-    def broken(*_):
-        raise OSError("no threads")
+        def start_or_raise(*arguments):
+            if broken:
+                raised.append(arguments)
+                raise OSError("no threads")
+            return start(*arguments)
 
-    async def main():
-        lease = pool.lease()
-        task = asyncio.ensure_future(enter(pool))
-        await asyncio.sleep(0)
-        monkeypatch.setattr(_threads, "start", broken)
-        assert pool.waiting <= 1
-        try:
-            lease.release()
-        except OSError:
-            pass
-        try:
-            await task
-        except OSError:
-            pass
+        _threads.start = start_or_raise  # before the extension looks it up, which it does once
+        pool = opool.Pool(["a"], leak_after=1000.0)
 
-    ASYNCIO.run(main)
-    monkeypatch.undo()
-    assert (pool.idle, pool.leased, pool.waiting) == (1, 0, 0)
+        async def enter():
+            async with pool.lease_async():
+                pass
+
+        async def main():
+            broken.append(True)
+            try:
+                lease = pool.lease()
+            except OSError:
+                broken.clear()
+                lease = pool.lease()
+                broken.append(True)
+            task = asyncio.ensure_future(enter())
+            await asyncio.sleep(0)
+            assert pool.waiting <= 1
+            try:
+                lease.release()
+            except OSError:
+                pass
+            try:
+                await task
+            except OSError:
+                pass
+
+        asyncio.run(main())
+        assert raised
+        broken.clear()
+        assert (pool.idle, pool.leased, pool.waiting) == (1, 0, 0)
+        """
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------------

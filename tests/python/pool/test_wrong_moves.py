@@ -295,7 +295,12 @@ def test_a_factory_of_threads_that_returns_a_coroutine_is_refused():
 
 
 def test_an_object_that_is_bound_to_a_thread_is_called_that(caplog):
-    with opool.Pool(factory=lambda: sqlite3.connect(":memory:"), reset=lambda conn: conn.rollback()) as pool:
+    def connect():
+        # Closed at once, as no other thread may close it: SQLite asks for the thread before it asks for that.
+        with contextlib.closing(sqlite3.connect(":memory:")) as conn:
+            return conn
+
+    with opool.Pool(factory=connect, reset=lambda conn: conn.rollback()) as pool:
         with pool.lease(timeout=LIMIT):
             pass
     text = next(record.message for record in caplog.records if "reset failed" in record.message)
