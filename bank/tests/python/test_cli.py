@@ -34,7 +34,8 @@ def test_put_claim_counts_items_verify(path, run):
     assert out.split() == ["a", "given", "token", "1", "'alice'"]
     code, out, _ = run("verify", path)
     assert (code, "all is well" in out) == (0, True)
-    assert run("claim", f"sqlite:///{path}", "alice") == (0, "a\n", "")
+    address = path if "://" in path else f"sqlite:///{path}"
+    assert run("claim", address, "alice") == (0, "a\n", "")
 
 
 @pytest.mark.stores("file", "postgres")
