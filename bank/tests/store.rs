@@ -2,20 +2,26 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests are tests, too
 
 mod common;
+#[path = "common/homes.rs"]
+mod homes;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::*;
+use homes::{Home, homes};
 use opool_bank::core::model::*;
-use opool_bank::core::{Bank, Error, Store};
-use opool_bank::stores::sqlite::{Options, SqliteStore};
+use opool_bank::core::{Bank, Error};
 
 #[test]
 fn an_id_gets_one_item_and_the_same_for_ever() {
-    let folder = Folder::new();
-    let bank = open(&folder.file(), &Options::default());
+    for home in homes() {
+        an_id_gets_one_item_and_the_same_for_ever_in(&home);
+    }
+}
+
+fn an_id_gets_one_item_and_the_same_for_ever_in(home: &Home) {
+    let bank = home.open();
     assert_eq!(put(&bank, &["a", "b"]), Ok(2));
     assert_eq!(key_of(&bank.take(claim("alice")).unwrap()), Some("a".into()));
     assert_eq!(key_of(&bank.take(claim("alice")).unwrap()), Some("a".into()));
@@ -29,20 +35,30 @@ fn an_id_gets_one_item_and_the_same_for_ever() {
 
 #[test]
 fn a_bank_is_there_after_it_was_closed() {
-    let folder = Folder::new();
-    let bank = open(&folder.file(), &Options::default());
+    for home in homes() {
+        a_bank_is_there_after_it_was_closed_in(&home);
+    }
+}
+
+fn a_bank_is_there_after_it_was_closed_in(home: &Home) {
+    let bank = home.open();
     put(&bank, &["a"]).unwrap();
     bank.take(claim("alice")).unwrap();
     drop(bank);
-    let bank = open(&folder.file(), &Options::default());
+    let bank = home.open();
     assert_eq!(key_of(&bank.take(claim("alice")).unwrap()), Some("a".into()));
     assert_eq!(key_of(&bank.take(claim("bob")).unwrap()), None);
 }
 
 #[test]
 fn a_lease_that_ran_out_goes_to_the_next_and_the_old_token_finishes_nothing() {
-    let folder = Folder::new();
-    let (bank, clock) = with_clock(&folder);
+    for home in homes() {
+        a_lease_that_ran_out_goes_to_the_next_and_the_old_token_finishes_nothing_in(&home);
+    }
+}
+
+fn a_lease_that_ran_out_goes_to_the_next_and_the_old_token_finishes_nothing_in(home: &Home) {
+    let (bank, clock) = home.with_clock();
     put(&bank, &["a"]).unwrap();
     let first = bank.take(lease("one", 2)).unwrap().held.remove(0);
     assert_eq!(bank.take(lease("two", 2)).unwrap().held.len(), 0);
@@ -59,8 +75,13 @@ fn a_lease_that_ran_out_goes_to_the_next_and_the_old_token_finishes_nothing() {
 
 #[test]
 fn a_waiting_take_gets_what_another_thread_frees() {
-    let folder = Folder::new();
-    let bank = open(&folder.file(), &Options::default());
+    for home in homes() {
+        a_waiting_take_gets_what_another_thread_frees_in(&home);
+    }
+}
+
+fn a_waiting_take_gets_what_another_thread_frees_in(home: &Home) {
+    let bank = home.open();
     put(&bank, &["a"]).unwrap();
     let held = bank.take(lease("one", 60)).unwrap().held.remove(0);
     let other = bank.clone();
@@ -71,8 +92,13 @@ fn a_waiting_take_gets_what_another_thread_frees() {
 
 #[test]
 fn a_take_that_waits_in_vain_gets_nothing_and_leaves_nothing() {
-    let folder = Folder::new();
-    let bank = open(&folder.file(), &Options::default());
+    for home in homes() {
+        a_take_that_waits_in_vain_gets_nothing_and_leaves_nothing_in(&home);
+    }
+}
+
+fn a_take_that_waits_in_vain_gets_nothing_and_leaves_nothing_in(home: &Home) {
+    let bank = home.open();
     assert_eq!(bank.take_within(claim("one"), Duration::from_millis(30)).unwrap(), Taken::default());
     put(&bank, &["a"]).unwrap();
     assert_eq!(key_of(&bank.take(claim("two")).unwrap()), Some("a".into()));
@@ -80,8 +106,13 @@ fn a_take_that_waits_in_vain_gets_nothing_and_leaves_nothing() {
 
 #[test]
 fn eight_threads_get_each_item_once() {
-    let folder = Folder::new();
-    let bank = open(&folder.file(), &Options::default());
+    for home in homes() {
+        eight_threads_get_each_item_once_in(&home);
+    }
+}
+
+fn eight_threads_get_each_item_once_in(home: &Home) {
+    let bank = home.open();
     let keys: Vec<String> = (0..400).map(|n| n.to_string()).collect();
     put(&bank, &keys.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     let threads: Vec<_> = (0..8)
@@ -103,9 +134,13 @@ fn eight_threads_get_each_item_once() {
 
 #[test]
 fn ids_come_freed_first_then_fresh_and_make_no_rows_in_a_loop() {
-    let folder = Folder::new();
-    let store: Arc<dyn Store> = SqliteStore::open(&folder.file(), &Options::default()).unwrap();
-    let bank = Bank::open(store, "ids", Kind::Ids { top: 1_000_000_000 }).unwrap();
+    for home in homes() {
+        ids_come_freed_first_then_fresh_and_make_no_rows_in_a_loop_in(&home);
+    }
+}
+
+fn ids_come_freed_first_then_fresh_and_make_no_rows_in_a_loop_in(home: &Home) {
+    let bank = Bank::open(home.store(None), "ids", Kind::Ids { top: 1_000_000_000 }).unwrap();
     let held = opool_bank::core::ids::HeldIds::default();
     let get = || held.note(&bank.take(opool_bank::core::ids::HeldIds::take(false, None)).unwrap()).unwrap();
     assert_eq!((get(), get(), get()), (1, 2, 3));
@@ -120,8 +155,13 @@ fn ids_come_freed_first_then_fresh_and_make_no_rows_in_a_loop() {
 
 #[test]
 fn an_atomic_put_stores_all_or_none() {
-    let folder = Folder::new();
-    let bank = open(&folder.file(), &Options::default());
+    for home in homes() {
+        an_atomic_put_stores_all_or_none_in(&home);
+    }
+}
+
+fn an_atomic_put_stores_all_or_none_in(home: &Home) {
+    let bank = home.open();
     put(&bank, &["b"]).unwrap();
     let with = |key: &str, payload: Payload| New { payload, ..new(key) };
     let mut spool = bank.store.atomic_put(bank.number, false).unwrap();

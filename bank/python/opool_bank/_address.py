@@ -9,23 +9,38 @@ from opool_bank.errors import BankUsageError
 
 Address = Union[str, "os.PathLike[str]"]
 
-_LATER = ("postgresql:", "postgres:", "redis:", "rediss:", "valkey:", "dynamodb:")
+_POSTGRES = ("postgresql://", "postgres://")
+_LATER = ("redis:", "rediss:", "valkey:", "dynamodb:")
+
+
+def is_database(address: Address) -> bool:
+    """Returns whether an address is one of a database server, not of a file."""
+    return os.fspath(address).startswith(_POSTGRES)
 
 
 def path_of(address: Address) -> str:
-    """Returns the path of a bank's file; refuses addresses of databases that this version does not know."""
+    """Returns the path of a bank's file or the address of its database; refuses what this version cannot open."""
     path = os.fspath(address)
     if not isinstance(path, str):
         raise TypeError(f"a bank's address must be a str or a path, not {type(address).__name__} {address!r}")
+    if is_database(path):
+        if "\0" in path:
+            raise BankUsageError("the address of a database must not contain NUL")
+        return path
     if path.startswith("sqlite:///"):
         path = path[len("sqlite:///") :]
     elif path.startswith(_LATER):
         kind = path.partition(":")[0]
         raise BankUsageError(
-            f"{kind} is not supported by this version of opool-bank; give the path of a file, not {path!r}"
+            f"{kind} is not supported by this version of opool-bank; give the path of a file or a postgresql:// address"
         )
-    elif "://" in path:
-        raise BankUsageError(f"{path!r} is neither a path nor the address of a database that opool-bank knows")
+    elif "://" in path or path.startswith(("postgresql:", "postgres:")):
+        # Not shown: it may hold a password.
+        kind = path.partition(":")[0]
+        raise BankUsageError(
+            f"an address that begins with {kind + ':'!r} is neither a path nor the address of a database that "
+            "opool-bank knows; those of PostgreSQL begin with postgresql://"
+        )
     if not path or "\0" in path:
-        raise BankUsageError(f"a bank needs the path of a file, not {path!r}")
+        raise BankUsageError(f"a bank needs the path of a file or the address of a database, not {path!r}")
     return path

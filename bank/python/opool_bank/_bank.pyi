@@ -124,6 +124,16 @@ class BankCore:
     def top(self) -> int: ...
     def close(self) -> None: ...
     def accept_rewind(self) -> None: ...
+    def tx_questions(
+        self,
+    ) -> tuple[list[tuple[str, list[Any]]], bytes, list[tuple[str, list[Any]]]] | None:
+        """For a caller's transaction: two questions, the answer to the second, what wakes who waits. None on a file."""
+    def tx_put(
+        self, items: list[Any], keep: bool, priority: int, delay: float, max_attempts: int | None
+    ) -> list[tuple[str, list[Any]]]:
+        """The statements that store a chunk: the second answers how many were new, the third the keys in conflict."""
+    def tx_conflict(self, rows: list[tuple[bytes, bytes | None]]) -> Exception:
+        """The error for keys in conflict, as the third statement answered them."""
     def cancel(self, ticket: int) -> int:
         """Take a request back: 0 it was too late, 1 it was not begun, 2 it waited for an item."""
 

@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from opool_bank import _async
+from opool_bank import _async, _tx
 from opool_bank._address import Address, path_of
 from opool_bank._bank import BankCore, Item
 from opool_bank._counts import Counts, counts_of
@@ -25,22 +25,25 @@ _DEFAULT: Any = ...  # the bank's own timeout
 
 
 class Bank:
-    """Items that are handed to processes and users, each exactly once, from one file.
+    """Items that are handed to processes and users, each exactly once, from one file or PostgreSQL database.
 
     The file is made at its first use. Any number of processes may have it open; a forked child opens it anew by
     itself. All calls may come from any thread. Each blocking call has a twin for event loops that ends in `_async`.
 
     Args:
-        address: the path of the file (`"vouchers.opool"`), or `"sqlite:///" + path`.
+        address: the path of the file (`"vouchers.opool"`), `"sqlite:///" + path`, or
+            `"postgresql://user@host/database"`; there, `?schema=` says in which schema the tables are (`opool`).
         name: several banks may be in one file, under different names.
         durability: `"full"`: what was answered survives a power cut. `"fast"`: it survives a killed process, but
-            after a power cut the last commits may be gone, and what they gave can be given again.
+            after a power cut the last commits may be gone, and what they gave can be given again. On PostgreSQL it
+            is about the server, and `"fast"` leaves `synchronous_commit` as it is there.
         timeout: seconds that `lease` waits for an item if it is not told otherwise; None for ever.
         clock: a `testing.ManualClock`.
 
     Raises:
         NotABank: the file is something else.
-        BankReadOnly: the file or its folder cannot be written.
+        BankReadOnly: the file or its folder cannot be written; the role may not, or the server is a standby.
+        BankUnreachable: the server does not answer, or lets nobody in.
 
     Example:
         >>> import tempfile, os
@@ -79,7 +82,7 @@ class Bank:
 
     @property
     def path(self) -> str:
-        """The file."""
+        """The file, or the address of the database without its password."""
         return self._core.path
 
     @property
@@ -98,6 +101,7 @@ class Bank:
         priority: int = 0,
         delay: float = 0.0,
         max_attempts: int | None = None,
+        tx: Any = None,
     ) -> int:
         """Store items that are not there yet.
 
@@ -113,6 +117,9 @@ class Bank:
             priority: 0 (first) to 9.
             delay: seconds until they can be had.
             max_attempts: how often an item is handed out before it is dead.
+            tx: an open transaction of your own in the bank's PostgreSQL database: the items are there with its
+                commit, or not at all. A connection of psycopg 3, a SQLAlchemy connection or session, or Django's
+                `connection`.
 
         Returns:
             How many were new.
@@ -122,6 +129,8 @@ class Bank:
         """
         keep = _keep(on_conflict)
         found = _iterate(items)
+        if tx is not None:
+            return _tx.put(self._core, tx, found, atomic, keep, priority, delay, max_attempts)
         if atomic:
             whole = self._core.atomic_put(keep, priority, delay, max_attempts)
             while chunk := list(itertools.islice(found, _CHUNK)):
@@ -141,14 +150,17 @@ class Bank:
         priority: int = 0,
         delay: float = 0.0,
         max_attempts: int | None = None,
+        tx: Any = None,
     ) -> int:
         """As `put`, for event loops. With `atomic=True` it writes in the loop's threads (`run_in_executor`).
 
         The iterable is read in the loop's thread. A cancelled put may have been carried out; the same call tells, since
-        it adds what is missing.
+        it adds what is missing. `tx` may be a connection of asyncpg, too.
         """
         keep = _keep(on_conflict)
         found = _iterate(items)
+        if tx is not None:
+            return await _tx.put_async(self._core, tx, found, atomic, keep, priority, delay, max_attempts)
         if atomic:
             in_thread = partial(asyncio.get_running_loop().run_in_executor, None)
             whole = await in_thread(self._core.atomic_put, keep, priority, delay, max_attempts)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from opool_bank import _async
-from opool_bank._address import Address, path_of
+from opool_bank._address import Address, is_database, path_of
 from opool_bank._bank import BankCore
 from opool_bank._lease import Lease
 from opool_bank.errors import BankUsageError, InProgress, Interrupted, Mismatch
@@ -29,7 +29,7 @@ _recent: list[BankCore] = []
 def _core(path: str, name: str, clock: ManualClock | None) -> BankCore:
     if clock is not None:
         return BankCore(path, name, "items", 0, False, clock)
-    wanted = (os.getpid(), os.path.abspath(path), name)
+    wanted = (os.getpid(), path if is_database(path) else os.path.abspath(path), name)
     core = _open.get(wanted)
     if core is None:
         core = BankCore(path, name, "items", 0, False, None)  # outside of the lock: it waits for the file's

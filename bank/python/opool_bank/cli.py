@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from opool_bank import __version__
-from opool_bank._address import path_of
+from opool_bank._address import is_database, path_of
 from opool_bank._client import Bank
 from opool_bank._export import export, plain
 from opool_bank._progress import progress
@@ -29,7 +29,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        made.add_argument("file", metavar="FILE", help="the bank's file")
+        made.add_argument("file", metavar="FILE", help="the bank's file, or postgresql://USER@HOST/DATABASE")
         made.add_argument("--name", default="default", help="the bank in the file (default: %(default)s)")
         made.add_argument("--json", action="store_true", help="print JSON")
         return made
@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "opool bank") -> int:
     """Run a command; returns the exit code: 0, 1 if there was nothing or something is wrong, 2 for errors."""
     options = _parser(prog).parse_args(argv)
     try:
-        if options.command not in ("put", "import") and not os.path.exists(path_of(options.file)):
+        made = options.command in ("put", "import") or is_database(options.file)
+        if not made and not os.path.exists(path_of(options.file)):
             raise FileNotFoundError(f"{options.file}: there is no such file")
         with Bank(options.file, name=options.name) as bank:
             return _COMMANDS[options.command](bank, options)

@@ -16,7 +16,9 @@ __all__ = [
     "BankReadOnly",
     "BankRewound",
     "BankTimeout",
+    "BankUnreachable",
     "BankUsageError",
+    "BankWarning",
     "ClaimMismatch",
     "InProgress",
     "Interrupted",
@@ -31,6 +33,10 @@ __all__ = [
     "StaleLease",
     "UnknownKey",
 ]
+
+
+class BankWarning(UserWarning):
+    """The bank works, but not as it is meant to at this place; the message says how."""
 
 
 class BankError(Exception):
@@ -146,6 +152,10 @@ class BankBusy(BankFileError, TimeoutError):
     """
 
     pid: int | None = None
+
+
+class BankUnreachable(BankFileError, ConnectionError):
+    """The server of the database does not answer, or lets nobody in; nothing was done. Also a `ConnectionError`."""
 
 
 class BankFull(BankFileError):

@@ -9,11 +9,11 @@ use pyo3::types::{PyDict, PyList};
 
 use super::atomic_put::AtomicPut;
 use super::convert::{self, Defaults, from_payload, payload, priority, span, ttl, value};
-use super::handle::{Current, Handle};
+use super::handle::{Current, Handle, Options, Place};
 use super::item::{Item, seconds};
 use super::lease::{LeaseCore, keep};
 use super::run::{Nothing, Sink, block, block_briefly, or_raise, run, send};
-use super::{ManualClock, errors};
+use super::{ManualClock, errors, tx};
 use crate::core::Bank;
 use crate::core::bank::{BUSY_LIMIT, busy};
 use crate::core::error::{Error, Result};
@@ -24,7 +24,7 @@ use crate::core::model::{
 };
 use crate::core::once::{self, Verdict};
 use crate::core::store::{Cancelled, Ticket};
-use crate::stores::sqlite::Options;
+use crate::stores::postgres;
 
 #[pyclass(frozen, module = "opool_bank._bank", weakref)]
 pub struct BankCore {
@@ -111,11 +111,15 @@ impl BankCore {
             "permits" => Kind::Permits { top },
             _ => Kind::Items,
         };
-        let path = std::path::absolute(&path).unwrap_or(path);
-        let options = Options { clock: clock.map(|clock| clock.0.clone()), fast, vfs: None };
-        let title = format!("{name:?} ({})", path.display());
-        let handle = py.detach(|| Handle::new(path, name, kind, options));
-        Ok(BankCore { handle: or_raise(py, &title, handle)?, title })
+        let place = or_raise(py, &format!("{name:?}"), Place::new(path))?;
+        let options = Options { clock: clock.map(|clock| clock.0.clone()), fast };
+        let title = format!("{name:?} ({})", place.shown());
+        let handle = or_raise(py, &title, py.detach(|| Handle::new(place, name, kind, options)))?;
+        let remark = or_raise(py, &title, handle.current())?.remark.clone();
+        if let Some(remark) = remark {
+            errors::warn_once(py, &remark)?;
+        }
+        Ok(BankCore { handle, title })
     }
 
     #[getter]
@@ -195,6 +199,38 @@ impl BankCore {
         run(py, &*bank.store, sink, submit, move |py, done: Result<PutDone>| {
             Ok(or_raise(py, &title, done)?.new.into_pyobject(py)?.into_any().unbind())
         })
+    }
+
+    /// For a caller's transaction: two questions, the answer to the second, what wakes who waits. None on a file.
+    fn tx_questions<'py>(&self, py: Python<'py>) -> PyResult<Option<tx::Questions<'py>>> {
+        let current = self.current(py)?;
+        let Some(place) = &current.tx else { return Ok(None) };
+        let wake = tx::steps(py, &[place.notify(current.bank.number)])?;
+        Ok(Some((tx::steps(py, &place.questions())?, place.cookie.clone(), wake)))
+    }
+
+    /// The statements that store a chunk: the second answers how many were new, the third the keys in conflict.
+    fn tx_put<'py>(
+        &self,
+        py: Python<'py>,
+        items: &Bound<'py, PyList>,
+        keep: bool,
+        priority: i64,
+        delay: f64,
+        max_attempts: Option<i64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let defaults = defaults(priority, delay, max_attempts)?;
+        let items = items.iter().map(|item| convert::new(&item, &defaults)).collect::<PyResult<Vec<New>>>()?;
+        let current = self.current(py)?;
+        let Some(place) = &current.tx else { return Ok(PyList::empty(py)) };
+        tx::steps(py, &place.put(self.handle.clock(), current.bank.number, &items, keep))
+    }
+
+    /// The error for keys in conflict, as the third statement answered them.
+    fn tx_conflict(&self, py: Python<'_>, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Py<PyAny> {
+        let keys = rows.iter().take(10).map(|(index, long)| postgres::tx::key(index, long.as_deref())).collect();
+        let error = Error::KeyConflict { keys, more: rows.len() > 10 };
+        errors::raise(py, &self.title, &error).into_value(py).into_any()
     }
 
     /// Begin a put that stores all or nothing.

@@ -1,11 +1,14 @@
 //! The core's errors as the exceptions of `opool_bank.errors`.
 
+use std::collections::BTreeSet;
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyModule};
 
 use super::convert::{from_payload, from_value};
 use crate::core::error::Error;
+use crate::core::sync::Mutex;
 
 static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
@@ -28,13 +31,26 @@ fn class(error: &Error) -> &'static str {
         Error::Full { .. } => "BankFull",
         Error::ReadOnly { .. } => "BankReadOnly",
         Error::Corrupt { .. } => "BankCorrupt",
-        Error::Io { .. } => "BankFileError",
+        Error::Unreachable { .. } => "BankUnreachable",
+        Error::Refused { .. } | Error::Io { .. } => "BankFileError",
     }
 }
 
 /// `opool_bank.errors`.
 pub fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     MODULE.get_or_try_init(py, || py.import("opool_bank.errors").map(Bound::unbind)).map(|module| module.bind(py))
+}
+
+static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A `BankWarning`, the first time that there is one with this message.
+pub fn warn_once(py: Python<'_>, message: &str) -> PyResult<()> {
+    if !WARNED.lock().insert(message.to_owned()) {
+        return Ok(());
+    }
+    let text = std::ffi::CString::new(message).unwrap_or_default();
+    // Shown where the caller's code made the bank.
+    PyErr::warn(py, &module(py)?.getattr("BankWarning")?, &text, 2)
 }
 
 /// One of the exceptions, with a message that names the bank.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering};
 
 use pyo3::Python;
 
@@ -11,17 +11,56 @@ use crate::core::fork::generation;
 use crate::core::ids::HeldIds;
 use crate::core::model::Kind;
 use crate::core::{Bank, Store};
-use crate::stores::sqlite::{Options, SqliteStore};
+use crate::stores::postgres::tx::Place as Tx;
+use crate::stores::postgres::{self, PostgresStore};
+use crate::stores::sqlite::{self, SqliteStore};
+
+/// Where a bank is.
+pub enum Place {
+    File(PathBuf),
+    /// The address, and how it is shown.
+    Postgres(String, String),
+}
+
+impl Place {
+    /// A path, or the address of a database.
+    pub fn new(text: PathBuf) -> Result<Place> {
+        match text.to_str() {
+            Some(address) if postgres::is_address(address) => {
+                Ok(Place::Postgres(address.to_owned(), postgres::shown(address)?))
+            }
+            _ => Ok(Place::File(std::path::absolute(&text).unwrap_or(text))),
+        }
+    }
+
+    /// For messages.
+    pub fn shown(&self) -> String {
+        match self {
+            Place::File(path) => path.display().to_string(),
+            Place::Postgres(_, shown) => shown.clone(),
+        }
+    }
+}
+
+/// How it is opened.
+pub struct Options {
+    pub clock: Option<Arc<AtomicI64>>,
+    pub fast: bool,
+}
 
 /// An open bank of one process.
 pub struct Current {
     generation: u64,
     pub bank: Bank,
     pub held: Arc<HeldIds>,
+    /// What the user should know of how the bank works at this place.
+    pub remark: Option<String>,
+    /// What a transaction of the caller needs to put something here; None where there is no such thing.
+    pub tx: Option<Tx>,
 }
 
 pub struct Handle {
-    path: PathBuf,
+    place: Place,
     name: String,
     kind: Kind,
     options: Options,
@@ -31,16 +70,24 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub fn new(path: PathBuf, name: String, kind: Kind, options: Options) -> Result<Handle> {
-        let current = Self::open(&path, &name, kind, &options)?;
+    pub fn new(place: Place, name: String, kind: Kind, options: Options) -> Result<Handle> {
+        let current = Self::open(&place, &name, kind, &options)?;
         let current = AtomicPtr::new(Box::into_raw(current));
-        Ok(Handle { path, name, kind, options, current, closed: AtomicBool::new(false) })
+        Ok(Handle { place, name, kind, options, current, closed: AtomicBool::new(false) })
     }
 
-    fn open(path: &std::path::Path, name: &str, kind: Kind, options: &Options) -> Result<Box<Current>> {
-        let store: Arc<dyn Store> = SqliteStore::open(path, options)?;
+    fn open(place: &Place, name: &str, kind: Kind, options: &Options) -> Result<Box<Current>> {
+        let (clock, fast) = (options.clock.clone(), options.fast);
+        let (store, remark, tx): (Arc<dyn Store>, _, _) = match place {
+            Place::File(path) => (SqliteStore::open(path, &sqlite::Options { clock, fast, vfs: None })?, None, None),
+            Place::Postgres(address, _) => {
+                let store = PostgresStore::open(address, &postgres::Options { clock, fast })?;
+                let (remark, tx) = (store.remark(), store.for_transactions());
+                (store, remark, Some(tx))
+            }
+        };
         let bank = Bank::open(store, name, kind)?;
-        Ok(Box::new(Current { generation: generation(), bank, held: Arc::default() }))
+        Ok(Box::new(Current { generation: generation(), bank, held: Arc::default(), remark, tx }))
     }
 
     /// The bank of this process.
@@ -57,7 +104,7 @@ impl Handle {
         if current.generation == generation() {
             return Ok(current);
         }
-        let fresh = Box::into_raw(Self::open(&self.path, &self.name, self.kind, &self.options)?);
+        let fresh = Box::into_raw(Self::open(&self.place, &self.name, self.kind, &self.options)?);
         match self.current.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: as above; the parent's is leaked.
             #[allow(unsafe_code)]
@@ -73,17 +120,22 @@ impl Handle {
         }
     }
 
+    /// The time of a clock that stands still, if it has one.
+    pub fn clock(&self) -> Option<i64> {
+        self.options.clock.as_ref().map(|clock| clock.load(Ordering::Relaxed))
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
 
     pub fn path(&self) -> String {
-        self.path.display().to_string()
+        self.place.shown()
     }
 
     /// How messages name it.
     pub fn title(&self) -> String {
-        format!("{:?} ({})", self.name, self.path.display())
+        format!("{:?} ({})", self.name, self.place.shown())
     }
 
     pub fn is_closed(&self) -> bool {

@@ -9,6 +9,7 @@ mod handle;
 mod item;
 mod lease;
 mod run;
+mod tx;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

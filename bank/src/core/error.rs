@@ -40,6 +40,10 @@ pub enum Error {
     Full { path: String },
     /// The file cannot be written.
     ReadOnly { path: String, why: String },
+    /// The server of a database does not answer, or lets nobody in. Nothing was done.
+    Unreachable { path: String, why: String },
+    /// The database refused a statement. Nothing was done.
+    Refused { path: String, why: String },
     /// Damaged.
     Corrupt { path: String, why: String },
     /// The operating system or the database said no. After a commit that failed so, `why` says that the call may have
@@ -102,6 +106,8 @@ impl std::fmt::Display for Error {
             }
             Error::Full { path } => write!(f, "{path}: no space left on the disk; nothing was done"),
             Error::ReadOnly { path, why } => write!(f, "{path} cannot be written ({why})"),
+            Error::Unreachable { path, why } => write!(f, "{path} cannot be reached ({why})"),
+            Error::Refused { path, why } => write!(f, "{path} refused the call ({why}); nothing was done"),
             Error::Corrupt { path, why } => write!(f, "{path} is damaged ({why})"),
             Error::Io { path, why } => write!(f, "{path}: {why}"),
         }

@@ -94,6 +94,17 @@ extern "C" fn in_child() {
     }
 }
 
+/// Has forks counted from now on.
+pub fn install() {
+    INSTALLED.call_once(|| {
+        // SAFETY: the handlers only touch atomics, sleep, and call close.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child));
+        }
+    });
+}
+
 /// A file descriptor that a forked child closes. Close it by dropping this, nothing else.
 #[derive(Debug)]
 pub struct ClosedInChild {
@@ -105,13 +116,7 @@ pub struct ClosedInChild {
 impl ClosedInChild {
     /// Takes over `fd`. None if there are too many already; `fd` is closed then.
     pub fn new(fd: i32) -> Option<Self> {
-        INSTALLED.call_once(|| {
-            // SAFETY: the handlers only touch atomics, sleep, and call close.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child));
-            }
-        });
+        install();
         for (slot, place) in DESCRIPTORS.iter().enumerate() {
             if place.compare_exchange(-1, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 return Some(ClosedInChild { fd, slot, generation: generation() });

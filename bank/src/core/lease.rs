@@ -1,6 +1,6 @@
 //! What a claim id holds for a time, and the thread that renews it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -211,37 +211,29 @@ impl Renewer {
         }
     }
 
-    /// One settle for all leases of a bank.
+    /// A settle for each lease: the store makes one transaction of those that wait, and the answer of one whose row another
+    /// transaction has does not hold up those of the others.
     fn renew(&'static self, leases: Vec<Arc<Lease>>) {
-        let mut banks: HashMap<(*const (), i64), Vec<Arc<Lease>>> = HashMap::new();
         for lease in leases {
-            if lease.state.load(Ordering::Acquire) == HELD {
-                let store = Arc::as_ptr(&lease.bank.store).cast::<()>();
-                banks.entry((store, lease.bank.number)).or_default().push(lease);
+            if lease.state.load(Ordering::Acquire) != HELD {
+                continue;
             }
-        }
-        for leases in banks.into_values() {
-            let Some(bank) = leases.first().map(|lease| lease.bank.clone()) else { continue };
+            let bank = lease.bank.clone();
             let before = bank.store.boottime();
-            let settles = leases.iter().map(|lease| lease.settle(Call::Extend { ttl: lease.ttl })).collect();
-            let leases: Vec<_> = leases.iter().map(Arc::downgrade).collect();
+            let settle = lease.settle(Call::Extend { ttl: lease.ttl });
+            let lease = Arc::downgrade(&lease);
             let answer = move |answers: Result<Vec<Result<Settled>>>| {
-                for (place, lease) in leases.iter().enumerate() {
-                    let Some(lease) = lease.upgrade() else { continue };
-                    let answer = match &answers {
-                        Ok(answers) => answers.get(place).cloned().unwrap_or(Err(Error::Closed)),
-                        Err(error) => Err(error.clone()),
-                    };
-                    lease.note(&Call::Extend { ttl: lease.ttl }, before, &answer);
-                    match answer {
-                        Ok(_) => self.schedule(&lease, lease.ttl / 3),
-                        Err(Error::Stale { .. } | Error::Closed) => {}
-                        // The file is busy or the disk full: again soon, as long as the lease lasts.
-                        Err(_) => self.schedule(&lease, lease.ttl / 10),
-                    }
+                let Some(lease) = lease.upgrade() else { return };
+                let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Err(Error::Closed)));
+                lease.note(&Call::Extend { ttl: lease.ttl }, before, &answer);
+                match answer {
+                    Ok(_) => self.schedule(&lease, lease.ttl / 3),
+                    Err(Error::Stale { .. } | Error::Closed) => {}
+                    // The file is busy or the disk full: again soon, as long as the lease lasts.
+                    Err(_) => self.schedule(&lease, lease.ttl / 10),
                 }
             };
-            bank.store.settle(bank.number, settles, Box::new(answer));
+            bank.store.settle(bank.number, vec![settle], Box::new(answer));
         }
     }
 }

@@ -1,11 +1,19 @@
-"""What all tests share."""
+"""What all tests share.
+
+A test that asks for `path` (or `bank`, `still`) runs once for each store that its module names in `STORES`, or that its
+mark `stores` names; on a file alone if neither does.
+"""
 
 import faulthandler
+import importlib.util
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -26,10 +34,56 @@ def _ends():
     faulthandler.cancel_dump_traceback_later()
 
 
+def pytest_generate_tests(metafunc):
+    if "store" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("stores")
+        stores = mark.args if mark else getattr(metafunc.module, "STORES", ("file",))
+        metafunc.parametrize("store", stores)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of the tests' own: the one of the first package's tests."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed here", exc_type=ImportError)
+    path = Path(__file__).resolve().parents[3] / "tests" / "python" / "postgres.py"
+    spec = importlib.util.spec_from_file_location("opool_test_postgres", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.programs()
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is missing, and in CI it must not be: make postgres")
+        pytest.skip(
+            "PostgreSQL IS MISSING: nothing of the PostgreSQL store is tested (make postgres installs it as root)"
+        )
+    server = module.Server(found)
+    yield server
+    server.remove()
+
+
+_schemas = itertools.count(1)
+
+
+def address_of(server, schema, user="root", host=None, **more):
+    """The address of a schema on the tests' server."""
+    query = {"host": host or str(server.folder), "user": user, "schema": schema, **more}
+    return "postgresql:///postgres?" + "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
+
+
 @pytest.fixture
-def path(tmp_path):
-    """The path of a bank that is not there yet."""
-    return str(tmp_path / "test.opool")
+def schema(postgres):
+    """The name of a schema that is not there yet; it is dropped at the end."""
+    name = f"test{next(_schemas)}"
+    yield name
+    postgres.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@pytest.fixture
+def path(store, request):
+    """The address of a bank that is not there yet."""
+    if store == "postgres":
+        return address_of(request.getfixturevalue("postgres"), request.getfixturevalue("schema"))
+    return str(request.getfixturevalue("tmp_path") / "test.opool")
 
 
 @pytest.fixture

@@ -101,10 +101,13 @@ def check(path, clients):
         return counts
 
 
-def run(seconds, kills, processes=4, seed=0, progress=None):
-    """Kills clients at random until the time or the number of kills is reached; returns the kills and the counts."""
+def run(seconds, kills, processes=4, seed=0, progress=None, path=None):
+    """Kills clients at random until the time or the number of kills is reached; returns the kills and the counts.
+
+    `path` is the address of a bank that is not there yet; a file if it is not given.
+    """
     folder = tempfile.TemporaryDirectory()
-    path = os.path.join(folder.name, "killed.opool")
+    path = path or os.path.join(folder.name, "killed.opool")
     from opool_bank import Bank
 
     with Bank(path) as bank:

@@ -13,6 +13,8 @@ try:
 except ImportError:
     uvloop = None
 
+STORES = ("file", "postgres")
+
 
 @pytest.fixture(
     params=["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(uvloop is None, reason="no uvloop"))]

@@ -21,6 +21,7 @@ def run(capsys):
     return run
 
 
+@pytest.mark.stores("file", "postgres")
 def test_put_claim_counts_items_verify(path, run):
     assert run("put", path, "a", "b", "a") == (0, "2 new, 1 were there\n", "")
     assert run("claim", path, "alice") == (0, "a\n", "")
@@ -33,9 +34,11 @@ def test_put_claim_counts_items_verify(path, run):
     assert out.split() == ["a", "given", "token", "1", "'alice'"]
     code, out, _ = run("verify", path)
     assert (code, "all is well" in out) == (0, True)
-    assert run("claim", f"sqlite:///{path}", "alice") == (0, "a\n", "")
+    address = path if "://" in path else f"sqlite:///{path}"
+    assert run("claim", address, "alice") == (0, "a\n", "")
 
 
+@pytest.mark.stores("file", "postgres")
 def test_json_everywhere(path, run):
     assert json.loads(run("put", path, "a", "--json")[1]) == {"new": 1, "there": 0}
     assert json.loads(run("claim", path, "alice", "--json")[1])["key"] == "a"
@@ -45,12 +48,14 @@ def test_json_everywhere(path, run):
     assert json.loads(run("verify", path, "--json")[1]) == {"ok": True, "faults": []}
 
 
+@pytest.mark.stores("file", "postgres")
 def test_codes_from_standard_input(path):
     command = [sys.executable, "-m", "opool_bank", "put", path, "-"]
     done = subprocess.run(command, input="a\nb\n\nc\n", capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "3 new, 0 were there\n", "")
 
 
+@pytest.mark.stores("file", "postgres")
 def test_export_and_import_keep_who_was_given_what(path, run, tmp_path):
     with Bank(path) as bank:
         bank.put([("a", {"n": 1}), (b"\xff", b"\0"), 3, "free", "dead"], max_attempts=1)
@@ -78,7 +83,7 @@ def test_export_and_import_keep_who_was_given_what(path, run, tmp_path):
         (["counts", "nothing.opool"], "there is no such file"),
         (["claim", "PATH", "x", "--key", "nothing"], "no item has the key"),
         (["put", "PATH", "a", "--priority", "12"], "priority must be"),
-        (["put", "postgresql://x", "a"], "not supported by this version"),
+        (["put", "redis://x", "a"], "not supported by this version"),
         (["import", "PATH", "/nothing"], "No such file"),
         (["counts", sys.executable], "is not a bank"),
         (["claim", "nothing.opool", "alice"], "there is no such file"),

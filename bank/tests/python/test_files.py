@@ -156,7 +156,7 @@ def test_a_copy_of_the_file_and_its_log_is_a_bank(path, tmp_path):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("postgresql://host/db", "not supported by this version"),
+        ("valkey://host/0", "not supported by this version"),
         ("redis://host", "not supported by this version"),
         ("dynamodb://table", "not supported by this version"),
         ("http://x", "neither a path nor"),

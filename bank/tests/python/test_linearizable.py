@@ -11,6 +11,8 @@ import pytest
 
 from opool_bank import Bank, StaleLease
 
+STORES = ("file", "postgres")
+
 
 class Spec:
     """What one call does to a bank, without time."""

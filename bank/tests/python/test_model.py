@@ -6,6 +6,8 @@ from model import Rules, check, walk
 from opool_bank import AlreadySettled, Bank, ClaimMismatch, StaleLease
 from opool_bank.testing import ManualClock
 
+STORES = ("file", "postgres")
+
 LEASE, OTHER = ("lease", "a"), ("lease", "b")
 DONE, RELEASE = ("done",), ("release",)
 
@@ -123,6 +125,20 @@ REPLAYED["two items, three clients"] = (
 )
 
 
+class Tokens(dict):
+    """The store's tokens by the model's: those of a store may skip numbers, but they grow as the model's do."""
+
+    def real(self, token):
+        return None if token is None else (token[0], self.get(token[1], -1))
+
+    def agree(self, got, expected):
+        if got[:2] != expected[:2] or got[0] != "got":
+            return got == expected
+        if expected[2] not in self and got[2] > max(self.values(), default=0):
+            self[expected[2]] = got[2]
+        return self.get(expected[2]) == got[2]
+
+
 @pytest.mark.parametrize("name", REPLAYED)
 def test_the_real_store_answers_as_the_model_does(name, path):
     scripts, rows, rules = REPLAYED[name]
@@ -131,6 +147,7 @@ def test_the_real_store_answers_as_the_model_does(name, path):
     clock = ManualClock()
     for seed in range(40):
         bank = Bank(path, name=f"run {seed}", clock=clock)
+        tokens = Tokens()
         bank.put(range(rows))
         trace = []
         for what in walk(scripts, rows, rules, seed):
@@ -144,6 +161,7 @@ def test_the_real_store_answers_as_the_model_does(name, path):
             if call[0] == "release" and expected == ("stale",):
                 expected = ("false",)
             calls += 1
-            assert answer_of(bank, kept, call, token, rules.keep) == expected, trace
+            got = answer_of(bank, kept, call, tokens.real(token), rules.keep)
+            assert tokens.agree(got, expected), (got, expected, trace)
         assert bank.verify() == []
     assert calls > 100
