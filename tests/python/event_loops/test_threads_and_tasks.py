@@ -483,7 +483,7 @@ def test_stats_count_tasks_as_they_count_threads():
 def test_after_a_fork_the_running_task_holds_on_and_all_others_are_gone():
     run_child(
         """
-        import asyncio, concurrent.futures.thread, os, sys, threading, warnings  # the second: not beside the fork
+        import asyncio, concurrent.futures.thread, inspect, os, sys, threading, warnings  # the second: not at the fork
         import opool
         warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -541,7 +541,8 @@ def test_after_a_fork_the_running_task_holds_on_and_all_others_are_gone():
             other.start()
             ready.wait()
             task = asyncio.ensure_future(wait())
-            while pool.waiting < 2:
+            # It waits before it is suspended, and a coroutine that runs could not be closed in the child.
+            while pool.waiting < 2 or inspect.getcoroutinestate(theirs[0]) != inspect.CORO_SUSPENDED:
                 await asyncio.sleep(0.001)
             child = os.fork()
             if child == 0:
@@ -569,7 +570,7 @@ def test_after_a_fork_the_running_task_holds_on_and_all_others_are_gone():
 def test_a_lease_of_another_threads_task_is_over_in_the_child_and_says_so():
     run_child(
         """
-        import asyncio, concurrent.futures.thread, os, sys, threading, warnings  # the second: not beside the fork
+        import asyncio, concurrent.futures.thread, os, sys, threading, warnings  # the second: not at the fork
         import opool
         warnings.simplefilter("ignore", DeprecationWarning)
 
