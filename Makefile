@@ -149,10 +149,23 @@ test-all: postgres ## run pytest on every interpreter from 3.9 to 3.15 that is h
 gate-all: ## run the gate on every interpreter that is here
 	$(call on_each,,gate)
 
-# The oldest and the newest; the one between is PYTHON.
+# Both at once: most of the tests' time is waiting. What they print follows when both have ended.
 .PHONY: test-ends
-test-ends: postgres
-	$(call on_each,--ends,test-py gate)
+test-ends: postgres ## run pytest and the gate on the oldest and the newest interpreter (PYTHON is the one between)
+	@ends="$$($(PYTHON) scripts/interpreters.py --ends)" && logs="$$(mktemp -d)" || exit 1; \
+	echo "$$ends" | { \
+		while read -r version python; do \
+			test -n "$$version" || continue; \
+			touch "$$logs/$$version.failed"; \
+			{ $(MAKE) --no-print-directory test-py gate PYTHON="$$python" VENV=".venv-$$version" </dev/null && \
+				rm "$$logs/$$version.failed"; } >"$$logs/$$version" 2>&1 & \
+		done; \
+		wait; \
+	}; \
+	for log in $$(ls "$$logs" | grep -v failed); do echo; echo "===== on $$log"; cat "$$logs/$$log"; done; \
+	failed="$$(cd "$$logs" && echo *.failed)"; \
+	echo; echo "test-py gate ran on: $$(ls "$$logs" | grep -v failed | xargs); failed on: $$failed"; \
+	test "$$failed" = '*.failed'
 
 # PYTHON may be such an interpreter itself. PyO3 refuses 3.13t unless told not to.
 .PHONY: free-threaded
@@ -303,5 +316,5 @@ clean: ## remove everything that was made
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: ci
-ci: lint docs test gate interpreters smoke ## everything that a change must pass
+ci: lint docs test gate interpreters test-ends smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'
