@@ -283,8 +283,8 @@ class PoolMachine(RuleBasedStateMachine):
         left = model.sync()
         if not self.reloaded and not model.options["max_lifetime"]:
             assert left == oldest_first[: len(left)], "those that have been idle longest go"
-            too_much = before.size + before.creating - most
-            assert len(left) == min(len(oldest_first), max(0, too_much))
+            # Attempts that have no room any more are forgotten first: what is idle already is worth more.
+            assert len(left) == min(len(oldest_first), max(0, before.size - most))
 
     @rule()
     def reload(self):
