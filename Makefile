@@ -167,6 +167,10 @@ test-ends: postgres ## run pytest and the gate on the oldest and the newest inte
 	echo; echo "test-py gate ran on: $$(ls "$$logs" | grep -v failed | xargs); failed on: $$failed"; \
 	test "$$failed" = '*.failed'
 
+.PHONY: test-newest
+test-newest: postgres
+	$(call on_each,--newest,test-py gate)
+
 # PYTHON may be such an interpreter itself. PyO3 refuses 3.13t unless told not to.
 .PHONY: free-threaded
 free-threaded: ## run pytest and the scaling benchmark without a GIL: on PYTHON, or on a CPython built for this
@@ -316,5 +320,5 @@ clean: ## remove everything that was made
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: ci
-ci: lint docs test gate interpreters test-ends smoke ## everything that a change must pass
+ci: lint docs test gate interpreters test-newest smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'

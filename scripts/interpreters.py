@@ -1,7 +1,8 @@
 """Lists the CPython interpreters that this machine has, one per supported version: `3.11 /usr/bin/python3.11`.
 
 Looks at the running interpreter first, then on PATH, among pyenv's versions, and at what `make interpreters` brought.
-`--ends` lists only the oldest supported version and the newest, without that of the running interpreter.
+`--ends` lists only the oldest supported version and the newest, `--newest` only that; neither that of the running
+interpreter.
 """
 
 import argparse
@@ -57,11 +58,14 @@ def main() -> None:
     """Reads the command line and prints the list."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ends", action="store_true", help="only the oldest and the newest, less the running one")
+    parser.add_argument("--newest", action="store_true", help="only the newest, unless it is the running one")
+    options = parser.parse_args()
     wanted = list(SUPPORTED)
     found = interpreters()
-    if parser.parse_args().ends:
+    if options.ends or options.newest:
         running = "{}.{}".format(*sys.version_info)
-        wanted = [version for version in (SUPPORTED[0], SUPPORTED[-1]) if version != running]
+        wanted = [SUPPORTED[-1]] if options.newest else [SUPPORTED[0], SUPPORTED[-1]]
+        wanted = [version for version in wanted if version != running]
         for version in wanted:
             if version not in found:
                 print(f"interpreters: CPython {version} IS NOT HERE: nothing is checked on it", file=sys.stderr)
