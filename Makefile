@@ -320,5 +320,5 @@ clean: ## remove everything that was made
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: ci
-ci: lint docs test gate interpreters test-newest smoke ## everything that a change must pass
+ci: lint docs test gate interpreters smoke ## everything that a change must pass
 	@echo; echo 'ci: all passed'
