@@ -48,7 +48,7 @@ def report_deadlock(pool: Pool[Any]) -> None:
 def describe_deadlock(pool: Pool[Any], *, certain: bool) -> str:
     """Describe who holds how many objects of `pool`, and the stack of each holder."""
     found = _holders.holders(pool)
-    if not found:  # whoever looked saw holders, and they have all given back since
+    if not found:  # the look saw holders, and they have all given back since
         return f"{pool_name(pool)}: all its objects were with those that waited for it themselves, and are back now"
     held = Counter(map(_identity, found))
     one, kind = len(held) == 1, found[0]._kind

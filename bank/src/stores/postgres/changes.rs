@@ -20,7 +20,7 @@ pub struct Changes {
     tally: [i64; 5],
     /// Something may have become claimable.
     pub freed: bool,
-    /// An item was given or buried: who waits for it by its key waits in vain.
+    /// An item was given or buried: who waits for it by its key cannot get it.
     pub ended: bool,
 }
 

@@ -66,7 +66,7 @@ impl Spool {
             if pooled {
                 session.begin().await.map_err(|trouble| explained(trouble, &shared))?;
             }
-            // The caller's iterator may take its time; and copying waits for whoever puts the same keys.
+            // The caller's iterator may take its time; and copying waits for another put of the same keys.
             let scope = if pooled { "SET LOCAL" } else { "SET" };
             let set = format!(
                 "{scope} idle_in_transaction_session_timeout = 0; {scope} lock_timeout = '10s'; \

@@ -70,7 +70,7 @@ pub struct Transaction<'a> {
     pub empty: HashSet<i64>,
     /// Claim ids that got something: a waiting take of the same id must look.
     pub served: HashSet<(i64, Value)>,
-    /// Items that were given or buried: who waits for one of them by its key waits in vain.
+    /// Items that were given or buried: who waits for one by its key cannot get it.
     pub ended: HashSet<(i64, Value)>,
     /// Something may have become claimable.
     pub freed: bool,

@@ -53,7 +53,7 @@ impl Answers {
 }
 
 /// Who has it locked carries out what is queued, and looks at the queue once more after unlocking: so nothing that comes
-/// meanwhile is left lying, though whoever brought it found the lock taken.
+/// meanwhile is left lying, though its caller found the lock taken.
 pub struct Writer {
     pub shared: Arc<Shared>,
     pub db: Connection,
